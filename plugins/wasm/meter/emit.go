@@ -1,0 +1,123 @@
+package meter
+
+func (w *writer) op(op byte, index uint32) { w.out = appendU32(append(w.out, op), index) }
+
+func (w *writer) global(op byte) { w.op(op, uint32(w.m.globals)) }
+
+// get pushes the counter.
+func (w *writer) get() {
+	if w.cached {
+		w.op(opLocalGet, w.counter)
+	} else {
+		w.global(opGlobalGet)
+	}
+}
+
+// set pops it.
+func (w *writer) set() {
+	if w.cached {
+		w.op(opLocalSet, w.counter)
+	} else {
+		w.global(opGlobalSet)
+	}
+}
+
+// flush writes a cached counter back, reload reads it anew.
+func (w *writer) flush() {
+	if w.cached {
+		w.op(opLocalGet, w.counter)
+		w.global(opGlobalSet)
+	}
+}
+
+func (w *writer) reload() {
+	if w.cached {
+		w.global(opGlobalGet)
+		w.op(opLocalSet, w.counter)
+	}
+}
+
+// charge takes weight off the counter.
+func (w *writer) charge(weight int64) {
+	w.get()
+	w.out = append(appendSigned(append(w.out, opI64Const), weight), opI64Sub)
+	w.set()
+}
+
+// isSpent begins a block that is executed when the counter is below zero.
+func (w *writer) isSpent() {
+	w.get()
+	w.out = append(w.out, opI64Const, 0, opI64LtS, opIf, blockEmpty)
+	w.checks++
+}
+
+func (w *writer) tick() {
+	w.flush()
+	w.op(opCall, w.m.tickIndex())
+	w.reload()
+}
+
+// check calls tick if the counter is spent.
+func (w *writer) check() {
+	w.isSpent()
+	w.tick()
+	w.out = append(w.out, opEnd)
+}
+
+// head is the check of a loop head. A call inside a loop makes wazero's
+// register allocator store every variable that the loop changes in every
+// round, for it is live across the call. So the tick copies these variables
+// first and then starts the loop over: the variables themselves end at the
+// copies, and the rounds that do not tick pay nothing.
+func (w *writer) head(l *loop) {
+	w.isSpent()
+	if !l.hasInput {
+		for _, x := range l.assigned {
+			w.renew(x)
+		}
+	}
+	w.tick()
+	if !l.hasInput {
+		w.op(opBr, 1)
+	}
+	w.out = append(w.out, opEnd)
+}
+
+// renew gives local x a new definition of the same value.
+func (w *writer) renew(x uint32) {
+	var same []byte
+	switch w.locals.typ(x) {
+	case 0x7f:
+		same = []byte{opI32Or}
+	case 0x7e:
+		same = []byte{opI64Or}
+	case 0x7d:
+		same = []byte{opF32Copysign}
+	case 0x7c:
+		same = []byte{opF64Copysign}
+	case 0x7b:
+		same = []byte{opPrefixSIMD, 0x50} // v128.or
+	default:
+		return
+	}
+	w.op(opLocalGet, x)
+	w.op(opLocalGet, x)
+	w.out = append(w.out, same...)
+	w.op(opLocalSet, x)
+}
+
+// bulk charges the length on top of the stack.
+func (w *writer) bulk(code uint32) {
+	w.op(opLocalTee, w.length)
+	w.get()
+	w.op(opLocalGet, w.length)
+	w.out = append(w.out, opI64ExtendU)
+	if code <= miscMemoryFill {
+		w.out = append(w.out, opI64Const, bulkShift, opI64ShrU)
+	}
+	w.out = append(w.out, opI64Sub)
+	w.set()
+	if w.bulks++; w.bulks%bulkChecks == 0 {
+		w.check()
+	}
+}

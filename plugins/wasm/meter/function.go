@@ -1,0 +1,249 @@
+package meter
+
+import "fmt"
+
+// meterBodies returns the new code section.
+func (m *module) meterBodies(info *Info, limit int) ([]byte, error) {
+	leaves, err := m.leaves()
+	if err != nil {
+		return nil, err
+	}
+	if m.sections[sectionCode] == nil {
+		return nil, nil
+	}
+	size := len(m.sections[sectionCode])
+	out := appendU32(make([]byte, 0, size+size/2), uint32(len(m.bodies)))
+	w := &writer{m: m, leaves: leaves}
+	for i, body := range m.bodies {
+		function := len(m.imports) + i
+		if err := w.rewrite(body, m.types[m.functions[function]].params, i); err != nil {
+			return nil, fmt.Errorf("read function %d at byte %d of its body: %w", function, w.r.pos, err)
+		}
+		out = appendU32(out, uint32(len(w.out)))
+		out = append(out, w.out...)
+		if len(out) > limit {
+			return nil, errGrowth
+		}
+	}
+	info.Checks = w.checks
+	return out, nil
+}
+
+// leaves scans every body once and returns the weights that callers are
+// charged for it, -1 for a function that charges for itself.
+func (m *module) leaves() ([]int64, error) {
+	leaves := make([]int64, len(m.bodies))
+	for i, body := range m.bodies {
+		function := len(m.imports) + i
+		r := &reader{b: body}
+		l := readLocals(r, m.types[m.functions[function]].params)
+		s := m.scan(r, l.count, nil)
+		if r.err != nil {
+			return nil, fmt.Errorf("read function %d: %w", function, r.err)
+		}
+		leaves[i] = s.leaf()
+	}
+	return leaves, nil
+}
+
+// locals are the parameters and locals of a function.
+type locals struct {
+	params []byte
+	groups []group
+	count  int
+}
+
+// group is a stretch of locals of one type; the first has index from.
+type group struct {
+	from int
+	typ  byte
+}
+
+func readLocals(r *reader, params []byte) locals {
+	l := locals{params: params, count: len(params)}
+	n := r.count("local group")
+	for range n {
+		k, t := r.u32(), r.byte()
+		checkValueType(r, t)
+		if uint64(l.count)+uint64(k) > MaxLocals {
+			r.fail("a function has more than %d locals", MaxLocals)
+			return l
+		}
+		l.groups = append(l.groups, group{from: l.count, typ: t})
+		l.count += int(k)
+	}
+	return l
+}
+
+// typ returns the type of local x.
+func (l *locals) typ(x uint32) byte {
+	if int(x) < len(l.params) {
+		return l.params[x]
+	}
+	var t byte
+	for _, g := range l.groups {
+		if g.from > int(x) {
+			break
+		}
+		t = g.typ
+	}
+	return t
+}
+
+// writer rewrites one function after the other.
+type writer struct {
+	m      *module
+	leaves []int64
+	checks int
+
+	r      *reader
+	out    []byte
+	locals locals
+	shape  *shape
+	loop   int // next loop
+	depth  int // open blocks, the function itself excluded
+	bulks  int
+	// cached: the counter is kept in local number counter while the function
+	// runs, for it has loops. Otherwise it is used in the global.
+	cached  bool
+	counter uint32
+	length  uint32 // a local for the length of a bulk operation
+}
+
+// rewrite leaves the metered body in w.out.
+func (w *writer) rewrite(body, params []byte, defined int) error {
+	w.r = &reader{b: body}
+	w.locals = readLocals(w.r, params)
+	code := w.r.pos
+	w.shape = w.m.scan(w.r, w.locals.count, w.leaves)
+	if w.r.err != nil {
+		return w.r.err
+	}
+	w.out, w.loop, w.depth, w.bulks, w.cached = w.out[:0], 0, 0, 0, len(w.shape.loops) > 0
+	if w.leaves[defined] >= 0 {
+		w.out = append(w.out, body...)
+		return nil
+	}
+	w.declare(body[:code])
+	w.r.pos = code
+	if w.cached {
+		w.global(opGlobalGet)
+		w.op(opLocalSet, w.counter)
+	}
+	if w.shape.calls {
+		w.shape.runs[0].check = true
+	}
+	w.instructions()
+	return w.r.err
+}
+
+// declare adds the locals of the meter behind those of the function.
+func (w *writer) declare(head []byte) {
+	r := &reader{b: head}
+	n := r.count("local group")
+	w.counter = uint32(w.locals.count)
+	w.length = w.counter + 1
+	w.out = appendU32(w.out, uint32(n)+2)
+	w.out = append(w.out, head[r.pos:]...)
+	w.out = append(w.out, 1, 0x7e, 1, 0x7f)
+}
+
+// instructions copies the code, with a charge at the beginning of every run.
+func (w *writer) instructions() {
+	next := 0
+	for !w.r.done() {
+		for next < len(w.shape.runs) && w.shape.runs[next].pos == w.r.pos {
+			w.begin(&w.shape.runs[next])
+			next++
+		}
+		w.instruction()
+	}
+}
+
+func (w *writer) begin(r *run) {
+	if r.weight > 0 {
+		w.charge(r.weight)
+	}
+	if r.check {
+		w.check()
+	}
+}
+
+func (w *writer) instruction() {
+	r := w.r
+	from := r.pos
+	copied := func() { w.out = append(w.out, r.b[from:r.pos]...) }
+	switch op := r.byte(); op {
+	case opBlock, opLoop, opIf:
+		w.m.blockInputs(r)
+		copied()
+		w.depth++
+		if op == opLoop {
+			w.head(&w.shape.loops[w.loop])
+			w.loop++
+		}
+	case opEnd:
+		if w.depth == 0 {
+			w.flush()
+		}
+		w.depth--
+		copied()
+	case opBr, opBrIf:
+		if r.u32() == uint32(w.depth) {
+			w.flush()
+		}
+		copied()
+	case opBrTable:
+		leaves := false
+		for range r.count("branch target") + 1 {
+			leaves = r.u32() == uint32(w.depth) || leaves
+		}
+		if leaves {
+			w.flush()
+		}
+		copied()
+	case opReturn:
+		w.flush()
+		copied()
+	case opCall:
+		w.call(r.u32())
+	case opCallIndirect:
+		r.u32()
+		r.u32()
+		w.flush()
+		copied()
+		w.reload()
+	case opRefFunc:
+		w.op(op, w.m.moved(r, r.u32()))
+	case opPrefixMisc:
+		r.pos = from + 1
+		code := r.u32()
+		r.pos = from + 1
+		w.m.operands(r, op, w.shape)
+		if kind := misc[code]; kind == immBulkCopy || kind == immBulkFill {
+			w.bulk(code)
+		}
+		copied()
+	case opLocalGet, opLocalSet, opLocalTee:
+		r.u32()
+		copied()
+	default:
+		if plain[op] != immNone {
+			w.m.operands(r, op, w.shape)
+		}
+		copied()
+	}
+}
+
+// call copies a direct call. A leaf does not touch the counter.
+func (w *writer) call(f uint32) {
+	defined := int(f) - len(w.m.imports)
+	counts := defined < 0 || w.leaves[defined] < 0
+	if counts {
+		w.flush()
+	}
+	w.op(opCall, w.m.moved(w.r, f))
+	if counts {
+		w.reload()
+	}
+}

@@ -1,0 +1,339 @@
+package meter
+
+// Weights in units of fuel, one unit being about one simple instruction.
+const (
+	weightGrow = 100 // memory.grow leaves to the host
+	weightCall = 5   // of a call whose callee is not known or charges for itself
+	// bulkShift: a bulk memory operation is charged its length over 16 beside
+	// its own unit, a bulk table operation its length.
+	bulkShift = 4
+)
+
+const (
+	// leafWeight is the size up to which a function without loops, calls and
+	// bulk operations is left as it is; its direct callers are charged for it.
+	leafWeight = 40
+	// foldWeight is the size up to which a run is charged together with the
+	// run that dominates it.
+	foldWeight = 12
+	// longRun is the weight after which straight code looks at the counter.
+	longRun = 5_000
+	// bulkChecks is how many bulk operations may follow each other, in the
+	// text of a function, before one looks at the counter.
+	bulkChecks = 4
+)
+
+// run is a stretch of code that is entered at its beginning only, and is
+// charged there. Branches may leave it early: a run may be charged in full
+// and executed in part.
+type run struct {
+	pos    int // of its first instruction in the body
+	parent int // the run that dominates it inside the same loop; -1: none
+	weight int64
+	check  bool // look at the counter here too
+}
+
+// loop is what the check at the head of a loop must know.
+type loop struct {
+	// assigned lists locals that the loop sets, at most maxSaved of them.
+	assigned []uint32
+	hasInput bool // the loop takes operands
+}
+
+const maxSaved = 48
+
+func (l *loop) assign(local uint32) {
+	if len(l.assigned) >= maxSaved {
+		return
+	}
+	for _, a := range l.assigned {
+		if a == local {
+			return
+		}
+	}
+	l.assigned = append(l.assigned, local)
+}
+
+// frame is an open block.
+type frame struct {
+	op       byte
+	targeted bool // some branch leads to its end
+	before   int  // run in which it was opened
+	loop     int  // index of the loop, for opLoop
+}
+
+// shape is what the scan of a function body finds out.
+type shape struct {
+	runs  []run
+	loops []loop
+	calls bool // it calls or has bulk operations
+}
+
+// leaf is the weight of a function that needs no counter of its own, or -1.
+func (s *shape) leaf() int64 {
+	if s.calls || len(s.loops) > 0 {
+		return -1
+	}
+	var total int64
+	for _, r := range s.runs {
+		total += r.weight
+	}
+	if total > leafWeight {
+		return -1
+	}
+	return total
+}
+
+// scanner walks over one body.
+type scanner struct {
+	m      *module
+	r      *reader
+	shape  shape
+	frames []frame
+	loops  []int // open loops
+	run    int   // current
+	dead   bool  // behind an unconditional branch
+}
+
+// scan finds the runs and loops of the instructions in r. leaves gives the
+// weight of each function for its callers, -1 where it charges for itself.
+func (m *module) scan(r *reader, locals int, leaves []int64) *shape {
+	s := &scanner{m: m, r: r, run: -1}
+	s.frames = append(s.frames, frame{before: -1})
+	s.start(-1)
+	for len(s.frames) > 0 && r.err == nil {
+		s.step(locals, leaves)
+	}
+	if r.err == nil && !r.done() {
+		r.fail("%d bytes follow the end of the function", r.left())
+	}
+	s.fold()
+	return &s.shape
+}
+
+// start begins a run at the current position.
+func (s *scanner) start(parent int) {
+	s.shape.runs = append(s.shape.runs, run{pos: s.r.pos, parent: parent})
+	s.run = len(s.shape.runs) - 1
+}
+
+func (s *scanner) add(weight int64) {
+	if s.dead {
+		return
+	}
+	r := &s.shape.runs[s.run]
+	r.weight += weight
+	if r.weight > longRun {
+		r.check = true
+		s.start(-1)
+	}
+}
+
+// step reads one instruction.
+func (s *scanner) step(locals int, leaves []int64) {
+	r := s.r
+	switch op := r.byte(); op {
+	case opBlock, opLoop, opIf:
+		s.open(op, s.m.blockInputs(r))
+	case opElse:
+		s.alternate()
+	case opEnd:
+		s.close()
+	case opBr, opBrIf:
+		s.add(1)
+		s.target(r.u32())
+		s.dead = s.dead || op == opBr
+	case opBrTable:
+		s.add(2)
+		for range r.count("branch target") + 1 {
+			s.target(r.u32())
+		}
+		s.dead = true
+	case opReturn, opUnreachable:
+		s.add(1)
+		s.dead = true
+	case opCall:
+		f := r.u32()
+		s.m.checkIndex(r, "function", f, len(s.m.functions))
+		if r.err == nil {
+			s.call(leaves, int(f)-len(s.m.imports))
+		}
+	case opCallIndirect:
+		s.m.checkIndex(r, "type", r.u32(), len(s.m.types))
+		s.m.checkIndex(r, "table", r.u32(), s.m.tables)
+		s.call(nil, -1)
+	case opLocalGet, opLocalSet, opLocalTee:
+		x := r.u32()
+		s.m.checkIndex(r, "local", x, locals)
+		if n := len(s.loops); op != opLocalGet && n > 0 {
+			s.shape.loops[s.loops[n-1]].assign(x)
+		}
+		s.add(1)
+	default:
+		s.add(s.m.operands(r, op, &s.shape))
+	}
+}
+
+func (s *scanner) call(leaves []int64, defined int) {
+	if defined >= 0 && leaves != nil && leaves[defined] >= 0 {
+		s.add(1 + leaves[defined])
+		return
+	}
+	s.shape.calls = true
+	s.add(weightCall)
+}
+
+func (s *scanner) open(op byte, inputs int) {
+	if len(s.frames) > MaxNesting {
+		s.r.fail("blocks are nested more than %d deep", MaxNesting)
+		return
+	}
+	f := frame{op: op, before: s.run}
+	if op == opIf {
+		s.add(1)
+	}
+	if op == opLoop {
+		f.loop = len(s.shape.loops)
+		s.loops = append(s.loops, f.loop)
+		s.shape.loops = append(s.shape.loops, loop{hasInput: inputs > 0})
+		s.start(-1)
+	} else if op == opIf {
+		s.start(f.before)
+	}
+	s.frames = append(s.frames, f)
+}
+
+func (s *scanner) alternate() {
+	f := &s.frames[len(s.frames)-1]
+	if f.op != opIf {
+		s.r.fail("else without if")
+		return
+	}
+	f.op = opElse
+	f.targeted = f.targeted || !s.dead
+	s.dead = false
+	s.start(f.before)
+}
+
+func (s *scanner) close() {
+	f := s.frames[len(s.frames)-1]
+	s.frames = s.frames[:len(s.frames)-1]
+	if f.op == opLoop {
+		s.loops = s.loops[:len(s.loops)-1]
+		if n := len(s.loops); n > 0 {
+			for _, x := range s.shape.loops[f.loop].assigned {
+				s.shape.loops[s.loops[n-1]].assign(x)
+			}
+		}
+	}
+	joins := f.targeted || f.op == opIf
+	if f.op == opLoop && !s.dead || joins {
+		s.dead = s.dead && !joins
+		s.start(f.before)
+	}
+}
+
+// target notes a branch to the block depth levels out.
+func (s *scanner) target(depth uint32) {
+	s.m.checkIndex(s.r, "label", depth, len(s.frames))
+	if s.r.err != nil || s.dead {
+		return
+	}
+	if f := &s.frames[len(s.frames)-1-int(depth)]; f.op != opLoop {
+		f.targeted = true
+	}
+}
+
+// fold charges small runs with the run that dominates them.
+func (s *scanner) fold() {
+	for i := len(s.shape.runs) - 1; i > 0; i-- {
+		if r := &s.shape.runs[i]; r.parent >= 0 && r.weight <= foldWeight {
+			s.shape.runs[r.parent].weight += r.weight
+			r.weight = 0
+		}
+	}
+}
+
+// blockInputs reads a block type and returns how many operands it takes.
+func (m *module) blockInputs(r *reader) int {
+	if r.pos < len(r.b) {
+		if c := r.b[r.pos]; c == blockEmpty || valueTypeNames[c] != "" {
+			r.pos++
+			return 0
+		}
+	}
+	t := r.signed(33)
+	if t < 0 || t >= int64(len(m.types)) {
+		r.fail("block type %d is out of range", t)
+		return 0
+	}
+	return len(m.types[t].params)
+}
+
+// operands reads what follows op and returns its weight.
+func (m *module) operands(r *reader, op byte, s *shape) int64 {
+	weight := int64(1)
+	kind := plain[op]
+	code := uint32(op)
+	if op == opPrefixMisc {
+		if code = r.u32(); code < uint32(len(misc)) {
+			kind = misc[code]
+		} else {
+			kind = immUnknown
+		}
+	} else if op == opPrefixSIMD {
+		if code = r.u32(); code < uint32(len(simd)) {
+			kind = simd[code]
+		} else {
+			kind = immUnknown
+		}
+	}
+	switch kind {
+	case immNone:
+	case immIndex:
+		i := r.u32()
+		if op == opGlobalGet || op == opGlobalSet {
+			m.checkIndex(r, "global", i, m.globals)
+		}
+	case immMemory:
+		r.u32()
+		r.u32()
+	case immMemLane:
+		r.u32()
+		r.u32()
+		r.byte()
+	case immByte:
+		r.byte()
+		if op == opMemoryGrow {
+			weight = weightGrow
+		}
+	case immI32:
+		r.signed(32)
+	case immI64:
+		r.signed(64)
+	case immBytes4:
+		r.skip(4)
+	case immBytes8:
+		r.skip(8)
+	case immBytes16:
+		r.skip(16)
+	case immSelect:
+		readValueTypes(r)
+	case immRefType:
+		checkRefType(r, r.byte())
+	case immBulkFill:
+		r.u32()
+		s.calls = true
+	case immBulkCopy:
+		r.u32()
+		r.u32()
+		s.calls = true
+	default:
+		if op == opRefFunc {
+			m.moved(r, r.u32())
+			return weight
+		}
+		r.fail("%s instruction %#x %#x is not supported", refused(op), op, code)
+	}
+	return weight
+}
