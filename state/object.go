@@ -1,0 +1,76 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// The states of an object, as people read them.
+const (
+	Active                 = "ACTIVE"
+	Skipped                = "SKIPPED"
+	Paused                 = "PAUSED"
+	Queued                 = "QUEUED"
+	HistoricalLoad         = "HISTORICAL LOAD"
+	HistoricalLoadFinished = "HISTORICAL LOAD FINISHED"
+	Streaming              = "STREAMING"
+	Finished               = "FINISHED"
+	FailedState            = "FAILED"
+	Inaccessible           = "INACCESSIBLE"
+	Deleted                = "DELETED"
+)
+
+// ObjectStates lists the states in the order in which an object may pass
+// through them.
+var ObjectStates = []string{
+	Active, Skipped, Paused, Queued, HistoricalLoad, HistoricalLoadFinished,
+	Streaming, Finished, FailedState, Inaccessible, Deleted,
+}
+
+// Object is what became of one table.
+type Object struct {
+	Table batch.TableID `json:"table"`
+	State string        `json:"state"`
+	// Reason says why the object is in its state, Fix what to do about it.
+	Reason string `json:"reason,omitempty"`
+	Fix    string `json:"fix,omitempty"`
+	// RowsLoaded, BytesLoaded and BytesTotal tell the historical load's
+	// progress; BytesTotal is an estimate.
+	RowsLoaded  int64     `json:"rows_loaded"`
+	BytesLoaded int64     `json:"bytes_loaded"`
+	BytesTotal  int64     `json:"bytes_total"`
+	Updated     time.Time `json:"updated"`
+}
+
+// Object returns the record of a table, ErrNotFound where there is none.
+func (r Reader) Object(t batch.TableID) (Object, error) {
+	var o Object
+	if err := r.getJSON(tableKey(spaceObject, t), &o); err != nil {
+		return Object{}, fmt.Errorf("object %s: %w", t, err)
+	}
+	return o, nil
+}
+
+// Objects returns the records of all tables by database, schema and name.
+func (r Reader) Objects() ([]Object, error) {
+	return all(records[Object](r, []byte{spaceObject}, ascending))
+}
+
+// PutObject writes the record of a table.
+func (tx *Tx) PutObject(o Object) error {
+	if err := checkTable(o.Table); err != nil {
+		return err
+	}
+	if !slices.Contains(ObjectStates, o.State) {
+		return fmt.Errorf("object %s: state %q is not one of %q", o.Table, o.State, ObjectStates)
+	}
+	return tx.putJSON(tableKey(spaceObject, o.Table), o)
+}
+
+// PutObject writes the record of a table.
+func (s *Store) PutObject(o Object) error {
+	return s.Update(func(tx *Tx) error { return tx.PutObject(o) })
+}

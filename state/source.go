@@ -1,0 +1,56 @@
+package state
+
+import (
+	"fmt"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// Source is where one database of the source stands.
+type Source struct {
+	Database         string `json:"database"`
+	SystemIdentifier string `json:"system_identifier"`
+	Slot             string `json:"slot"`
+	Publication      string `json:"publication"`
+	// SlotCreating is set before the slot is made and cleared after: a slot
+	// found while it is set may be a half-made one of our own.
+	SlotCreating bool `json:"slot_creating,omitempty"`
+	// Durable is what the destination has, Acknowledged what the slot was
+	// told, never beyond Durable.
+	Durable      batch.Position `json:"durable"`
+	Acknowledged batch.Position `json:"acknowledged"`
+	// IdleAcknowledged is the LSN acknowledged past Durable because nothing
+	// between the two concerned this pipeline.
+	IdleAcknowledged uint64 `json:"idle_acknowledged,omitempty"`
+	// Snapshot names the consistent point of the historical load.
+	Snapshot string `json:"snapshot,omitempty"`
+	// Generation counts the historical loads of the whole database.
+	Generation int `json:"generation"`
+}
+
+// Source returns the record of a database, ErrNotFound where there is none.
+func (r Reader) Source(database string) (Source, error) {
+	var s Source
+	if err := r.getJSON(nameKey(spaceSource, database), &s); err != nil {
+		return Source{}, fmt.Errorf("source %s: %w", database, err)
+	}
+	return s, nil
+}
+
+// Sources returns the records of all databases by name.
+func (r Reader) Sources() ([]Source, error) {
+	return all(records[Source](r, []byte{spaceSource}, ascending))
+}
+
+// PutSource writes the record of a database.
+func (tx *Tx) PutSource(s Source) error {
+	if err := checkName("database", s.Database); err != nil {
+		return err
+	}
+	return tx.putJSON(nameKey(spaceSource, s.Database), s)
+}
+
+// PutSource writes the record of a database.
+func (s *Store) PutSource(src Source) error {
+	return s.Update(func(tx *Tx) error { return tx.PutSource(src) })
+}
