@@ -21,6 +21,7 @@ import (
 // version of the server.
 var packageVersions = map[string]string{
 	"14": "14.23.0-beta.17",
+	"15": "15.18.0-beta.17",
 	"16": "16.14.0-beta.17",
 	"17": "17.10.0-beta.17",
 	"18": "18.4.0-beta.17",
