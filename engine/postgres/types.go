@@ -1,0 +1,97 @@
+package postgres
+
+import (
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// OIDs of the built-in types that have an Arrow type of their own.
+const (
+	oidBool        = 16
+	oidBytea       = 17
+	oidInt8        = 20
+	oidInt2        = 21
+	oidInt4        = 23
+	oidOID         = 26
+	oidFloat4      = 700
+	oidFloat8      = 701
+	oidDate        = 1082
+	oidTime        = 1083
+	oidTimestamp   = 1114
+	oidTimestamptz = 1184
+	oidNumeric     = 1700
+	oidUUID        = 2950
+)
+
+// timestampType is a timestamp without time zone.
+var timestampType = &arrow.TimestampType{Unit: arrow.Microsecond}
+
+// uuidType is a uuid.
+var uuidType = &arrow.FixedSizeBinaryType{ByteWidth: 16}
+
+// columnType maps a PostgreSQL base type to the Arrow type of its column.
+// Whatever Arrow cannot hold without loss travels as PostgreSQL's own text.
+func columnType(pg batch.PGType) arrow.DataType {
+	switch pg.OID {
+	case oidBool:
+		return arrow.FixedWidthTypes.Boolean
+	case oidInt2:
+		return arrow.PrimitiveTypes.Int16
+	case oidInt4:
+		return arrow.PrimitiveTypes.Int32
+	case oidInt8:
+		return arrow.PrimitiveTypes.Int64
+	case oidOID:
+		return arrow.PrimitiveTypes.Uint32
+	case oidFloat4:
+		return arrow.PrimitiveTypes.Float32
+	case oidFloat8:
+		return arrow.PrimitiveTypes.Float64
+	case oidNumeric:
+		return decimalType(pg.Typmod)
+	case oidBytea:
+		return arrow.BinaryTypes.Binary
+	case oidUUID:
+		return uuidType
+	case oidDate:
+		return arrow.FixedWidthTypes.Date32
+	case oidTime:
+		return arrow.FixedWidthTypes.Time64us
+	case oidTimestamp:
+		return timestampType
+	case oidTimestamptz:
+		return arrow.FixedWidthTypes.Timestamp_us
+	}
+	return arrow.BinaryTypes.String
+}
+
+// decimalType is the type of numeric with typmod: text where there is no
+// precision, more than 76 digits, or a scale that Arrow does not allow.
+func decimalType(typmod int32) arrow.DataType {
+	if typmod < 4 {
+		return arrow.BinaryTypes.String
+	}
+	precision := (typmod - 4) >> 16 & 0xffff
+	scale := ((typmod-4)&0x7ff ^ 1024) - 1024 // 11 bits, signed since version 15
+	switch {
+	case scale < 0 || scale > precision || precision > 76:
+		return arrow.BinaryTypes.String
+	case precision > 38:
+		return &arrow.Decimal256Type{Precision: precision, Scale: scale}
+	}
+	return &arrow.Decimal128Type{Precision: precision, Scale: scale}
+}
+
+// sessionSettings are the parameters that every source session runs with:
+// the text forms that the decoders read depend on them.
+func sessionSettings() map[string]string {
+	return map[string]string{
+		"client_encoding":    "UTF8",
+		"DateStyle":          "ISO",
+		"IntervalStyle":      "postgres",
+		"extra_float_digits": "3",
+		"bytea_output":       "hex",
+		"TimeZone":           "UTC",
+	}
+}
