@@ -1,0 +1,170 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// MinVersion is the oldest server whose log can be read: pgoutput came with
+// PostgreSQL 10.
+const MinVersion = 100000
+
+// Source is one database of the server: its catalogue, its types and the
+// connection that asks for them. It is safe for concurrent use; questions
+// wait for each other.
+type Source struct {
+	// Database is the database's name, Version the server_version_num.
+	Database string
+	Version  int
+
+	cfg *Config
+
+	mu    sync.Mutex // guards conn and types
+	conn  *pgx.Conn
+	types *TypeMap
+}
+
+// Open connects to a database. The caller closes the Source.
+func Open(ctx context.Context, cfg *Config, database string) (*Source, error) {
+	s := &Source{Database: database, cfg: cfg}
+	if err := s.do(ctx, func(*pgx.Conn) error { return nil }); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends the connection.
+func (s *Source) Close(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		return nil
+	}
+	err := s.conn.Close(ctx)
+	s.conn = nil
+	return err
+}
+
+// Types returns the types known now. A later SchemaByOID may know more.
+func (s *Source) Types() *TypeMap {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.types
+}
+
+// do runs fn with the connection, which it opens again where it was lost.
+func (s *Source) do(ctx context.Context, fn func(*pgx.Conn) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil || s.conn.IsClosed() {
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+	}
+	return fn(s.conn)
+}
+
+func (s *Source) connect(ctx context.Context) error {
+	conn, err := s.cfg.Connect(ctx, s.Database)
+	if err != nil {
+		return err
+	}
+	if s.Version, err = serverVersion(ctx, conn); err == nil {
+		s.types, err = loadTypes(ctx, conn)
+	}
+	if err != nil {
+		conn.Close(ctx)
+		return wrap("open", "database "+s.Database, err)
+	}
+	s.conn = conn
+	return nil
+}
+
+func serverVersion(ctx context.Context, conn *pgx.Conn) (int, error) {
+	var version int
+	err := conn.QueryRow(ctx, `SELECT pg_catalog.current_setting('server_version_num')::int`).Scan(&version)
+	if err == nil && version < MinVersion {
+		err = &Error{Op: "open", Code: CodePrerequisite, Class: Stop, Err: fmt.Errorf("server version %d has no pgoutput", version),
+			Causes: []string{"The server is older than PostgreSQL 10."}, Hint: "Upgrade the server."}
+	}
+	return version, err
+}
+
+// Tables lists the objects that sel chooses, ordered by name, those that
+// cannot be replicated with the reason.
+func (s *Source) Tables(ctx context.Context, sel Selection) ([]*Table, error) {
+	choose, err := sel.parse()
+	if err != nil {
+		return nil, err
+	}
+	var out []*Table
+	err = s.do(ctx, func(conn *pgx.Conn) error {
+		oids, err := chosenOIDs(ctx, conn, s.Version, choose)
+		if err != nil {
+			return err
+		}
+		out, err = s.load(ctx, conn, oids)
+		return err
+	})
+	return out, wrap("list tables of", "database "+s.Database, err)
+}
+
+// TableByOID returns one object, an *Error of class Object if it is gone.
+func (s *Source) TableByOID(ctx context.Context, oid uint32) (*Table, error) {
+	var out []*Table
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		var err error
+		out, err = s.load(ctx, conn, []uint32{oid})
+		return err
+	})
+	if err == nil && len(out) == 0 {
+		err = &Error{Op: "read table", Object: fmt.Sprintf("with OID %d", oid), Class: Object, Err: fmt.Errorf("it does not exist"),
+			Causes: []string{"The table was dropped."}, Hint: "Run leat objects list."}
+	}
+	if err != nil {
+		return nil, wrap("read table", fmt.Sprintf("with OID %d", oid), err)
+	}
+	return out[0], nil
+}
+
+// SchemaByOID returns the shape that the table has now, for the stream: a
+// relation message of the log names it by OID. Types that were created since
+// are read first.
+func (s *Source) SchemaByOID(ctx context.Context, oid uint32) (*batch.Schema, error) {
+	t, err := s.TableByOID(ctx, oid)
+	if err != nil {
+		return nil, err
+	}
+	return t.Schema, nil
+}
+
+// chosenOIDs lists the relations that could be an object and that choose
+// takes. A partition is none where its root can be published.
+func chosenOIDs(ctx context.Context, conn *pgx.Conn, version int, choose *selector) ([]uint32, error) {
+	const list = `SELECT c.oid, n.nspname::text, c.relname::text
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (NOT c.relispartition OR $1)
+		AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_toast_temp_'
+		ORDER BY n.nspname, c.relname`
+	rows, err := conn.Query(ctx, list, version < partitionRootVersion)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		oids        []uint32
+		oid         uint32
+		schema, rel string
+	)
+	_, err = pgx.ForEachRow(rows, []any{&oid, &schema, &rel}, func() error {
+		if choose.matches(schema, rel) {
+			oids = append(oids, oid)
+		}
+		return nil
+	})
+	return oids, err
+}

@@ -1,0 +1,157 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Connect opens a session to a database. The caller closes it. The error is
+// an *Error.
+func (c *Config) Connect(ctx context.Context, database string) (*pgx.Conn, error) {
+	cfg, err := c.sessionConfig(database)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, c.connectError(database, err)
+	}
+	return conn, nil
+}
+
+// ReplicationConfig returns the settings of a logical replication connection
+// to a database.
+func (c *Config) ReplicationConfig(database string) (*pgconn.Config, error) {
+	cfg, err := c.sessionConfig(database)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Config.RuntimeParams["replication"] = "database"
+	return &cfg.Config, nil
+}
+
+// connectReplication opens a logical replication connection.
+func (c *Config) connectReplication(ctx context.Context, database string) (*pgconn.PgConn, error) {
+	cfg, err := c.ReplicationConfig(database)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, c.connectError(database, err)
+	}
+	return conn, nil
+}
+
+func (c *Config) connectError(database string, err error) *Error {
+	e := Classify(err)
+	e.Op = cmp.Or(e.Op, "connect")
+	e.Object = fmt.Sprintf("%s/%s as %s", c.address(), database, c.User)
+	e.fillIn(c, database)
+	return e
+}
+
+// sessionConfig builds the settings from nothing but c: what PG* variables
+// say takes no part, except that a password file serves where c has no
+// password.
+func (c *Config) sessionConfig(database string) (*pgx.ConnConfig, error) {
+	if err := c.validate(database); err != nil {
+		return nil, err
+	}
+	base := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable sslcertmode=disable sslrootcert='' sslnegotiation='' target_session_attrs=any channel_binding=prefer require_auth='' min_protocol_version='' max_protocol_version=''",
+		quoteSetting(c.Host), c.port(), quoteSetting(c.User), quoteSetting(database))
+	cfg, err := pgx.ParseConfig(base)
+	if err != nil {
+		return nil, settingsError(err, "A value of the connection settings is malformed.", "")
+	}
+	if c.Password != "" {
+		cfg.Password = c.Password
+	}
+	cfg.ConnectTimeout = cmp.Or(c.ConnectTimeout, DefaultConnectTimeout)
+	cfg.SSLCertMode = "allow"
+	if c.Dial != nil {
+		cfg.DialFunc = c.Dial
+		cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	}
+	cfg.RuntimeParams = sessionSettings()
+	cfg.RuntimeParams["application_name"] = cmp.Or(c.ApplicationName, "leat")
+	for _, timeout := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
+		cfg.RuntimeParams[timeout] = "0"
+	}
+	cfg.AfterConnect = disableLaterTimeouts
+	return cfg, c.applyTLS(&cfg.Config)
+}
+
+// disableLaterTimeouts switches off the time limits that not every version
+// has; they cannot be part of the start-up message.
+func disableLaterTimeouts(ctx context.Context, conn *pgconn.PgConn) error {
+	const sql = `SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+		WHERE name IN ('idle_session_timeout', 'transaction_timeout') AND setting <> '0'`
+	_, err := conn.Exec(ctx, sql).ReadAll()
+	return err
+}
+
+// applyTLS sets the sequence of encrypted and plain attempts that the mode
+// asks for.
+func (c *Config) applyTLS(cfg *pgconn.Config) error {
+	cfg.TLSConfig, cfg.Fallbacks = nil, nil
+	network, _ := pgconn.NetworkAddress(c.Host, c.port())
+	mode := cmp.Or(c.TLS.Mode, TLSPrefer)
+	if network == "unix" {
+		if mode == TLSRequire || mode == TLSVerifyCA || mode == TLSVerifyFull {
+			return settingsError(fmt.Errorf("TLS mode %q with a Unix socket", mode),
+				"A Unix socket is never encrypted.", `mode = "disable"`)
+		}
+		return nil
+	}
+	if mode == TLSDisable {
+		return nil
+	}
+	encrypted, err := c.TLS.build(mode, c.Host)
+	if err != nil {
+		return err
+	}
+	plain := &pgconn.FallbackConfig{Host: c.Host, Port: c.port()}
+	switch mode {
+	case TLSAllow:
+		cfg.Fallbacks = []*pgconn.FallbackConfig{{Host: c.Host, Port: c.port(), TLSConfig: encrypted}}
+	case TLSPrefer:
+		cfg.TLSConfig, cfg.Fallbacks = encrypted, []*pgconn.FallbackConfig{plain}
+	default:
+		cfg.TLSConfig = encrypted
+	}
+	return nil
+}
+
+// quoteSetting writes a value for a keyword/value connection string.
+func quoteSetting(v string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(v) + "'"
+}
+
+// quoteIdent writes an SQL identifier.
+func quoteIdent(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// quoteName writes a schema-qualified SQL name.
+func quoteName(schema, name string) string { return quoteIdent(schema) + "." + quoteIdent(name) }
+
+// quoteLiteral writes an SQL string constant that reads the same whatever
+// standard_conforming_strings is.
+func quoteLiteral(s string) string {
+	q := "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		return " E" + strings.ReplaceAll(q, `\`, `\\`)
+	}
+	return q
+}
+
+// isEncrypted says whether a session runs over TLS.
+func isEncrypted(conn net.Conn) bool {
+	_, ok := conn.(interface{ HandshakeContext(context.Context) error })
+	return ok
+}

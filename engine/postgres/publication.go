@@ -1,0 +1,278 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// Publication is what a stream subscribes to.
+type Publication struct {
+	// Names are the publications: one for tables whose rows the log
+	// identifies and one, for inserts and truncates only, for the rest.
+	Names []string `json:"names"`
+	// Missing are selected tables that no publication holds, Unsafe those
+	// whose UPDATE or DELETE fails at the source because a publication that
+	// Leat did not create publishes them without a replica identity, Filtered
+	// those with a column list or row filter. Only AdoptPublications finds any.
+	Missing  []batch.TableID `json:"missing,omitempty"`
+	Unsafe   []batch.TableID `json:"unsafe,omitempty"`
+	Filtered []batch.TableID `json:"filtered,omitempty"`
+}
+
+// keylessSuffix makes the name of the second publication.
+const keylessSuffix = "_keyless"
+
+// EnsurePublication creates or alters the publication name and its sibling so
+// that they hold exactly the replicable ones of tables. Both always exist,
+// empty or not: the log is decoded with the catalogue of its time, in which a
+// publication that came later does not exist. Call it before CreateSlot.
+//
+// Where the role may not, the error's hint is the SQL for an administrator.
+func (s *Source) EnsurePublication(ctx context.Context, name string, tables []*Table) (*Publication, error) {
+	out := &Publication{Names: []string{name, name + keylessSuffix}}
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		statements, err := s.publicationChanges(ctx, conn, name, tables)
+		if err != nil || len(statements) == 0 {
+			return err
+		}
+		return runPublicationChanges(ctx, conn, statements)
+	})
+	if err != nil {
+		return nil, wrap("ensure publication", name, err)
+	}
+	return out, nil
+}
+
+// PublicationSQL returns the statements that EnsurePublication would run, for
+// plan and for an administrator; none if everything is in place.
+func (s *Source) PublicationSQL(ctx context.Context, name string, tables []*Table) ([]string, error) {
+	var out []string
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		var err error
+		out, err = s.publicationChanges(ctx, conn, name, tables)
+		return err
+	})
+	return out, wrap("compare publication", name, err)
+}
+
+func runPublicationChanges(ctx context.Context, conn *pgx.Conn, statements []string) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		for _, sql := range statements {
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		return nil
+	}
+	e := Classify(err)
+	if e.SQLState == "42501" {
+		e.Code, e.Class = CodePrerequisite, Stop
+		e.Causes = []string{"The role owns not all of the tables, or lacks CREATE on the database."}
+		e.Hint = "Run as the tables' owner or a superuser:\n" + strings.Join(statements, ";\n") + ";"
+	}
+	return e
+}
+
+// published is a publication as it stands.
+type published struct {
+	exists, allTables, viaRoot bool
+	actions                    string
+	tables                     []uint32
+}
+
+// publicationChanges compares both publications with what they should be.
+func (s *Source) publicationChanges(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) ([]string, error) {
+	if len(name+keylessSuffix) > 63 {
+		return nil, settingsError(fmt.Errorf("publication name %q is longer than %d bytes", name, 63-len(keylessSuffix)), "Names of PostgreSQL have 63 bytes.", "")
+	}
+	truncate := ", truncate"
+	if s.Version < 110000 {
+		truncate = ""
+	}
+	var adds, drops []string
+	for _, want := range []publicationWant{
+		{name, "insert, update, delete" + truncate, false},
+		{name + keylessSuffix, "insert" + truncate, true},
+	} {
+		have, err := readPublication(ctx, conn, want.name, s.Version)
+		if err != nil {
+			return nil, err
+		}
+		if have.allTables {
+			return nil, &Error{Op: "alter publication", Object: want.name, Class: Stop, Err: fmt.Errorf("it is FOR ALL TABLES"),
+				Causes: []string{"Somebody created it FOR ALL TABLES, which Leat does not change."},
+				Hint:   fmt.Sprintf("Name it in the pipeline as an existing publication, or: DROP PUBLICATION %s;", quoteIdent(want.name))}
+		}
+		chosen := slices.DeleteFunc(slices.Clone(tables), func(t *Table) bool { return t.Reason != "" || t.Keyless != want.keyless })
+		add, drop, err := want.diff(ctx, conn, s.Version, have, chosen)
+		if err != nil {
+			return nil, err
+		}
+		adds, drops = append(adds, add...), append(drops, drop...)
+	}
+	return append(drops, adds...), nil
+}
+
+// publicationWant is a publication as it should be.
+type publicationWant struct {
+	name, actions string
+	keyless       bool
+}
+
+// diff returns the statements that change one publication. Tables are removed
+// first, so that one may move from one publication to the other.
+func (p publicationWant) diff(ctx context.Context, conn *pgx.Conn, version int, have published, tables []*Table) (add, drop []string, err error) {
+	options := "publish = " + quoteLiteral(p.actions)
+	if version >= partitionRootVersion {
+		options += ", publish_via_partition_root = true"
+	}
+	name := quoteIdent(p.name)
+	var missing []string
+	for _, t := range tables {
+		if i := slices.Index(have.tables, t.OID); i >= 0 {
+			have.tables = slices.Delete(have.tables, i, i+1)
+			continue
+		}
+		missing = append(missing, t.published())
+	}
+	if len(have.tables) > 0 {
+		gone, err := publishedNames(ctx, conn, have.tables)
+		if err != nil {
+			return nil, nil, err
+		}
+		drop = append(drop, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE %s", name, strings.Join(gone, ", ")))
+	}
+	switch {
+	case !have.exists && len(missing) == 0:
+		return append(add, fmt.Sprintf("CREATE PUBLICATION %s WITH (%s)", name, options)), drop, nil
+	case !have.exists:
+		return append(add, fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE %s WITH (%s)", name, strings.Join(missing, ", "), options)), drop, nil
+	case have.actions != p.actions || !have.viaRoot && version >= partitionRootVersion:
+		drop = append(drop, fmt.Sprintf("ALTER PUBLICATION %s SET (%s)", name, options))
+	}
+	if len(missing) > 0 {
+		add = append(add, fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s", name, strings.Join(missing, ", ")))
+	}
+	return add, drop, nil
+}
+
+// published writes the table for FOR TABLE. ONLY keeps children of an
+// inheritance parent out: they are objects of their own.
+func (t *Table) published() string {
+	if t.Kind == PartitionedTable {
+		return t.quoted()
+	}
+	return "ONLY " + t.quoted()
+}
+
+func readPublication(ctx context.Context, conn *pgx.Conn, name string, version int) (published, error) {
+	truncate, viaRoot := "p.pubtruncate", "p.pubviaroot"
+	if version < 110000 {
+		truncate = "false"
+	}
+	if version < partitionRootVersion {
+		viaRoot = "false"
+	}
+	p := published{exists: true}
+	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT p.puballtables, %s, concat_ws(', ', CASE WHEN p.pubinsert THEN 'insert' END,
+			CASE WHEN p.pubupdate THEN 'update' END, CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN %s THEN 'truncate' END),
+			coalesce((SELECT array_agg(r.prrelid) FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid), '{}')
+		FROM pg_catalog.pg_publication p WHERE p.pubname = $1`, viaRoot, truncate), name).
+		Scan(&p.allTables, &p.viaRoot, &p.actions, &p.tables)
+	if err == pgx.ErrNoRows {
+		return published{}, nil
+	}
+	return p, err
+}
+
+func publishedNames(ctx context.Context, conn *pgx.Conn, oids []uint32) ([]string, error) {
+	rows, err := conn.Query(ctx, `SELECT CASE WHEN c.relkind = 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname)
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY($1::oid[]) ORDER BY 1`, oids)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// AdoptPublications takes publications that an administrator created, changes
+// nothing, and reports what does not fit tables.
+func (s *Source) AdoptPublications(ctx context.Context, names []string, tables []*Table) (*Publication, error) {
+	out := &Publication{Names: names}
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		for _, name := range names {
+			have, err := readPublication(ctx, conn, name, s.Version)
+			if err != nil {
+				return err
+			}
+			if !have.exists {
+				statements, err := s.publicationChanges(ctx, conn, name, tables)
+				if err != nil {
+					return err
+				}
+				return &Error{Op: "adopt publication", Object: name, Class: Stop, Err: fmt.Errorf("it does not exist"),
+					Causes: []string{"The name is wrong, or it is in another database."}, Hint: strings.Join(statements, ";\n") + ";"}
+			}
+		}
+		holds, err := readMembership(ctx, conn, names, s.Version)
+		if err != nil {
+			return err
+		}
+		for _, t := range tables {
+			if t.Reason != "" {
+				continue
+			}
+			m, ok := holds[t.OID]
+			if !ok {
+				out.Missing = append(out.Missing, t.ID())
+			}
+			if m.changes && t.Keyless {
+				out.Unsafe = append(out.Unsafe, t.ID())
+			}
+			if m.filtered {
+				out.Filtered = append(out.Filtered, t.ID())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, wrap("adopt publications", strings.Join(names, ", "), err)
+	}
+	return out, nil
+}
+
+// membership is how a table is part of publications.
+type membership struct{ changes, filtered bool }
+
+// readMembership returns the tables of the publications by OID. A publication
+// that does not publish via the root lists partitions; they do not count as
+// the root.
+func readMembership(ctx context.Context, conn *pgx.Conn, names []string, version int) (map[uint32]membership, error) {
+	filtered := "false"
+	if version >= 150000 {
+		filtered = "coalesce(r.prqual IS NOT NULL OR r.prattrs IS NOT NULL, false)"
+	}
+	rows, err := conn.Query(ctx, fmt.Sprintf(`SELECT g.relid::oid, bool_or(p.pubupdate OR p.pubdelete), bool_or(%s)
+		FROM pg_catalog.pg_publication p CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(p.pubname) g
+		LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = g.relid
+		WHERE p.pubname = ANY($1) GROUP BY 1`, filtered), names)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[uint32]membership)
+	var oid uint32
+	var m membership
+	_, err = pgx.ForEachRow(rows, []any{&oid, &m.changes, &m.filtered}, func() error {
+		out[oid] = m
+		return nil
+	})
+	return out, err
+}

@@ -1,0 +1,281 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// partitionRootVersion is the first version that can publish a partitioned
+// table as one object (publish_via_partition_root).
+const partitionRootVersion = 130000
+
+// ReplicaIdentity is pg_class.relreplident: which old values the log has of
+// an updated or deleted row.
+type ReplicaIdentity string
+
+// The identities.
+const (
+	IdentityDefault ReplicaIdentity = "default"
+	IdentityIndex   ReplicaIdentity = "index"
+	IdentityFull    ReplicaIdentity = "full"
+	IdentityNothing ReplicaIdentity = "nothing"
+)
+
+// Kind is what an object is.
+type Kind string
+
+// The kinds.
+const (
+	OrdinaryTable    Kind = "table"
+	PartitionedTable Kind = "partitioned table"
+	View             Kind = "view"
+	MaterializedView Kind = "materialized view"
+	ForeignTable     Kind = "foreign table"
+)
+
+// Table is an object that Leat may replicate: a table, or the root of a
+// partitioned table with all its partitions.
+type Table struct {
+	OID  uint32 `json:"oid"`
+	Kind Kind   `json:"kind"`
+	// Schema has the columns that travel. Its key is the primary key, or the
+	// replica identity's index, or every column under REPLICA IDENTITY FULL
+	// without a primary key, or nothing.
+	Schema *batch.Schema `json:"schema"`
+	// Skipped are the generated columns: the log does not carry them.
+	Skipped  []string        `json:"skipped,omitempty"`
+	Identity ReplicaIdentity `json:"identity"`
+	// Keyless says that the log identifies no row for UPDATE and DELETE in the
+	// table or in one of its partitions, so that only inserts and truncates
+	// may be published.
+	Keyless bool `json:"keyless,omitempty"`
+	// Reason is why the object cannot be replicated from the log, empty where
+	// it can.
+	Reason string `json:"reason,omitempty"`
+	// Pages is the size of the main fork in blocks, Bytes that of the table
+	// with its TOAST data, Rows an estimate, -1 where there is none.
+	Pages int64 `json:"pages"`
+	Bytes int64 `json:"bytes"`
+	Rows  int64 `json:"rows"`
+	// Leaves are the relations that hold the rows: the table itself, or the
+	// partitions at the bottom of a partitioned table.
+	Leaves []Leaf `json:"leaves,omitempty"`
+	// RowSecurity says that policies hide rows from roles without BYPASSRLS.
+	RowSecurity bool `json:"row_security,omitempty"`
+}
+
+// Leaf is a relation with storage.
+type Leaf struct {
+	OID    uint32 `json:"oid"`
+	Schema string `json:"schema"`
+	Name   string `json:"name"`
+	Pages  int64  `json:"pages"`
+	Bytes  int64  `json:"bytes"`
+	// Filenode changes when the table is rewritten.
+	Filenode uint32 `json:"filenode"`
+}
+
+// quoted is the leaf's name in SQL.
+func (l *Leaf) quoted() string { return quoteName(l.Schema, l.Name) }
+
+// ID names the table.
+func (t *Table) ID() batch.TableID { return t.Schema.Table }
+
+// quoted is the table's name in SQL.
+func (t *Table) quoted() string { return quoteName(t.Schema.Table.Schema, t.Schema.Table.Name) }
+
+// relation is a row of pg_class as relationQuery returns it.
+type relation struct {
+	root, oid                      uint32
+	schema, name                   string
+	kind, persistence, replident   string
+	rowSecurity                    bool
+	pages, bytes, rows             int64
+	filenode                       uint32
+	hasPrimaryKey, hasIdentityUniq bool
+}
+
+// relationQuery reads the objects $1 and all partitions under them.
+const relationQuery = `WITH RECURSIVE tree(root, oid) AS (
+		SELECT oid, oid FROM pg_catalog.pg_class WHERE oid = ANY($1::oid[])
+		UNION ALL SELECT t.root, i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid
+		JOIN pg_catalog.pg_class child ON child.oid = i.inhrelid WHERE child.relispartition)
+	SELECT t.root, c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relreplident::text,
+		c.relrowsecurity, s.pages, s.bytes,
+		(CASE WHEN c.reltuples < 0 OR c.relpages = 0 THEN -1 ELSE c.reltuples / c.relpages * s.pages END)::bigint,
+		coalesce(pg_catalog.pg_relation_filenode(c.oid), 0),
+		coalesce(k.pk, false), coalesce(k.ident, false)
+	FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	CROSS JOIN LATERAL (SELECT
+		CASE WHEN c.relkind IN ('r', 'm') THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) ELSE 0 END
+			/ pg_catalog.current_setting('block_size')::bigint AS pages,
+		CASE WHEN c.relkind IN ('r', 'm') THEN coalesce(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END AS bytes) s
+	LEFT JOIN LATERAL (SELECT bool_or(indisprimary) pk, bool_or(indisreplident) ident FROM pg_catalog.pg_index i
+		WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND (indisprimary OR indisreplident)) k ON true
+	ORDER BY n.nspname, c.relname`
+
+// load reads the tables with these OIDs. Those that are gone are left out.
+// The caller holds s.mu.
+func (s *Source) load(ctx context.Context, conn *pgx.Conn, oids []uint32) ([]*Table, error) {
+	rows, err := conn.Query(ctx, relationQuery, oids)
+	if err != nil {
+		return nil, err
+	}
+	var r relation
+	var all []relation
+	if _, err := pgx.ForEachRow(rows, []any{&r.root, &r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.replident,
+		&r.rowSecurity, &r.pages, &r.bytes, &r.rows, &r.filenode, &r.hasPrimaryKey, &r.hasIdentityUniq}, func() error {
+		all = append(all, r)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	tables := make(map[uint32]*Table)
+	var out []*Table
+	for _, r := range all {
+		if r.root == r.oid {
+			t := &Table{OID: r.oid, Kind: kinds[r.kind], Identity: identities[r.replident], Rows: -1, RowSecurity: r.rowSecurity,
+				Schema: &batch.Schema{Table: batch.TableID{Database: s.Database, Schema: r.schema, Name: r.name}}}
+			tables[r.oid] = t
+			out = append(out, t)
+		}
+	}
+	for _, r := range all {
+		tables[r.root].add(r, s.Version)
+	}
+	if err := s.loadColumns(ctx, conn, tables); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+var kinds = map[string]Kind{"r": OrdinaryTable, "p": PartitionedTable, "v": View, "m": MaterializedView, "f": ForeignTable}
+
+var identities = map[string]ReplicaIdentity{"d": IdentityDefault, "i": IdentityIndex, "f": IdentityFull, "n": IdentityNothing}
+
+// add counts one relation of the table's tree in.
+func (t *Table) add(r relation, version int) {
+	part := ""
+	if r.oid != t.OID {
+		part = fmt.Sprintf("partition %s.%s is ", r.schema, r.name)
+	}
+	switch {
+	case t.Reason != "":
+	case r.kind == "v", r.kind == "m", r.kind == "f":
+		t.Reason = part + "a " + string(kinds[r.kind]) + ": its changes are not in the log"
+	case r.persistence == "t":
+		t.Reason = part + "a temporary table: its changes are not in the log"
+	case r.persistence == "u":
+		t.Reason = part + "an unlogged table: its changes are not in the log"
+	case r.kind == "p" && version < partitionRootVersion:
+		t.Reason = "a partitioned table: before PostgreSQL 13 only its partitions can be published"
+	}
+	usable := map[string]bool{"d": r.hasPrimaryKey, "i": r.hasIdentityUniq, "f": true}[r.replident]
+	t.Keyless = t.Keyless || !usable
+	if r.kind != "r" && r.kind != "m" {
+		return
+	}
+	t.Leaves = append(t.Leaves, Leaf{OID: r.oid, Schema: r.schema, Name: r.name, Pages: r.pages, Bytes: r.bytes, Filenode: r.filenode})
+	t.Pages += r.pages
+	t.Bytes += r.bytes
+	if r.rows >= 0 {
+		t.Rows = max(t.Rows, 0) + r.rows
+	}
+}
+
+// loadColumns fills in the schemas. Columns stand in the order of the
+// relation messages: by attnum.
+func (s *Source) loadColumns(ctx context.Context, conn *pgx.Conn, tables map[uint32]*Table) error {
+	generated, keyColumns := "a.attgenerated <> ''", "i.indnkeyatts"
+	if s.Version < 120000 {
+		generated = "false"
+	}
+	if s.Version < 110000 {
+		keyColumns = "i.indnatts"
+	}
+	query := strings.NewReplacer("{generated}", generated, "{keys}", keyColumns).Replace(
+		`SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod, NOT a.attnotnull, {generated},
+			coalesce((SELECT k.n FROM pg_catalog.pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n)
+				WHERE i.indrelid = a.attrelid AND i.indisprimary AND k.attnum = a.attnum AND k.n <= {keys}), 0)::int,
+			coalesce((SELECT k.n FROM pg_catalog.pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n)
+				WHERE i.indrelid = a.attrelid AND i.indisreplident AND i.indisvalid AND k.attnum = a.attnum AND k.n <= {keys}), 0)::int
+		FROM pg_catalog.pg_attribute a WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+		ORDER BY a.attrelid, a.attnum`)
+	oids := make([]uint32, 0, len(tables))
+	for oid := range tables {
+		oids = append(oids, oid)
+	}
+	rows, err := conn.Query(ctx, query, oids)
+	if err != nil {
+		return err
+	}
+	columns := make(map[uint32][]attribute)
+	var c attribute
+	if _, err := pgx.ForEachRow(rows, []any{&c.relation, &c.name, &c.typeOID, &c.typmod, &c.nullable, &c.generated, &c.primary, &c.identity}, func() error {
+		columns[c.relation] = append(columns[c.relation], c)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if !knowsAll(s.types, columns) {
+		if s.types, err = loadTypes(ctx, conn); err != nil {
+			return err
+		}
+	}
+	for oid, t := range tables {
+		t.setColumns(columns[oid], s.types)
+	}
+	return nil
+}
+
+// attribute is a row of pg_attribute; primary and identity are its 1-based
+// places in the primary key and in the replica identity's index.
+type attribute struct {
+	relation, typeOID   uint32
+	name                string
+	typmod              int32
+	nullable, generated bool
+	primary, identity   int
+}
+
+// knowsAll is false once a column has a type that was created after the types
+// were read.
+func knowsAll(types *TypeMap, columns map[uint32][]attribute) bool {
+	for _, list := range columns {
+		for _, c := range list {
+			if !types.Has(c.typeOID) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// setColumns decides which columns travel and which of them are the key.
+func (t *Table) setColumns(columns []attribute, types *TypeMap) {
+	hasPrimary := false
+	for _, c := range columns {
+		hasPrimary = hasPrimary || c.primary > 0
+	}
+	for _, c := range columns {
+		if c.generated {
+			t.Skipped = append(t.Skipped, c.name)
+			continue
+		}
+		col := types.Column(c.name, c.typeOID, c.typmod, c.nullable)
+		switch {
+		case t.Identity == IdentityIndex:
+			col.Key = c.identity
+		case hasPrimary:
+			col.Key = c.primary
+		case t.Identity == IdentityFull:
+			col.Key = len(t.Schema.Columns) + 1
+		}
+		t.Schema.Columns = append(t.Schema.Columns, col)
+	}
+}
