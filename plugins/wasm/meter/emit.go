@@ -65,19 +65,24 @@ func (w *writer) check() {
 }
 
 // head is the check of a loop head. A call inside a loop makes wazero's
-// register allocator store every variable that the loop changes in every
-// round, for it is live across the call. So the tick copies these variables
-// first and then starts the loop over: the variables themselves end at the
-// copies, and the rounds that do not tick pay nothing.
+// register allocator store every variable that the loop carries from round to
+// round, in every round, for it is live across the call. So the tick copies
+// these variables first and then starts the loop over: the variables
+// themselves end at the copies, and the rounds that do not tick pay nothing.
+// A variable that the loop sets before it reads it must not be copied, for
+// that would make it live at the head and take a register. The order of the
+// text decides; where that is wrong the program is slower, not different.
 func (w *writer) head(l *loop) {
 	w.isSpent()
-	if !l.hasInput {
-		for _, x := range l.assigned {
-			w.renew(x)
+	if l.hasInput {
+		w.tick()
+	} else {
+		for _, u := range l.used {
+			if u.read && u.set {
+				w.renew(u.local)
+			}
 		}
-	}
-	w.tick()
-	if !l.hasInput {
+		w.tick()
 		w.op(opBr, 1)
 	}
 	w.out = append(w.out, opEnd)

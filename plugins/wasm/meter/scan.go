@@ -35,23 +35,30 @@ type run struct {
 
 // loop is what the check at the head of a loop must know.
 type loop struct {
-	// assigned lists locals that the loop sets, at most maxSaved of them.
-	assigned []uint32
+	// used lists the locals of the loop by first use, at most maxUsed of them.
+	used     []use
 	hasInput bool // the loop takes operands
 }
 
-const maxSaved = 48
+// use is how a loop uses a local: whether it reads it first, in the order of
+// the text, and whether it sets it at all.
+type use struct {
+	local     uint32
+	read, set bool
+}
 
-func (l *loop) assign(local uint32) {
-	if len(l.assigned) >= maxSaved {
-		return
-	}
-	for _, a := range l.assigned {
-		if a == local {
+const maxUsed = 64
+
+func (l *loop) use(u use) {
+	for i := range l.used {
+		if l.used[i].local == u.local {
+			l.used[i].set = l.used[i].set || u.set
 			return
 		}
 	}
-	l.assigned = append(l.assigned, local)
+	if len(l.used) < maxUsed {
+		l.used = append(l.used, u)
+	}
 }
 
 // frame is an open block.
@@ -165,8 +172,9 @@ func (s *scanner) step(locals int, leaves []int64) {
 	case opLocalGet, opLocalSet, opLocalTee:
 		x := r.u32()
 		s.m.checkIndex(r, "local", x, locals)
-		if n := len(s.loops); op != opLocalGet && n > 0 {
-			s.shape.loops[s.loops[n-1]].assign(x)
+		if n := len(s.loops); n > 0 {
+			get := op == opLocalGet
+			s.shape.loops[s.loops[n-1]].use(use{local: x, read: get, set: !get})
 		}
 		s.add(1)
 	default:
@@ -221,8 +229,8 @@ func (s *scanner) close() {
 	if f.op == opLoop {
 		s.loops = s.loops[:len(s.loops)-1]
 		if n := len(s.loops); n > 0 {
-			for _, x := range s.shape.loops[f.loop].assigned {
-				s.shape.loops[s.loops[n-1]].assign(x)
+			for _, u := range s.shape.loops[f.loop].used {
+				s.shape.loops[s.loops[n-1]].use(u)
 			}
 		}
 	}
