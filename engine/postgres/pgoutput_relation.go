@@ -1,0 +1,283 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// ErrNeedsText says that a stream in binary mode met a column whose binary
+// form we do not decode: open it again in text mode.
+var ErrNeedsText = errors.New("the table has a column that can only be streamed as text")
+
+// relationSource is where the shape of a relation comes from beside its
+// message.
+type relationSource struct {
+	database string
+	binary   bool
+	types    func() *TypeMap
+	schemas  func(ctx context.Context, relationOID uint32) (*batch.Schema, error)
+	number   func(s *batch.Schema) error
+}
+
+// loggedRelation is a table as the log last described it.
+type loggedRelation struct {
+	oid     uint32
+	schema  *batch.Schema
+	builder *batch.Builder
+	text    []appender
+	binary  []appender // nil in a text stream and for types without a binary form
+	key     []int
+	isKey   []bool
+	width   int64 // bytes of the fixed-width cells of a row
+	entry   int   // place among the batches of the gathering, -1: none yet
+}
+
+// Tags of a cell.
+const (
+	cellNull      = 'n'
+	cellUnchanged = 'u'
+	cellText      = 't'
+	cellBinary    = 'b'
+)
+
+// cell is a column of a tuple.
+type cell struct {
+	tag  byte
+	data []byte
+}
+
+// readTuple takes a tuple apart; raw is the whole of it.
+func (rel *loggedRelation) readTuple(cells []cell, r *reader) (_ []cell, raw []byte, err error) {
+	start := r.rest
+	if n := int(r.uint16()); n != len(rel.text) {
+		return cells, nil, fmt.Errorf("tuple of %d columns for %s, which has %d", n, rel.schema.Table, len(rel.text))
+	}
+	for range rel.text {
+		c := cell{tag: r.uint8()}
+		switch c.tag {
+		case cellText, cellBinary:
+			c.data = r.take(int(int32(r.uint32())))
+		case cellNull, cellUnchanged:
+		default:
+			return cells, nil, fmt.Errorf("column of unknown kind %q", c.tag)
+		}
+		cells = append(cells, c)
+	}
+	if r.bad {
+		return cells, nil, errSyntax
+	}
+	return cells, start[:len(start)-len(r.rest)], nil
+}
+
+// append adds a cell to its column.
+func (rel *loggedRelation) append(b *batch.Builder, i int, c *cell) error {
+	col := b.Column(i)
+	switch c.tag {
+	case cellText:
+		return rel.text[i](col, c.data)
+	case cellBinary:
+		if rel.binary == nil || rel.binary[i] == nil {
+			return errSyntax
+		}
+		return rel.binary[i](col, c.data)
+	case cellNull:
+		col.AppendNull()
+	default:
+		col.AppendAbsent()
+	}
+	return nil
+}
+
+// appendKey adds a row in which only the key is present.
+func (rel *loggedRelation) appendKey(b *batch.Builder, row []cell) columnError {
+	for i := range row {
+		if !rel.isKey[i] {
+			b.Column(i).AppendAbsent()
+			continue
+		}
+		if err := rel.append(b, i, &row[i]); err != nil {
+			return columnError{i, err}
+		}
+	}
+	return columnError{}
+}
+
+// keyChanged compares the key cells of an update.
+func (rel *loggedRelation) keyChanged(old, row []cell) bool {
+	for _, i := range rel.key {
+		if row[i].tag == cellUnchanged {
+			continue
+		}
+		if old[i].tag != row[i].tag || !bytes.Equal(old[i].data, row[i].data) {
+			return true
+		}
+	}
+	return false
+}
+
+// described is a Relation message.
+type described struct {
+	oid      uint32
+	table    batch.TableID
+	identity byte
+	columns  []describedColumn
+}
+
+type describedColumn struct {
+	name   string
+	oid    uint32
+	typmod int32
+	key    bool
+}
+
+func (d *pgoutput) relation(ctx context.Context, r *reader) error {
+	m := described{oid: r.uint32()}
+	m.table = batch.TableID{Database: d.source.database, Schema: string(r.text()), Name: string(r.text())}
+	if m.table.Schema == "" {
+		m.table.Schema = "pg_catalog"
+	}
+	m.identity = r.uint8()
+	for range r.uint16() {
+		key := r.uint8()&1 != 0
+		m.columns = append(m.columns, describedColumn{name: string(r.text()), oid: r.uint32(), typmod: int32(r.uint32()), key: key})
+		if r.bad {
+			return errSyntax
+		}
+	}
+	if r.bad {
+		return errSyntax
+	}
+	known := d.relations[m.oid]
+	rel, err := d.source.resolve(ctx, &m, known)
+	if err != nil {
+		return fmt.Errorf("relation %s: %w", m.table, err)
+	}
+	if known != nil && known != rel {
+		d.group.close(known)
+	}
+	d.relations[m.oid] = rel
+	return nil
+}
+
+// resolve makes the relation of a message: names, types and order are the
+// message's, the catalogue adds what it does not say. An unchanged relation
+// stays the one it was.
+func (s *relationSource) resolve(ctx context.Context, m *described, known *loggedRelation) (*loggedRelation, error) {
+	var catalog *batch.Schema
+	if s.schemas != nil {
+		var err error
+		var gone *Error
+		catalog, err = s.schemas(ctx, m.oid)
+		switch {
+		case errors.As(err, &gone) && gone.Class == Object:
+			catalog = nil // dropped since: the message is all there is
+		case err != nil:
+			return nil, err
+		}
+	}
+	types := s.types()
+	schema := m.schema(types, catalog)
+	if known != nil && known.schema.Fingerprint() == schema.Fingerprint() {
+		return known, nil
+	}
+	switch {
+	case catalog != nil && catalog.Fingerprint() == schema.Fingerprint():
+		schema = catalog
+	case s.number != nil:
+		if err := s.number(schema); err != nil {
+			return nil, err
+		}
+	}
+	return newRelation(m.oid, schema, types, s.binary)
+}
+
+// schema joins the message with what the catalogue knows.
+func (m *described) schema(types *TypeMap, catalog *batch.Schema) *batch.Schema {
+	out := &batch.Schema{Table: m.table, Columns: make([]batch.Column, len(m.columns))}
+	for i, c := range m.columns {
+		nullable := true
+		if catalog != nil {
+			if at := catalog.Column(c.name); at >= 0 {
+				nullable = catalog.Columns[at].Nullable
+			}
+		}
+		out.Columns[i] = types.Column(c.name, c.oid, c.typmod, nullable)
+	}
+	for place, i := range m.keyColumns(catalog) {
+		out.Columns[i].Key = place + 1
+	}
+	return out
+}
+
+// keyColumns are the columns of the row identity in key order. The log marks
+// those it sends for old rows; with REPLICA IDENTITY FULL it marks all and
+// with NOTHING none, and then the catalogue's key counts.
+func (m *described) keyColumns(catalog *batch.Schema) []int {
+	var marked, known []int
+	for i, c := range m.columns {
+		if c.key {
+			marked = append(marked, i)
+		}
+	}
+	if catalog != nil {
+		for _, k := range catalog.Key() {
+			at := slices.IndexFunc(m.columns, func(c describedColumn) bool { return c.name == catalog.Columns[k].Name })
+			if at < 0 {
+				return marked // the key has changed since
+			}
+			known = append(known, at)
+		}
+	}
+	if len(known) == 0 {
+		return marked
+	}
+	if m.identity == 'f' || len(marked) == 0 {
+		return known
+	}
+	if sorted := slices.Sorted(slices.Values(known)); slices.Equal(sorted, marked) {
+		return known
+	}
+	return marked
+}
+
+func newRelation(oid uint32, schema *batch.Schema, types *TypeMap, binary bool) (*loggedRelation, error) {
+	n := len(schema.Columns)
+	rel := &loggedRelation{oid: oid, schema: schema, builder: batch.NewBuilder(schema), text: make([]appender, n), key: schema.Key(), isKey: make([]bool, n), entry: -1}
+	for _, i := range rel.key {
+		rel.isKey[i] = true
+	}
+	if binary {
+		rel.binary = make([]appender, n)
+	}
+	for i, col := range schema.Columns {
+		var err error
+		if rel.text[i], err = newAppender(types, col, false); err != nil {
+			return nil, err
+		}
+		if fixed, ok := col.Type.(arrow.FixedWidthDataType); ok {
+			rel.width += int64(fixed.BitWidth()+7) / 8
+		} else {
+			rel.width += 4
+		}
+		if !binary || types.sendsNothing(col.PG.OID) {
+			continue
+		}
+		if rel.binary[i], err = newAppender(types, col, true); err != nil {
+			return nil, fmt.Errorf("column %q: %w: %w", col.Name, ErrNeedsText, err)
+		}
+	}
+	return rel, nil
+}
+
+// sendsNothing says whether a type is known to have no binary form.
+func (m *TypeMap) sendsNothing(oid uint32) bool {
+	t := m.types[oid]
+	return t != nil && t.Send == ""
+}

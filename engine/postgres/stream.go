@@ -1,0 +1,448 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// StreamOptions say what a stream reads and how it is grouped.
+type StreamOptions struct {
+	Slot         string
+	Publications []string
+	// Start is where the server begins, at the earliest: it never goes back
+	// behind what the slot has confirmed.
+	Start uint64
+	// SkipTo is durable already: changes at or before it are not handed out.
+	// The position of a slot's consistent point is {LSN, Ordinal 0}.
+	SkipTo batch.Position
+	// Binary asks for binary values; see TypeMap.PreferBinary.
+	Binary bool
+	// MaxBytes and MaxRows end a group at the next commit, and a transaction
+	// that reaches them by itself is passed on in parts: a group holds less
+	// than twice as much and a row. Zero means 64 MiB and 500,000.
+	MaxBytes, MaxRows int
+	// Linger is how long a group waits for more after its first change.
+	Linger time.Duration
+	// StatusInterval is how often the server is told what is durable, well
+	// below its wal_sender_timeout. Zero means 10 s.
+	StatusInterval time.Duration
+	// Schemas returns what the catalogue says about a relation now, an *Error
+	// of class Object where it is gone. Types is asked after it.
+	Schemas func(ctx context.Context, relationOID uint32) (*batch.Schema, error)
+	Types   func() *TypeMap
+	// Number sets the Version of a shape that is not the catalogue's, before
+	// its first batch. It may be nil.
+	Number   func(s *batch.Schema) error
+	Database string
+	// Timeline is the one that positions so far belong to; 0 takes the
+	// server's. Another one at the server is a TimelineError.
+	Timeline uint32
+}
+
+// maxGroupBytes keeps the columns of a group, with a value of 1 GB, below
+// batch.MaxColumnBytes.
+const maxGroupBytes = 256 << 20
+
+func (o *StreamOptions) fillIn() {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 64 << 20
+	}
+	o.MaxBytes = min(o.MaxBytes, maxGroupBytes)
+	if o.MaxRows <= 0 {
+		o.MaxRows = 500_000
+	}
+	if o.StatusInterval <= 0 {
+		o.StatusInterval = 10 * time.Second
+	}
+}
+
+// TimelineError says that the server has been promoted or restored since:
+// its log may differ from the one that was read.
+type TimelineError struct{ Want, Got uint32 }
+
+func (e *TimelineError) Error() string {
+	return fmt.Sprintf("the server is on timeline %d, positions are on %d", e.Got, e.Want)
+}
+
+// Stream reads the changes of a slot. One goroutine is in Run, one other calls
+// Next; the other methods may be called from any.
+//
+// Run decodes into a group that grows until the consumer takes it: while the
+// consumer works, small transactions gather; a full group stops Run from
+// reading, and so the server. Keep-alives do not pass through there and go
+// out whatever the consumer does.
+type Stream struct {
+	o    StreamOptions
+	wire *wire
+
+	mu      sync.Mutex // guards what follows
+	decoder *pgoutput
+	waiting bool   // the consumer is in Next
+	handed  *Group // cut at a commit while the consumer waited
+	last    batch.Position
+	idle    uint64 // everything committed before it has been received
+	stats   StreamStats
+	ended   error
+
+	changed chan struct{} // wakes Next
+	room    chan struct{} // wakes Run
+	asked   chan struct{} // wakes the status loop
+
+	acks acknowledgements
+}
+
+// StreamStats is how far a stream is.
+type StreamStats struct {
+	// Timeline is the server's.
+	Timeline uint32
+	// Received is the log position up to which messages have been read,
+	// ServerEnd the end of the server's log as it last said.
+	Received, ServerEnd uint64
+	// Acknowledged is what the server is told to be durable.
+	Acknowledged uint64
+	// Messages and Bytes count the change messages since the start.
+	Messages, Bytes int64
+}
+
+// OpenStream connects to the slot. Run reads from it; a stream that is never
+// run is closed by Close.
+func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stream, error) {
+	o.fillIn()
+	s := &Stream{o: o, changed: make(chan struct{}, 1), room: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+	var err error
+	if s.wire, err = openWire(ctx, cfg, s.startReplication); err != nil {
+		return nil, fmt.Errorf("open stream of slot %q: %w", o.Slot, err)
+	}
+	source := relationSource{database: o.Database, binary: o.Binary, types: o.Types, schemas: o.Schemas, number: o.Number}
+	s.decoder = newPgoutput(source, s.o.Timeline, o.SkipTo)
+	s.stats.Timeline = s.o.Timeline
+	s.last = o.SkipTo
+	s.acks = acknowledgements{position: o.SkipTo, flushed: o.Start}
+	return s, nil
+}
+
+func (s *Stream) startReplication(ctx context.Context, conn *pgconn.PgConn) error {
+	system, err := pglogrepl.IdentifySystem(ctx, conn)
+	if err != nil {
+		return fmt.Errorf("identify system: %w", err)
+	}
+	timeline := uint32(system.Timeline)
+	if s.o.Timeline != 0 && s.o.Timeline != timeline {
+		return &TimelineError{Want: s.o.Timeline, Got: timeline}
+	}
+	s.o.Timeline = timeline
+	names := make([]string, len(s.o.Publications))
+	for i, name := range s.o.Publications {
+		names[i] = quoteIdent(name)
+	}
+	arguments := []string{"proto_version '1'", "publication_names " + quoteLiteral(strings.Join(names, ","))}
+	version, err := majorVersion(conn.ParameterStatus("server_version"))
+	if err != nil {
+		return err
+	}
+	if version >= 14 {
+		arguments = append(arguments, "messages 'true'")
+	}
+	if s.o.Binary {
+		if version < 14 {
+			return fmt.Errorf("binary values: server version %d has none in its log", version)
+		}
+		arguments = append(arguments, "binary 'true'")
+	}
+	return pglogrepl.StartReplication(ctx, conn, quoteIdent(s.o.Slot), pglogrepl.LSN(s.o.Start), pglogrepl.StartReplicationOptions{PluginArgs: arguments})
+}
+
+// Close ends a stream that is not running.
+func (s *Stream) Close() error { return s.wire.close(s.acks.durable()) }
+
+// Run receives and decodes until ctx ends, then leaves the slot in order, or
+// until an error. The error wraps the server's *pgconn.PgError if there was
+// one. The connection is closed when it returns.
+func (s *Stream) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	unblocked := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(unblocked)
+		s.wire.conn.SetReadDeadline(time.Unix(1, 0))
+	})
+	statusDone := make(chan struct{})
+	go func() {
+		defer close(statusDone)
+		if err := s.reportStatus(ctx); err != nil {
+			cancel(err)
+		}
+	}()
+	err := s.receive(ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	cancel(err)
+	<-statusDone
+	<-unblocked
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		err = errors.Join(err, s.wire.close(s.acks.durable()))
+	} else {
+		s.wire.conn.Close()
+	}
+	s.mu.Lock()
+	s.ended = err
+	s.mu.Unlock()
+	wake(s.changed)
+	return err
+}
+
+// reportStatus tells the server what is durable, on a timer and when it asks.
+func (s *Stream) reportStatus(ctx context.Context) error {
+	ticker := time.NewTicker(s.o.StatusInterval)
+	defer ticker.Stop()
+	for {
+		if err := s.wire.sendStatus(s.acks.durable()); err != nil {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-s.asked:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *Stream) receive(ctx context.Context) error {
+	for {
+		if err := s.wire.fill(); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return fmt.Errorf("receive log: %w", err)
+		}
+		if err := s.handleRead(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// handleRead decodes the messages that one read has brought.
+func (s *Stream) handleRead(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		kind, body, ok, err := s.wire.next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			wake(s.changed)
+			return nil
+		}
+		if err := s.handle(ctx, kind, body); err != nil {
+			return err
+		}
+		for s.full() {
+			wake(s.changed)
+			s.mu.Unlock()
+			select {
+			case <-s.room:
+			case <-ctx.Done():
+			}
+			s.mu.Lock()
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// handle takes one message of the server.
+func (s *Stream) handle(ctx context.Context, kind byte, body []byte) error {
+	switch kind {
+	case 'd':
+		return s.handleData(ctx, body)
+	case 'E':
+		return serverError(body)
+	case 'c', 'C', 'Z':
+		return fmt.Errorf("receive log: the server ended the stream: %w", io.ErrUnexpectedEOF)
+	case 'N', 'S':
+		return nil
+	}
+	return fmt.Errorf("receive log: message of unknown type %q", kind)
+}
+
+// handleData takes XLogData or a keep-alive.
+func (s *Stream) handleData(ctx context.Context, body []byte) error {
+	switch {
+	case len(body) >= 25 && body[0] == pglogrepl.XLogDataByteID:
+		start, end := binary.BigEndian.Uint64(body[1:]), binary.BigEndian.Uint64(body[9:])
+		s.stats.Received = max(s.stats.Received, start)
+		s.stats.ServerEnd = max(s.stats.ServerEnd, end)
+		s.stats.Messages++
+		s.stats.Bytes += int64(len(body) - 25)
+		done, err := s.decoder.decode(ctx, body[25:])
+		if err != nil {
+			return err
+		}
+		if done != nil {
+			s.committed(done)
+		}
+		return nil
+	case len(body) == 18 && body[0] == pglogrepl.PrimaryKeepaliveMessageByteID:
+		end := binary.BigEndian.Uint64(body[1:])
+		s.stats.ServerEnd = max(s.stats.ServerEnd, end)
+		if !s.decoder.tx.open {
+			s.idle = max(s.idle, end)
+		}
+		if body[17] != 0 {
+			wake(s.asked)
+		}
+		return nil
+	}
+	return fmt.Errorf("receive log: copy data of %d bytes that is neither log nor keep-alive", len(body))
+}
+
+// committed is called at each commit boundary, where a waiting consumer gets
+// its group.
+func (s *Stream) committed(done *commit) {
+	s.stats.Received = max(s.stats.Received, done.end)
+	s.idle = max(s.idle, done.end)
+	if !s.decoder.group.reached {
+		return // nothing in it for us
+	}
+	s.last = s.decoder.group.position
+	if s.waiting && s.handed == nil && (s.full() || time.Since(s.decoder.group.since) >= s.o.Linger) {
+		s.handed, s.waiting = s.cut(), false
+		wake(s.changed)
+	}
+}
+
+// full says whether the group has reached its limits: at a commit boundary,
+// or inside a transaction that reaches them alone.
+func (s *Stream) full() bool {
+	g, tx := &s.decoder.group, &s.decoder.tx
+	if g.bytes < int64(s.o.MaxBytes) && g.rows < s.o.MaxRows {
+		return false
+	}
+	if !tx.open {
+		return g.reached
+	}
+	return tx.bytes >= int64(s.o.MaxBytes) || tx.rows >= s.o.MaxRows
+}
+
+func (s *Stream) cut() *Group {
+	g := s.decoder.cut()
+	s.last = g.Position
+	if g.Complete {
+		s.acks.expect(g.Position.LSN, g.end)
+	}
+	return g
+}
+
+// take returns a group if one is due, or how long to wait for it.
+func (s *Stream) take() (g *Group, wait time.Duration) {
+	if g = s.handed; g != nil {
+		s.handed = nil
+		return g, 0
+	}
+	if s.full() {
+		return s.cut(), 0
+	}
+	if s.decoder.tx.open || !s.decoder.group.reached {
+		return nil, -1
+	}
+	if wait = s.o.Linger - time.Since(s.decoder.group.since); wait > 0 {
+		return nil, wait
+	}
+	return s.cut(), 0
+}
+
+// Next returns the next group: as soon as a commit is reached and Linger has
+// passed, or the limits are. It is an error once Run has ended; what was not
+// handed out then comes again from the server.
+func (s *Stream) Next(ctx context.Context) (*Group, error) {
+	for {
+		s.mu.Lock()
+		if s.ended != nil {
+			defer s.mu.Unlock()
+			return nil, s.ended
+		}
+		g, wait := s.take()
+		s.waiting = g == nil
+		s.mu.Unlock()
+		if g != nil {
+			wake(s.room)
+			return g, nil
+		}
+		if err := s.await(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// await returns when the group may have changed, or after wait if it is not
+// negative.
+func (s *Stream) await(ctx context.Context, wait time.Duration) error {
+	var due <-chan time.Time
+	if wait >= 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-s.changed:
+	case <-due:
+	case <-ctx.Done():
+		s.mu.Lock()
+		s.waiting = false
+		s.mu.Unlock()
+		return ctx.Err()
+	}
+	return nil
+}
+
+// Acknowledge says that everything up to p is durable. The server is told with
+// the next status update, and only of commit boundaries.
+func (s *Stream) Acknowledge(p batch.Position) { s.acks.add(p) }
+
+// IdlePosition returns a position that the server's log has moved on to
+// without changes for us, if everything received has been acknowledged. Its
+// Ordinal is 0: a transaction that commits exactly there is still to come.
+// The caller records it as durable and then acknowledges it.
+func (s *Stream) IdlePosition() (batch.Position, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := batch.Position{Timeline: s.o.Timeline, LSN: s.idle}
+	if s.decoder.tx.open || s.decoder.group.used() || s.decoder.group.reached || s.handed != nil {
+		return batch.Position{}, false
+	}
+	if s.acks.at().Compare(s.last) < 0 || p.LSN <= s.acks.durable() {
+		return batch.Position{}, false
+	}
+	return p, true
+}
+
+// Stats returns how far the stream is.
+func (s *Stream) Stats() StreamStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.stats
+	out.Acknowledged = s.acks.durable()
+	return out
+}
+
+// wake leaves a signal for the one goroutine that waits on c.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
