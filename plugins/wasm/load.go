@@ -1,0 +1,139 @@
+package wasm
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/leat-etl/leat/plugins/wasm/meter"
+)
+
+// module is a plugin's code, instrumented and compiled.
+type module struct {
+	host     *Host
+	plugin   Plugin
+	compiled wazero.CompiledModule
+	fuel     string // name of the exported fuel counter
+	counters counters
+}
+
+// tickEvery is the fuel between two looks at the clock.
+const tickEvery = 100_000
+
+var wasiFunctions = []string{
+	"args_get", "args_sizes_get", "environ_get", "environ_sizes_get", "clock_time_get", "clock_res_get", "random_get",
+	"fd_write", "fd_close", "fd_seek", "fd_read", "fd_fdstat_get", "fd_fdstat_set_flags", "fd_prestat_get", "fd_prestat_dir_name",
+	"poll_oneoff", "sched_yield", "proc_exit",
+}
+
+const (
+	jsonCall    = "(i32, i32) -> (i64)"
+	noSignature = "() -> ()"
+)
+
+var commonExports = map[string]string{
+	"leat_abi_version": "() -> (i32)", "leat_alloc": "(i32) -> (i32)", "leat_plan": jsonCall,
+}
+
+var transformExports = map[string]string{"leat_process": "(i32) -> (i32)"}
+
+var destinationExports = map[string]string{
+	"leat_open": jsonCall, "leat_write": jsonCall, "leat_commit": jsonCall,
+	"leat_checkpoint": jsonCall, "leat_rollback": jsonCall, "leat_close": jsonCall,
+}
+
+// load checks a module against what it may import and must export, instruments
+// and compiles it. grants are the host functions beside log and reply that it
+// may import.
+func (h *Host) load(ctx context.Context, code []byte, p Plugin, exports map[string]string, grants []string) (*module, error) {
+	p.Limits = p.Limits.withDefaults()
+	sum := sha256.Sum256(code)
+	digest := "sha256:" + hex.EncodeToString(sum[:])
+	if p.Digest == "" {
+		p.Digest = digest
+	}
+	m := &module{host: h, plugin: p}
+	if p.Digest != digest {
+		return nil, m.failure("load", KindContract, "the module's digest is %s, expected %s", digest, p.Digest)
+	}
+	metered, info, err := meter.Instrument(code, meter.Options{TickEvery: tickEvery})
+	if err != nil {
+		return nil, m.failure("load", KindContract, "%v", err)
+	}
+	if err := m.checkImports(info.Imports, grants); err != nil {
+		return nil, err
+	}
+	if err := m.checkExports(info, exports); err != nil {
+		return nil, err
+	}
+	m.fuel = info.FuelGlobal
+	if m.compiled, err = h.runtime.CompileModule(ctx, metered); err != nil {
+		return nil, m.failure("load", KindContract, "compile: %v", err)
+	}
+	return m, nil
+}
+
+func (m *module) checkImports(imports []meter.Import, grants []string) error {
+	for _, i := range imports {
+		switch i.Module {
+		case "wasi_snapshot_preview1":
+			if slices.Contains(wasiFunctions, i.Name) {
+				continue
+			}
+		case "leat":
+			if i.Name == "log" || i.Name == "reply" || slices.Contains(grants, i.Name) {
+				continue
+			}
+			if capability, _, found := strings.Cut(i.Name, "_"); found && sqlFunctions[i.Name] != nil {
+				return m.failure("load", KindContract, "it imports %s.%s, but the capability %q is not granted to it", i.Module, i.Name, capability)
+			}
+		}
+		return m.failure("load", KindContract, "it imports %s.%s, which this host does not offer; see the tables of host functions in pdk/README.md", i.Module, i.Name)
+	}
+	return nil
+}
+
+func (m *module) checkExports(info *meter.Info, kind map[string]string) error {
+	if len(info.Memories) != 1 {
+		return m.failure("load", KindContract, "it has %d memories, expected 1", len(info.Memories))
+	}
+	if least := uint64(info.Memories[0].MinPages) << 16; least > m.plugin.Limits.MemoryBytes {
+		return m.failure("load", KindMemory, "it starts with %d bytes of memory, its limit is %d", least, m.plugin.Limits.MemoryBytes)
+	}
+	found := map[string]string{}
+	for _, e := range info.Exports {
+		found[e.Name] = e.Signature
+		if e.Name == "memory" && e.Kind != "memory" {
+			return m.failure("load", KindContract, "its export memory is a %s", e.Kind)
+		}
+	}
+	if _, ok := found["memory"]; !ok {
+		return m.failure("load", KindContract, "it does not export its memory as \"memory\"")
+	}
+	if _, ok := found["_start"]; ok {
+		return m.failure("load", KindContract, "it exports _start: build it as a reactor (for Go: -buildmode=c-shared)")
+	}
+	if s, ok := found["_initialize"]; ok && s != noSignature {
+		return m.failure("load", KindContract, "its export _initialize has type %s, expected %s", s, noSignature)
+	}
+	for _, set := range []map[string]string{commonExports, kind} {
+		for name, want := range set {
+			if got, ok := found[name]; !ok {
+				return m.failure("load", KindContract, "it does not export %s: it is not a plugin of this kind for ABI %d", name, ABI)
+			} else if got != want {
+				return m.failure("load", KindContract, "its export %s has type %s, expected %s", name, got, want)
+			}
+		}
+	}
+	return nil
+}
+
+// failure makes an error of the plugin.
+func (m *module) failure(op string, k Kind, format string, args ...any) *Error {
+	return &Error{Plugin: m.plugin.Name, Version: m.plugin.Version, Op: op, Row: -1, Kind: k, Message: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,132 @@
+package wasm
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// Plugin is what the host needs to know of a plugin to run it.
+type Plugin struct {
+	Name, Version string
+	// Digest of the module, "sha256:" and hexadecimal; computed where empty.
+	Digest string
+	// Config is the plugin's table from the pipeline file as JSON.
+	Config json.RawMessage
+	Limits Limits
+	// Columns are the names of the columns that may enter the guest; nil is
+	// all.
+	Columns []string
+}
+
+// Limits bound one instance and one call. Zero fields take the defaults.
+type Limits struct {
+	// MemoryBytes caps an instance's memory; the default is 256 MiB.
+	MemoryBytes uint64
+	// Fuel bounds the loop iterations and calls of one call; the default is
+	// 20 thousand million.
+	Fuel uint64
+	// Deadline bounds the time in the guest of one call, without the time in
+	// host functions; the default is 30 s.
+	Deadline time.Duration
+	// HighWater is the memory above which an instance is recycled after a
+	// call; the default is half of MemoryBytes.
+	HighWater uint64
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.MemoryBytes == 0 {
+		l.MemoryBytes = 256 << 20
+	}
+	l.MemoryBytes = min(l.MemoryBytes, 1<<32-1<<16)
+	if l.Fuel == 0 {
+		l.Fuel = 20_000_000_000
+	}
+	l.Fuel = min(l.Fuel, 1<<62)
+	if l.Deadline == 0 {
+		l.Deadline = 30 * time.Second
+	}
+	if l.HighWater == 0 {
+		l.HighWater = l.MemoryBytes / 2
+	}
+	return l
+}
+
+// Kind says how a plugin failed.
+type Kind string
+
+// The kinds. Guest: the plugin reported an error by itself. Contract: it broke
+// a rule of the ABI. The others say which limit it met or that it trapped.
+const (
+	KindTrap     Kind = "trap"
+	KindFuel     Kind = "fuel"
+	KindDeadline Kind = "deadline"
+	KindMemory   Kind = "memory"
+	KindContract Kind = "contract"
+	KindGuest    Kind = "guest"
+)
+
+// Error is a failure of a plugin. Unwrap gives the *capability.Error behind
+// it, if a host function's failure was the cause.
+type Error struct {
+	Plugin, Version string
+	Op              string // load, plan, process, open, write, commit, checkpoint, rollback, close
+	Table           string
+	Position        batch.Position
+	// Row is the input row that the failure is about, -1 if none.
+	Row     int
+	Kind    Kind
+	Message string
+	cause   error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "plugin %s@%s: %s", e.Plugin, e.Version, e.Op)
+	if e.Table != "" {
+		fmt.Fprintf(&s, " %s", e.Table)
+	}
+	if !e.Position.IsZero() {
+		fmt.Fprintf(&s, " at %s", e.Position)
+	}
+	if e.Row >= 0 {
+		fmt.Fprintf(&s, " row %d", e.Row)
+	}
+	if e.Kind != KindGuest {
+		fmt.Fprintf(&s, ": %s", e.Kind)
+	}
+	fmt.Fprintf(&s, ": %s", e.Message)
+	return s.String()
+}
+
+// Unwrap returns the cause that the plugin named, or nil.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Stats counts what a plugin has done since it was loaded.
+type Stats struct {
+	Calls, Rows uint64
+	// Nanoseconds is the time inside guest calls, host functions included.
+	Nanoseconds uint64
+	Fuel        uint64
+	// MemoryBytes is the memory of all living instances after their last call.
+	MemoryBytes uint64
+	// Instances counts instances made, Recycled those thrown away after a
+	// failure or past the high-water mark.
+	Instances, Recycled uint64
+}
+
+type counters struct {
+	calls, rows, nanoseconds, fuel, memory, instances, recycled atomic.Uint64
+}
+
+func (c *counters) stats() Stats {
+	return Stats{
+		Calls: c.calls.Load(), Rows: c.rows.Load(), Nanoseconds: c.nanoseconds.Load(), Fuel: c.fuel.Load(),
+		MemoryBytes: c.memory.Load(), Instances: c.instances.Load(), Recycled: c.recycled.Load(),
+	}
+}

@@ -1,0 +1,331 @@
+package wasm
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// Transform is a loaded transform plugin. It is safe for concurrent use: each
+// call takes an instance from the pool or makes one.
+type Transform struct {
+	module *module
+
+	mu     sync.Mutex
+	idle   []*instance
+	closed bool
+	plans  map[string]*Plan // by request without number
+	nextID uint32
+}
+
+// RowError says that a row could not be processed and why.
+type RowError struct {
+	Row     int
+	Message string
+}
+
+// Result is what Process makes of a batch: a batch for each output that has
+// rows, and the input rows that failed, in order.
+type Result struct {
+	Batches []*batch.Batch
+	Failed  []RowError
+}
+
+// Transform loads a transform plugin. It instantiates the module once to see
+// that it works.
+func (h *Host) Transform(ctx context.Context, code []byte, p Plugin) (*Transform, error) {
+	m, err := h.load(ctx, code, p, transformExports, nil)
+	if err != nil {
+		return nil, err
+	}
+	t := &Transform{module: m, plans: map[string]*Plan{}}
+	in, err := m.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.put(ctx, in)
+	return t, nil
+}
+
+// Stats tells what the plugin has done so far.
+func (t *Transform) Stats() Stats { return t.module.counters.stats() }
+
+// Digest is the digest of the module.
+func (t *Transform) Digest() string { return t.module.plugin.Digest }
+
+// Close ends the idle instances; instances in use end with their call.
+func (t *Transform) Close(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for _, in := range t.idle {
+		in.close(ctx)
+	}
+	t.idle = nil
+	return nil
+}
+
+func (t *Transform) get(ctx context.Context) (*instance, error) {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return nil, fmt.Errorf("plugin %s is closed", t.module.plugin.Name)
+	}
+	if n := len(t.idle); n > 0 {
+		in := t.idle[n-1]
+		t.idle = t.idle[:n-1]
+		t.mu.Unlock()
+		return in, nil
+	}
+	t.mu.Unlock()
+	return t.module.start(ctx)
+}
+
+// put gives an instance back that is fit for another call.
+func (t *Transform) put(ctx context.Context, in *instance) {
+	recycle := in.account()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if recycle || t.closed {
+		in.close(ctx)
+		return
+	}
+	t.idle = append(t.idle, in)
+}
+
+// with runs f on an instance and discards the instance if f fails.
+func (t *Transform) with(ctx context.Context, f func(*instance) error) error {
+	in, err := t.get(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f(in); err != nil {
+		in.close(ctx)
+		return err
+	}
+	t.put(ctx, in)
+	return nil
+}
+
+// Plan asks the plugin what becomes of a table. Equal inputs share one Plan.
+func (t *Transform) Plan(ctx context.Context, in PlanInput) (*Plan, error) {
+	fail := func(err error) (*Plan, error) {
+		var e *Error
+		if errors.As(err, &e) {
+			e.Table = in.Schema.Table.String()
+		}
+		return nil, err
+	}
+	request := planRequest{ABI: ABI, Kind: "transform", Config: configOf(t.module), Schema: in.Schema, Peers: in.Peers, Databases: in.Databases}
+	key, err := json.Marshal(request)
+	if err != nil {
+		return nil, fmt.Errorf("encode plan request for %s: %w", in.Schema.Table, err)
+	}
+	t.mu.Lock()
+	p := t.plans[string(key)]
+	t.nextID++
+	request.Plan = t.nextID
+	t.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	var refused error
+	if err := t.with(ctx, func(i *instance) error {
+		p, refused, err = i.plan(ctx, request, in.Schema)
+		return err
+	}); err != nil {
+		return fail(err)
+	}
+	if refused != nil {
+		return fail(refused)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.plans[string(key)] = p
+	return p, nil
+}
+
+func configOf(m *module) json.RawMessage {
+	if len(m.plugin.Config) == 0 {
+		return json.RawMessage("{}")
+	}
+	return m.plugin.Config
+}
+
+// plan asks one instance. refused is the plugin's own error; after err the
+// instance is not to be used.
+func (in *instance) plan(ctx context.Context, r planRequest, s *batch.Schema) (p *Plan, refused, err error) {
+	request, err := json.Marshal(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := in.callJSON(ctx, "plan", "leat_plan", request)
+	if err != nil {
+		return nil, nil, err
+	}
+	var reply planReply
+	said, err := decodeReply(text, &reply)
+	if err != nil {
+		return nil, nil, in.module.failure("plan", KindContract, "%v", err)
+	}
+	if said != nil {
+		return nil, in.module.failure("plan", KindGuest, "%s", said.Message), nil
+	}
+	if p, err = buildPlan(&reply, s, in.module.plugin.Columns); err != nil {
+		return nil, nil, in.module.failure("plan", KindContract, "%v", err)
+	}
+	p.id, p.request, p.reply = r.Plan, request, text
+	in.plans[p.id] = true
+	return p, nil, nil
+}
+
+// Process carries out a plan on a batch. b keeps its own reference; the
+// caller releases the result's batches. Rows that fail are in the result, not
+// in the error.
+func (t *Transform) Process(ctx context.Context, p *Plan, b *batch.Batch) (Result, error) {
+	out, err := t.process(ctx, p, b)
+	if err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			e.Table, e.Position = b.Schema.Table.String(), b.Position
+		}
+		return Result{}, err
+	}
+	t.module.counters.rows.Add(uint64(b.Len()))
+	return out, nil
+}
+
+func (t *Transform) process(ctx context.Context, p *Plan, b *batch.Batch) (Result, error) {
+	if err := p.accepts(b); err != nil {
+		return Result{}, err
+	}
+	if b.IsTruncate() {
+		var out Result
+		for _, s := range p.Outputs {
+			out.Batches = append(out.Batches, truncate(s, b))
+		}
+		return out, nil
+	}
+	if len(p.Outputs) == 0 || b.Len() == 0 {
+		return Result{}, nil
+	}
+	if p.Native {
+		batch1, err := p.apply(0, b, nil, &choice{})
+		if err != nil {
+			return Result{}, t.module.failure("process", KindContract, "%v", err)
+		}
+		return Result{Batches: []*batch.Batch{batch1}}, nil
+	}
+	var r *result
+	var refused error
+	if err := t.with(ctx, func(in *instance) (err error) {
+		r, refused, err = in.process(ctx, p, b)
+		return err
+	}); err != nil {
+		return Result{}, err
+	}
+	if refused != nil {
+		return Result{}, refused
+	}
+	return t.assemble(p, b, r)
+}
+
+// assemble merges what the guest computed with what the host keeps.
+func (t *Transform) assemble(p *Plan, b *batch.Batch, r *result) (out Result, err error) {
+	defer func() {
+		if err != nil {
+			for _, done := range out.Batches {
+				done.Release()
+			}
+			out = Result{}
+		}
+	}()
+	if len(r.failed) > 0 {
+		r.failPairs(b.Ops)
+	}
+	for row, message := range r.failed {
+		out.Failed = append(out.Failed, RowError{row, message})
+	}
+	slices.SortFunc(out.Failed, func(a, b RowError) int { return cmp.Compare(a.Row, b.Row) })
+	for o := range p.Outputs {
+		c := &choice{}
+		if !r.isIdentity(b.Len(), len(p.Outputs)) {
+			if c, err = p.choose(o, b.Ops, r); err != nil {
+				return out, t.module.failure("process", KindContract, "%v", err)
+			}
+			if len(c.in) == 0 {
+				continue
+			}
+		}
+		made, err := p.apply(o, b, r, c)
+		if err != nil {
+			return out, t.module.failure("process", KindContract, "%v", err)
+		}
+		out.Batches = append(out.Batches, made)
+	}
+	return out, nil
+}
+
+// accepts makes sure that the batch has the shape that the plan was made for.
+func (p *Plan) accepts(b *batch.Batch) error {
+	if b.Schema == p.input {
+		return nil
+	}
+	if len(b.Schema.Columns) != len(p.input.Columns) {
+		return fmt.Errorf("batch of %s has %d columns, its plan was made for %d", b.Schema.Table, len(b.Schema.Columns), len(p.input.Columns))
+	}
+	for i := range b.Schema.Columns {
+		got, want := &b.Schema.Columns[i], &p.input.Columns[i]
+		if got.Name != want.Name || !arrow.TypeEqual(got.Type, want.Type) {
+			return fmt.Errorf("batch of %s: column %d is %q %s, its plan was made for %q %s", b.Schema.Table, i, got.Name, got.Type, want.Name, want.Type)
+		}
+	}
+	return nil
+}
+
+// process runs leat_process in one instance. refused is the plugin's own
+// error; after err the instance is not to be used.
+func (in *instance) process(ctx context.Context, p *Plan, b *batch.Batch) (r *result, refused, err error) {
+	if b.Len() > maxRows {
+		return nil, nil, fmt.Errorf("batch of %s has %d rows, plugins take at most %d", b.Schema.Table, b.Len(), maxRows)
+	}
+	if err := in.ensurePlan(ctx, p); err != nil {
+		return nil, nil, err
+	}
+	var measure layout
+	measure.writeBatch(p, b)
+	if measure.end > in.module.plugin.Limits.MemoryBytes {
+		return nil, nil, in.module.failure("process", KindMemory, "the columns that it needs take %d bytes, its memory is limited to %d", measure.end, in.module.plugin.Limits.MemoryBytes)
+	}
+	at, err := in.alloc(ctx, "process", int(measure.end))
+	if err != nil {
+		return nil, nil, err
+	}
+	write := layout{buf: in.bytes()[at : uint64(at)+measure.end], base: at}
+	write.writeBatch(p, b)
+	returned, err := in.call(ctx, "process", "leat_process", uint64(at))
+	if err != nil {
+		return nil, nil, err
+	}
+	shape := resultShape{inputRows: b.Len(), computed: p.computed, filters: p.filters, outputs: len(p.Outputs)}
+	r, reply, err := readResult(in.bytes(), uint32(returned), shape)
+	if err != nil {
+		return nil, nil, in.module.failure("process", KindContract, "%v", err)
+	}
+	if reply == nil {
+		return r, nil, nil
+	}
+	said, err := decodeReply(reply, nil)
+	if err != nil || said == nil {
+		return nil, nil, in.module.failure("process", KindContract, "the error of the call cannot be read: %v", err)
+	}
+	return nil, in.module.failure("process", KindGuest, "%s", said.Message), nil
+}

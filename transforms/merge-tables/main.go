@@ -1,0 +1,143 @@
+// Command merge-tables brings tables of the same name from several databases
+// into one table, or keeps them apart by name.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/leat-etl/leat/pdk/go"
+)
+
+// config is the plugin's configuration; plugin.toml describes it.
+type config struct {
+	Merge bool   `json:"merge"`
+	Name  string `json:"name"`
+}
+
+func init() { pdk.RegisterTransform(plan) }
+
+func main() {}
+
+func plan(in *pdk.PlanInput) (*pdk.Plan, error) {
+	c := config{Merge: true}
+	if err := in.Config(&c); err != nil {
+		return nil, err
+	}
+	if c.Name == "" {
+		c.Name = "{database}_{table}"
+		if c.Merge {
+			c.Name = "{table}"
+		}
+	}
+	if c.Merge && strings.Contains(c.Name, "{database}") {
+		return nil, errors.New("name: {database} keeps the tables apart; leave it out or set merge = false")
+	}
+	name, err := expand(c.Name, in.Schema.Table)
+	if err != nil {
+		return nil, err
+	}
+	p := pdk.KeepAll(in.Schema)
+	if c.Merge {
+		p.Outputs[0].Columns = merged(in.Schema, in.Peers)
+	}
+	p.Outputs[0].Table.Name = name
+	return p, nil
+}
+
+// expand fills the name template.
+func expand(template string, t pdk.TableID) (string, error) {
+	name := strings.NewReplacer("{database}", t.Database, "{schema}", t.Schema, "{table}", t.Name).Replace(template)
+	rest := strings.NewReplacer("{database}", "", "{schema}", "", "{table}", "").Replace(template)
+	if i := strings.IndexAny(rest, "{}"); i >= 0 {
+		return "", fmt.Errorf("name: %q has a placeholder that is not {database}, {schema} or {table}", template)
+	}
+	if name == "" {
+		return "", errors.New("name: the template is empty")
+	}
+	return name, nil
+}
+
+// merged is the union of a table's columns with those of its peers, filled
+// from the table itself. Every table of the group gets the same columns in
+// the same order, whichever of them is asked first.
+func merged(s *pdk.Schema, peers []*pdk.Schema) []pdk.OutputColumn {
+	group := sorted(s, peers)
+	var names []string
+	types := map[string]pdk.Column{}
+	for _, t := range group {
+		for _, c := range t.Columns {
+			seen, ok := types[c.Name]
+			if !ok {
+				names = append(names, c.Name)
+				types[c.Name] = c
+				continue
+			}
+			types[c.Name] = common(seen, c)
+		}
+	}
+	key := unionKey(group)
+	var out []pdk.OutputColumn
+	for _, name := range names {
+		c := types[name]
+		c.Key = key[name]
+		column := pdk.OutputColumn{Column: c, From: pdk.Null()}
+		switch i := s.Column(name); {
+		case i < 0:
+			column.Nullable = true
+		case s.Columns[i].Format == c.Format:
+			column.From = pdk.Pass(i)
+		default:
+			column.From = pdk.Cast(i)
+		}
+		if !inAll(group, name) {
+			column.Nullable = true
+		}
+		out = append(out, column)
+	}
+	return out
+}
+
+// sorted is the table and its peers by database, each database once.
+func sorted(s *pdk.Schema, peers []*pdk.Schema) []*pdk.Schema {
+	group := []*pdk.Schema{s}
+	for _, p := range peers {
+		if p.Table.Database == s.Table.Database {
+			continue
+		}
+		at := len(group)
+		for at > 0 && group[at-1].Table.Database > p.Table.Database {
+			at--
+		}
+		group = append(group[:at], append([]*pdk.Schema{p}, group[at:]...)...)
+	}
+	return group
+}
+
+func inAll(group []*pdk.Schema, name string) bool {
+	for _, t := range group {
+		if t.Column(name) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// unionKey gives the key columns of all tables their places. If one table has
+// no key, the merged table has none: nothing would identify that table's rows.
+func unionKey(group []*pdk.Schema) map[string]int {
+	key := map[string]int{}
+	for _, t := range group {
+		columns := t.Key()
+		if len(columns) == 0 {
+			return nil
+		}
+		for _, i := range columns {
+			if name := t.Columns[i].Name; key[name] == 0 {
+				key[name] = len(key) + 1
+			}
+		}
+	}
+	return key
+}
