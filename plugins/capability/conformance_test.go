@@ -1,0 +1,576 @@
+package capability
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
+	"github.com/apache/arrow-go/v18/arrow/decimal256"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// dialect is what the conformance suite has to know of a driver.
+type dialect struct {
+	name string
+	// types are the SQL types of everyColumn, in order.
+	types []string
+}
+
+// check is one promise of the SQL interface; nil says that a driver keeps it.
+type check struct {
+	name string
+	run  func(ctx context.Context, db SQL, d dialect) error
+}
+
+var conformance = []check{
+	{"exec and query", checkExecAndQuery},
+	{"every type comes back", checkEveryType},
+	{"every type as text", checkEveryTypeAsText},
+	{"only the operations asked for", checkOps},
+	{"pseudo columns", checkPseudoColumns},
+	{"a temporary table is made anew", checkTemporary},
+	{"rollback leaves nothing", checkRollback},
+	{"a failed ingest leaves nothing", checkFailedIngest},
+	{"errors have their class", checkClasses},
+	{"a million rows", checkMillion},
+}
+
+// failures runs the suite and says what a driver does not keep.
+func failures(ctx context.Context, db SQL, d dialect) []string {
+	var out []string
+	for _, c := range conformance {
+		if err := c.run(ctx, db, d); err != nil {
+			out = append(out, fmt.Sprintf("%s: %v", c.name, err))
+		}
+		if err := db.Rollback(ctx); err != nil {
+			out = append(out, fmt.Sprintf("rollback after %s: %v", c.name, err))
+		}
+	}
+	return out
+}
+
+func decimalType(p, s int32) arrow.DataType { return &arrow.Decimal128Type{Precision: p, Scale: s} }
+
+// everyColumn has each type that a batch may contain.
+func everyColumn() *batch.Schema {
+	types := []arrow.DataType{
+		arrow.FixedWidthTypes.Boolean, arrow.PrimitiveTypes.Int16, arrow.PrimitiveTypes.Int32, arrow.PrimitiveTypes.Int64,
+		arrow.PrimitiveTypes.Uint32, arrow.PrimitiveTypes.Float32, arrow.PrimitiveTypes.Float64, arrow.BinaryTypes.String,
+		arrow.BinaryTypes.Binary, arrow.FixedWidthTypes.Date32, arrow.FixedWidthTypes.Time64us,
+		&arrow.TimestampType{Unit: arrow.Microsecond}, arrow.FixedWidthTypes.Timestamp_us,
+		&arrow.FixedSizeBinaryType{ByteWidth: 16}, decimalType(12, 2), decimalType(38, 10),
+		&arrow.Decimal256Type{Precision: 76, Scale: 20}, arrow.BinaryTypes.String,
+	}
+	s := &batch.Schema{Table: batch.TableID{Database: "d", Schema: "public", Name: "every"}, Version: 1}
+	for i, t := range types {
+		s.Columns = append(s.Columns, batch.Column{Name: fmt.Sprintf(`c "%d"`, i), Type: t, Nullable: true, PG: batch.PGType{Typmod: -1}})
+	}
+	return s
+}
+
+func date(year int64, month, day int) int64 { return fromCivil(year, month, day) }
+
+// everyRow appends rows with extremes and nulls.
+func everyRow() *batch.Batch {
+	s := everyColumn()
+	b := batch.NewBuilder(s)
+	fixed := func(n *big.Int, width int) []byte {
+		if width == 16 {
+			v := decimal128.FromBigInt(n)
+			return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, v.LowBits()), uint64(v.HighBits()))
+		}
+		return words(decimal256.FromBigInt(n))
+	}
+	num := func(text string) *big.Int { n, _ := new(big.Int).SetString(text, 10); return n }
+	const nines = "9999999999999999999999999999999999999999999999999999999999999999999999999999"
+	ts := func(days, micros int64) uint64 { return uint64(days*microsPerDay + micros) }
+	rows := []struct {
+		flag          bool
+		i16           int16
+		i32           int32
+		i64           int64
+		u32           uint32
+		f32           float32
+		f64           float64
+		text, raw     string
+		days, clock   int64
+		at, atUTC     uint64
+		d12, d38, d76 string
+		json          string
+	}{
+		{true, 1, 2, 3, 4, 1.5, 2.25, "text", "raw", date(2024, 2, 29), 3_723_000_001, ts(date(2024, 2, 29), 1), ts(date(1969, 12, 31), 86_399_999_999), "123456", "10", "-1", `{"a": 1}`},
+		{false, math.MaxInt16, math.MaxInt32, math.MaxInt64, math.MaxUint32, math.MaxFloat32, math.MaxFloat64, "tab\tnew\nline\\ 'quote' \"ü\" \\N €", "\x00\xff\\x", date(9999, 12, 31), 86_400_000_000, ts(date(294246, 12, 31), 0), ts(date(9999, 12, 31), 5), "999999999999", nines[:38], nines, `[null, "x"]`},
+		{true, math.MinInt16, math.MinInt32, math.MinInt64, 0, -math.SmallestNonzeroFloat32, math.SmallestNonzeroFloat64, "", "", date(-4711, 1, 1), 0, ts(date(-4711, 1, 1), 0), ts(date(0, 3, 1), 17), "-999999999999", "-" + nines[:38], "-" + nines, `""`},
+		{true, 0, 0, 0, 0, float32(math.Inf(1)), math.Inf(-1), "NULL", "NULL", batch.PosInfinityDate, 1, batch.PosInfinity, batch.PosInfinity, "0", "0", "0", "null"},
+		{false, -1, -1, -1, 1, float32(math.NaN()), math.NaN(), `\N`, "\n", batch.NegInfinityDate, 999_999, 1<<63 + 1, 1<<63 + 1, "-1", "10000000000", "100000000000000000000", "1e5"},
+	}
+	for i, r := range rows {
+		c := b.Column
+		c(0).AppendBool(r.flag)
+		c(1).AppendUint16(uint16(r.i16))
+		c(2).AppendUint32(uint32(r.i32))
+		c(3).AppendUint64(uint64(r.i64))
+		c(4).AppendUint32(r.u32)
+		c(5).AppendUint32(math.Float32bits(r.f32))
+		c(6).AppendUint64(math.Float64bits(r.f64))
+		c(7).AppendBytes([]byte(r.text))
+		c(8).AppendBytes([]byte(r.raw))
+		c(9).AppendUint32(uint32(int32(r.days)))
+		c(10).AppendUint64(uint64(r.clock))
+		c(11).AppendUint64(r.at)
+		c(12).AppendUint64(r.atUTC)
+		c(13).AppendFixed([]byte(fmt.Sprintf("0123456789abcde%d", i)))
+		c(14).AppendFixed(fixed(num(r.d12), 16))
+		c(15).AppendFixed(fixed(num(r.d38), 16))
+		c(16).AppendFixed(fixed(num(r.d76), 32))
+		c(17).AppendBytes([]byte(r.json))
+		b.EndRow(batch.Insert, 100, uint64(i), 0)
+	}
+	for i := range s.Columns {
+		b.Column(i).AppendNull()
+	}
+	b.EndRow(batch.Insert, 100, 9, 0)
+	return b.Finish(batch.Position{})
+}
+
+func words(v decimal256.Num) []byte {
+	var out []byte
+	for _, w := range v.Array() {
+		out = binary.LittleEndian.AppendUint64(out, w)
+	}
+	return out
+}
+
+func columnsOf(s *batch.Schema, types []string) []IngestColumn {
+	out := make([]IngestColumn, len(s.Columns))
+	for i, c := range s.Columns {
+		out[i] = IngestColumn{Name: c.Name, Type: types[i], From: FromColumn, Column: i}
+	}
+	return out
+}
+
+func create(ctx context.Context, db SQL, table string, columns []IngestColumn) error {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = quoteName(c.Name) + " " + c.Type
+	}
+	_, err := db.Exec(ctx, fmt.Sprintf("DROP TABLE IF EXISTS %s; CREATE TABLE %s (%s)", table, table, strings.Join(list, ", ")))
+	return err
+}
+
+// cells is a result or a batch as text, row by row.
+func cells(columns []arrow.Array) ([][]string, error) {
+	var out [][]string
+	for _, a := range columns {
+		text, err := textOf(a)
+		if err != nil {
+			return nil, err
+		}
+		for r := range a.Len() {
+			if len(out) <= r {
+				out = append(out, nil)
+			}
+			cell := "NULL!"
+			if a.IsValid(r) {
+				cell = string(text(nil, r))
+			}
+			out[r] = append(out[r], cell)
+		}
+	}
+	return out, nil
+}
+
+func readCells(ctx context.Context, db SQL, sql string) ([][]string, error) {
+	var out [][]string
+	err := db.Read(ctx, sql, func(r arrow.RecordBatch) error {
+		part, err := cells(r.Columns())
+		out = append(out, part...)
+		return err
+	})
+	return out, err
+}
+
+func sameCells(got, want [][]string) error {
+	if len(got) != len(want) {
+		return fmt.Errorf("%d rows, want %d", len(got), len(want))
+	}
+	for r := range want {
+		for c := range want[r] {
+			if got[r][c] != want[r][c] {
+				return fmt.Errorf("row %d column %d: %q, want %q", r, c, got[r][c], want[r][c])
+			}
+		}
+	}
+	return nil
+}
+
+func checkExecAndQuery(ctx context.Context, db SQL, _ dialect) error {
+	if _, err := db.Exec(ctx, "DROP TABLE IF EXISTS eq; CREATE TABLE eq (a integer, b varchar)"); err != nil {
+		return err
+	}
+	n, err := db.Exec(ctx, "INSERT INTO eq VALUES (1, 'x'); INSERT INTO eq VALUES (2, NULL), (3, '')")
+	if err != nil || n != 2 {
+		return fmt.Errorf("%d rows affected (%v), want 2 of the last statement", n, err)
+	}
+	rows, err := db.Query(ctx, "SELECT a, b FROM eq ORDER BY a")
+	if err != nil {
+		return err
+	}
+	if len(rows.Rows) != 3 || len(rows.Columns) != 2 || rows.Columns[1] != "b" {
+		return fmt.Errorf("columns %v, %d rows", rows.Columns, len(rows.Rows))
+	}
+	if *rows.Rows[0][0] != "1" || *rows.Rows[0][1] != "x" || rows.Rows[1][1] != nil || rows.Rows[2][1] == nil {
+		return errors.New("values, null or empty text are not as they were inserted")
+	}
+	if _, err := db.Query(ctx, fmt.Sprintf("SELECT * FROM generate_series(1, %d)", MaxQueryRows+1)); err == nil {
+		return errors.New("a result beyond MaxQueryRows is not refused")
+	}
+	return nil
+}
+
+func checkEveryType(ctx context.Context, db SQL, d dialect) error {
+	b := everyRow()
+	defer b.Release()
+	in := Ingest{Table: "every", Columns: columnsOf(b.Schema, d.types)}
+	if err := create(ctx, db, in.Table, in.Columns); err != nil {
+		return err
+	}
+	if n, err := db.Ingest(ctx, b, in); err != nil || n != int64(b.Len()) {
+		return fmt.Errorf("%d rows: %w", n, err)
+	}
+	want, err := cells(b.Rows.Columns())
+	if err != nil {
+		return err
+	}
+	got, err := readCells(ctx, db, "SELECT * FROM every")
+	if err != nil {
+		return err
+	}
+	return sameCells(got, want)
+}
+
+// checkEveryTypeAsText lands every column in a text column: the way of types
+// that a destination has not.
+func checkEveryTypeAsText(ctx context.Context, db SQL, d dialect) error {
+	b := everyRow()
+	defer b.Release()
+	types := make([]string, len(d.types))
+	for i := range types {
+		types[i] = "varchar"
+	}
+	in := Ingest{Table: `"every text"`, Columns: columnsOf(b.Schema, types)}
+	if err := create(ctx, db, in.Table, in.Columns); err != nil {
+		return err
+	}
+	if _, err := db.Ingest(ctx, b, in); err != nil {
+		return err
+	}
+	want, err := cells(b.Rows.Columns())
+	if err != nil {
+		return err
+	}
+	got, err := readCells(ctx, db, `SELECT * FROM "every text"`)
+	if err != nil {
+		return err
+	}
+	return sameCells(got, want)
+}
+
+// changes is a batch of (id, note) with every operation and absent cells.
+func changes() *batch.Batch {
+	s := &batch.Schema{Table: batch.TableID{Database: "d", Schema: "public", Name: "changes"}, Columns: []batch.Column{
+		{Name: "id", Type: arrow.PrimitiveTypes.Int64, Key: 1, PG: batch.PGType{Typmod: -1}},
+		{Name: "note", Type: arrow.BinaryTypes.String, Nullable: true, PG: batch.PGType{Typmod: -1}},
+	}}
+	b := batch.NewBuilder(s)
+	for i, op := range []batch.Op{batch.Insert, batch.OldKey, batch.Update, batch.Delete, batch.Read} {
+		b.Column(0).AppendUint64(uint64(i))
+		switch op {
+		case batch.OldKey, batch.Delete:
+			b.Column(1).AppendAbsent()
+		default:
+			b.Column(1).AppendBytes([]byte("note"))
+		}
+		b.EndRow(op, 1<<40+uint64(i), uint64(i)+7, 1_700_000_000_000_000+int64(i))
+	}
+	return b.Finish(batch.Position{})
+}
+
+func checkOps(ctx context.Context, db SQL, _ dialect) error {
+	b := changes()
+	defer b.Release()
+	columns := []IngestColumn{{Name: "id", Type: "bigint", From: FromColumn}, {Name: "op", Type: "varchar", From: FromOp}}
+	for _, c := range []struct{ ops, want string }{{"", "IKUDR"}, {"IUR", "IUR"}, {"KD", "KD"}, {"T", ""}} {
+		if err := create(ctx, db, "ops", columns); err != nil {
+			return err
+		}
+		n, err := db.Ingest(ctx, b, Ingest{Table: "ops", Columns: columns, Ops: c.ops})
+		if err != nil || n != int64(len(c.want)) {
+			return fmt.Errorf("ops %q: %d rows (%v), want %d", c.ops, n, err, len(c.want))
+		}
+		rows, err := readCells(ctx, db, "SELECT op FROM ops ORDER BY id")
+		if err != nil {
+			return err
+		}
+		got := ""
+		for _, r := range rows {
+			got += r[0]
+		}
+		if got != c.want {
+			return fmt.Errorf("ops %q: %q, want %q", c.ops, got, c.want)
+		}
+	}
+	return nil
+}
+
+func checkPseudoColumns(ctx context.Context, db SQL, _ dialect) error {
+	b := changes()
+	defer b.Release()
+	value := "it's"
+	columns := []IngestColumn{
+		{Name: "op", Type: "varchar", From: FromOp}, {Name: "lsn", Type: "bigint", From: FromLSN},
+		{Name: "ordinal", Type: "bigint", From: FromOrdinal}, {Name: "at", Type: "timestamp with time zone", From: FromCommitTime},
+		{Name: "row", Type: "bigint", From: FromRow}, {Name: "absent", Type: "boolean", From: FromAbsent, Column: 1},
+		{Name: "present", Type: "boolean", From: FromAbsent}, {Name: "value", Type: "varchar", From: FromConstant, Value: &value},
+		{Name: "nothing", Type: "integer", From: FromConstant},
+	}
+	var want [][]string
+	for i, op := range "IKUDR" {
+		gone := map[bool]string{true: "t", false: "f"}[op == 'K' || op == 'D']
+		want = append(want, []string{string(op), fmt.Sprint(1<<40 + i), fmt.Sprint(i + 7),
+			fmt.Sprintf("2023-11-14 22:13:20%s+00", strings.TrimSuffix(fmt.Sprintf(".%06d", i), ".000000")), fmt.Sprint(i), gone, "f", value, "NULL!"})
+	}
+	for _, extra := range []string{"", "integer"} { // with a type that forces the text format of PostgreSQL's COPY
+		if extra != "" {
+			one := "1"
+			columns = append(columns, IngestColumn{Name: "one", Type: extra, From: FromConstant, Value: &one})
+		}
+		if err := create(ctx, db, "pseudo", columns); err != nil {
+			return err
+		}
+		if _, err := db.Ingest(ctx, b, Ingest{Table: "pseudo", Columns: columns}); err != nil {
+			return err
+		}
+		got, err := readCells(ctx, db, `SELECT * FROM pseudo ORDER BY "row"`)
+		if err != nil {
+			return err
+		}
+		if err := sameCells(got, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkTemporary(ctx context.Context, db SQL, _ dialect) error {
+	b := changes()
+	defer b.Release()
+	shapes := [][]IngestColumn{
+		{{Name: "id", Type: "bigint", From: FromColumn}},
+		{{Name: "id", Type: "bigint", From: FromColumn}},
+		{{Name: "id", Type: "bigint", From: FromColumn}, {Name: "op", Type: "varchar", From: FromOp}},
+	}
+	for i, columns := range shapes {
+		if err := db.Begin(ctx); err != nil {
+			return err
+		}
+		if _, err := db.Ingest(ctx, b, Ingest{Table: `"the stage"`, Temporary: true, Columns: columns}); err != nil {
+			return fmt.Errorf("shape %d: %w", i, err)
+		}
+		rows, err := db.Query(ctx, `SELECT * FROM "the stage"`)
+		if err != nil {
+			return err
+		}
+		if len(rows.Rows) != b.Len() || len(rows.Columns) != len(columns) {
+			return fmt.Errorf("shape %d: %d rows of %d columns", i, len(rows.Rows), len(rows.Columns))
+		}
+		end := db.Commit
+		if i == 1 {
+			end = db.Rollback
+		}
+		if err := end(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func count(ctx context.Context, db SQL, table string) (string, error) {
+	rows, err := db.Query(ctx, "SELECT count(*) FROM "+table)
+	if err != nil {
+		return "", err
+	}
+	return *rows.Rows[0][0], nil
+}
+
+func checkRollback(ctx context.Context, db SQL, _ dialect) error {
+	b := changes()
+	defer b.Release()
+	columns := []IngestColumn{{Name: "id", Type: "bigint", From: FromColumn}}
+	if err := create(ctx, db, "undone", columns); err != nil {
+		return err
+	}
+	if err := db.Begin(ctx); err != nil {
+		return err
+	}
+	if err := db.Begin(ctx); err == nil {
+		return errors.New("a transaction inside a transaction is not refused")
+	}
+	if _, err := db.Ingest(ctx, b, Ingest{Table: "undone", Columns: columns}); err != nil {
+		return err
+	}
+	if _, err := db.Exec(ctx, "CREATE TABLE undone_too (a integer)"); err != nil {
+		return err
+	}
+	if err := db.Rollback(ctx); err != nil {
+		return err
+	}
+	if n, err := count(ctx, db, "undone"); err != nil || n != "0" {
+		return fmt.Errorf("%s rows are left (%v)", n, err)
+	}
+	if _, err := db.Exec(ctx, "DROP TABLE undone_too"); err == nil {
+		return errors.New("a table is left")
+	}
+	return db.Rollback(ctx)
+}
+
+func checkFailedIngest(ctx context.Context, db SQL, _ dialect) error {
+	b := changes()
+	defer b.Release()
+	columns := []IngestColumn{{Name: "id", Type: "bigint", From: FromColumn}}
+	if _, err := db.Exec(ctx, "DROP TABLE IF EXISTS few; CREATE TABLE few (id bigint CHECK (id < 3))"); err != nil {
+		return err
+	}
+	if _, err := db.Ingest(ctx, b, Ingest{Table: "few", Columns: columns}); classOf(err) != Data {
+		return fmt.Errorf("a violated constraint: %v", err)
+	}
+	if err := db.Rollback(ctx); err != nil {
+		return err
+	}
+	if n, err := count(ctx, db, "few"); err != nil || n != "0" {
+		return fmt.Errorf("%s rows are left (%v)", n, err)
+	}
+	return nil
+}
+
+func classOf(err error) Class {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Class
+	}
+	return ""
+}
+
+func checkClasses(ctx context.Context, db SQL, _ dialect) error {
+	b := changes()
+	defer b.Release()
+	exec := func(sql string) error { _, err := db.Exec(ctx, sql); return err }
+	query := func(sql string) error { _, err := db.Query(ctx, sql); return err }
+	ingest := func(c IngestColumn) error {
+		_, err := db.Ingest(ctx, b, Ingest{Table: "classes", Columns: []IngestColumn{c}})
+		return err
+	}
+	if err := exec("DROP TABLE IF EXISTS classes; CREATE TABLE classes (id bigint)"); err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		name string
+		err  error
+		want Class
+	}{
+		{"no such table", exec("INSERT INTO no_such_table VALUES (1)"), Schema},
+		{"no such column", query("SELECT nope FROM classes"), Schema},
+		{"syntax", exec("SELEC 1"), Schema},
+		{"table exists", exec("CREATE TABLE classes (id bigint)"), Schema},
+		{"bad value", exec("INSERT INTO classes SELECT CAST('x' AS integer)"), Data},
+		{"no such batch column", ingest(IngestColumn{Name: "id", Type: "bigint", From: FromColumn, Column: 9}), Schema},
+		{"unknown source", ingest(IngestColumn{Name: "id", Type: "bigint", From: "moon"}), Schema},
+		{"ingest without a table", func() error {
+			_, err := db.Ingest(ctx, b, Ingest{Table: "no_such_table", Columns: []IngestColumn{{Name: "id", Type: "bigint", From: FromColumn}}})
+			return err
+		}(), Schema},
+	} {
+		if classOf(c.err) != c.want {
+			return fmt.Errorf("%s: %v, want class %s", c.name, c.err, c.want)
+		}
+	}
+	return nil
+}
+
+// account is the shape of the row that rates are measured with.
+func account() *batch.Schema {
+	return &batch.Schema{Table: batch.TableID{Database: "d", Schema: "public", Name: "accounts"}, Columns: []batch.Column{
+		{Name: "id", Type: arrow.PrimitiveTypes.Int64, Key: 1, PG: batch.PGType{Typmod: -1}},
+		{Name: "branch", Type: arrow.PrimitiveTypes.Int32, PG: batch.PGType{Typmod: -1}},
+		{Name: "balance", Type: decimalType(12, 2), Nullable: true, PG: batch.PGType{Typmod: -1}},
+		{Name: "at", Type: arrow.FixedWidthTypes.Timestamp_us, PG: batch.PGType{Typmod: -1}},
+		{Name: "filler", Type: arrow.BinaryTypes.String, PG: batch.PGType{Typmod: -1}},
+	}}
+}
+
+var accountTypes = []string{"bigint", "integer", "numeric(12,2)", "timestamp with time zone", "varchar"}
+
+func accounts(first, n int) *batch.Batch {
+	b := batch.NewBuilder(account())
+	filler := []byte(strings.Repeat("x", 40))
+	var amount [16]byte
+	for i := first; i < first+n; i++ {
+		b.Column(0).AppendUint64(uint64(i))
+		b.Column(1).AppendUint32(uint32(i % 100))
+		if i%10 == 0 {
+			b.Column(2).AppendNull()
+		} else {
+			binary.LittleEndian.PutUint64(amount[:], uint64(i))
+			b.Column(2).AppendFixed(amount[:])
+		}
+		b.Column(3).AppendUint64(uint64(1_700_000_000_000_000 + i))
+		b.Column(4).AppendBytes(filler)
+		b.EndRow(batch.Insert, uint64(i), 1, 0)
+	}
+	return b.Finish(batch.Position{})
+}
+
+func checkMillion(ctx context.Context, db SQL, _ dialect) error {
+	const batches, rows = 10, 100_000
+	columns := columnsOf(account(), accountTypes)
+	if err := create(ctx, db, "accounts", columns); err != nil {
+		return err
+	}
+	if err := db.Begin(ctx); err != nil {
+		return err
+	}
+	for i := range batches {
+		b := accounts(i*rows, rows)
+		_, err := db.Ingest(ctx, b, Ingest{Table: "accounts", Columns: columns})
+		b.Release()
+		if err != nil {
+			return err
+		}
+	}
+	if err := db.Commit(ctx); err != nil {
+		return err
+	}
+	found, err := db.Query(ctx, "SELECT count(*), sum(id), count(balance), sum(balance) FROM accounts")
+	if err != nil {
+		return err
+	}
+	const all = batches * rows
+	for i, want := range []string{fmt.Sprint(all), fmt.Sprint(all * (all - 1) / 2), fmt.Sprint(all * 9 / 10), "4500000000.00"} {
+		if got := *found.Rows[0][i]; got != want {
+			return fmt.Errorf("aggregate %d: %s, want %s", i, got, want)
+		}
+	}
+	n := int64(0)
+	err = db.Read(ctx, "SELECT * FROM accounts", func(r arrow.RecordBatch) error { n += r.NumRows(); return nil })
+	if err == nil && n != all {
+		err = fmt.Errorf("read %d rows of %d", n, all)
+	}
+	return err
+}

@@ -1,0 +1,254 @@
+//go:build duckdb_arrow
+
+package capability
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	duckdb "github.com/duckdb/duckdb-go/v2"
+)
+
+// duckDB is one connection to a DuckDB file. Connections of one process to one
+// file share an instance, which keeps the file's lock until the last is closed.
+type duckDB struct {
+	connector *duckdb.Connector
+	conn      *duckdb.Conn
+	arrow     *duckdb.Arrow
+	inTx      bool
+	// view names the connection's ingested batch: views of two connections
+	// that are made at the same time must not collide in the catalogue.
+	view string
+}
+
+var duckViews atomic.Uint64
+
+// OpenDuckDB opens a DuckDB file. An Error of class Locked names the process
+// that holds it.
+func OpenDuckDB(ctx context.Context, o DuckDBOptions) (SQL, error) {
+	query := url.Values{}
+	if o.ReadOnly {
+		query.Set("access_mode", "READ_ONLY")
+	}
+	if strings.Contains(o.Path, "?") {
+		return nil, &Error{Class: Schema, Message: fmt.Sprintf("open %q: a DuckDB path cannot contain a question mark", o.Path)}
+	}
+	dsn := o.Path
+	if len(query) > 0 {
+		dsn += "?" + query.Encode()
+	}
+	connector, err := duckdb.NewConnector(dsn, nil)
+	if err != nil {
+		return nil, duckOpenError(o.Path, err)
+	}
+	conn, err := connector.Connect(ctx)
+	if err != nil {
+		return nil, errors.Join(duckOpenError(o.Path, err), connector.Close())
+	}
+	d := &duckDB{connector: connector, conn: conn.(*duckdb.Conn), view: fmt.Sprintf("__leat_ingest_%d_%d", os.Getpid(), duckViews.Add(1))}
+	if d.arrow, err = duckdb.NewArrowFromConn(conn); err == nil {
+		err = d.configure(ctx, o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *duckDB) configure(ctx context.Context, o DuckDBOptions) error {
+	set := []string{"SET TimeZone = 'UTC'", "SET arrow_lossless_conversion = true"}
+	if o.MemoryLimit != "" {
+		set = append(set, "SET memory_limit = "+quoteText(o.MemoryLimit))
+	}
+	if o.Threads > 0 {
+		set = append(set, fmt.Sprintf("SET threads = %d", o.Threads))
+	}
+	if o.TempDir != "" {
+		set = append(set, "SET temp_directory = "+quoteText(o.TempDir))
+	}
+	_, err := d.Exec(ctx, strings.Join(set, "; "))
+	return err
+}
+
+// Exec implements SQL.
+func (d *duckDB) Exec(ctx context.Context, sql string) (int64, error) {
+	result, err := d.conn.ExecContext(ctx, sql, nil)
+	if err != nil {
+		return 0, duckError(err)
+	}
+	return result.RowsAffected()
+}
+
+// Query implements SQL. The statement must be one that may stand in FROM
+// (...): SELECT, VALUES, DESCRIBE, SHOW.
+func (d *duckDB) Query(ctx context.Context, sql string) (*Rows, error) {
+	sql = strings.TrimRight(sql, "; \n\t")
+	found, err := d.conn.QueryContext(ctx, fmt.Sprintf("SELECT COLUMNS(*)::VARCHAR FROM (%s) LIMIT %d", sql, MaxQueryRows+1), nil)
+	if err != nil {
+		return nil, duckError(err)
+	}
+	defer found.Close()
+	out := &Rows{Columns: found.Columns()}
+	values := make([]driver.Value, len(out.Columns))
+	for {
+		err := found.Next(values)
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, duckError(err)
+		}
+		if len(out.Rows) == MaxQueryRows {
+			return nil, tooManyRows()
+		}
+		row := make([]*string, len(values))
+		for i, v := range values {
+			if text, ok := v.(string); ok {
+				row[i] = &text
+			}
+		}
+		out.Rows = append(out.Rows, row)
+	}
+}
+
+// Read implements SQL. DuckDB's Go driver holds a whole result in memory, so
+// the result of a SELECT is first put into a temporary table, which spills to
+// disk beyond memory_limit, and read from there in parts. UUIDs come as 16
+// bytes, decimals as decimals, JSON as text, lists as lists.
+func (d *duckDB) Read(ctx context.Context, sql string, yield func(arrow.RecordBatch) error) error {
+	if !isSelect(sql) {
+		return d.readAll(ctx, sql, yield)
+	}
+	table := "temp." + quoteName(d.view+"_result")
+	sql = strings.TrimRight(sql, "; \n\t")
+	if _, err := d.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+table+" AS "+sql); err != nil {
+		return err
+	}
+	err := d.readParts(ctx, table, yield)
+	if _, dropErr := d.Exec(ctx, "DROP TABLE "+table); err == nil {
+		err = dropErr
+	}
+	return err
+}
+
+func isSelect(sql string) bool {
+	first, _, _ := strings.Cut(strings.TrimLeft(sql, " \n\t("), " ")
+	switch strings.ToUpper(strings.TrimSpace(first)) {
+	case "SELECT", "WITH", "FROM", "VALUES", "TABLE":
+		return true
+	}
+	return strings.HasPrefix(strings.ToUpper(first), "SELECT\n") || strings.HasPrefix(strings.ToUpper(first), "WITH\n")
+}
+
+// readPart is how many rows of a result are in memory at a time.
+const readPart = 1 << 17
+
+func (d *duckDB) readParts(ctx context.Context, table string, yield func(arrow.RecordBatch) error) error {
+	for from := int64(0); ; from += readPart {
+		var n int64
+		part := fmt.Sprintf("SELECT * FROM %s WHERE rowid >= %d AND rowid < %d", table, from, from+readPart)
+		err := d.readAll(ctx, part, func(r arrow.RecordBatch) error {
+			n += r.NumRows()
+			return yield(r)
+		})
+		if err != nil || n < readPart {
+			return err
+		}
+	}
+}
+
+func (d *duckDB) readAll(ctx context.Context, sql string, yield func(arrow.RecordBatch) error) error {
+	reader, err := d.arrow.QueryContext(ctx, sql)
+	if err != nil {
+		return duckError(err)
+	}
+	defer reader.Release()
+	for reader.Next() {
+		record := plainBooleans(reader.RecordBatch())
+		err := yield(record)
+		record.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return duckError(reader.Err())
+}
+
+// plainBooleans returns r with bits in place of the bytes that DuckDB's
+// lossless Arrow form (arrow.bool8) has for BOOLEAN.
+func plainBooleans(r arrow.RecordBatch) arrow.RecordBatch {
+	fields := r.Schema().Fields()
+	columns := slices.Clone(r.Columns())
+	changed := false
+	for i, column := range columns {
+		bytes, ok := column.(*array.Int8)
+		if name, _ := fields[i].Metadata.GetValue("ARROW:extension:name"); !ok || name != "arrow.bool8" {
+			continue
+		}
+		b := array.NewBooleanBuilder(memory.DefaultAllocator)
+		for row := range bytes.Len() {
+			if bytes.IsNull(row) {
+				b.AppendNull()
+			} else {
+				b.Append(bytes.Value(row) != 0)
+			}
+		}
+		columns[i] = b.NewArray()
+		b.Release()
+		fields[i] = arrow.Field{Name: fields[i].Name, Type: columns[i].DataType(), Nullable: true}
+		changed = true
+	}
+	if !changed {
+		r.Retain()
+		return r
+	}
+	return array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, r.NumRows())
+}
+
+// Begin implements SQL.
+func (d *duckDB) Begin(ctx context.Context) error {
+	if d.inTx {
+		return nestedTransaction()
+	}
+	_, err := d.Exec(ctx, "BEGIN TRANSACTION")
+	d.inTx = err == nil
+	return err
+}
+
+// Commit implements SQL.
+func (d *duckDB) Commit(ctx context.Context) error {
+	_, err := d.Exec(ctx, "COMMIT")
+	if err == nil {
+		d.inTx = false
+	}
+	return err
+}
+
+// Rollback implements SQL. Without a transaction it does nothing.
+func (d *duckDB) Rollback(ctx context.Context) error {
+	if !d.inTx {
+		return nil
+	}
+	d.inTx = false
+	_, err := d.Exec(ctx, "ROLLBACK")
+	if e := (*Error)(nil); errors.As(err, &e) && strings.Contains(e.Message, "no transaction is active") {
+		return nil // a failed COMMIT has already rolled back
+	}
+	return err
+}
+
+// Close implements SQL. An open transaction is rolled back.
+func (d *duckDB) Close() error {
+	return errors.Join(d.conn.Close(), d.connector.Close())
+}

@@ -1,0 +1,268 @@
+//go:build duckdb_arrow
+
+package capability
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+var duckDialect = dialect{name: "duckdb", types: []string{
+	"BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "UINTEGER", "FLOAT", "DOUBLE", "VARCHAR", "BLOB", "DATE", "TIME", "TIMESTAMP",
+	"TIMESTAMPTZ", "UUID", "DECIMAL(12,2)", "DECIMAL(38,10)", "VARCHAR", "JSON",
+}}
+
+func openTestDuckDB(t testing.TB) SQL {
+	t.Helper()
+	db, err := OpenDuckDB(t.Context(), DuckDBOptions{Path: filepath.Join(t.TempDir(), "test.duckdb"), MemoryLimit: "1GB", Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func TestDuckDBConforms(t *testing.T) {
+	for _, f := range failures(t.Context(), openTestDuckDB(t), duckDialect) {
+		t.Error(f)
+	}
+}
+
+// holdDatabase is the environment variable that makes this test binary a
+// process which holds a DuckDB file until its standard input ends.
+const holdDatabase = "LEAT_TEST_HOLD_DUCKDB"
+
+func TestLockedNamesTheHolder(t *testing.T) {
+	if path := os.Getenv(holdDatabase); path != "" {
+		db, err := OpenDuckDB(t.Context(), DuckDBOptions{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		fmt.Println("held")
+		if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	path := filepath.Join(t.TempDir(), "held.duckdb")
+	holder := exec.Command(os.Args[0], "-test.run=^TestLockedNamesTheHolder$")
+	holder.Env = append(os.Environ(), holdDatabase+"="+path)
+	stdin, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		stdin.Close()
+		if err := holder.Wait(); err != nil {
+			t.Errorf("the holder: %v", err)
+		}
+	}()
+	out := bufio.NewReader(stdout)
+	if line, err := out.ReadString('\n'); err != nil || line != "held\n" {
+		t.Fatalf("the holder said %q: %v", line, err)
+	}
+	_, err = OpenDuckDB(t.Context(), DuckDBOptions{Path: path})
+	if classOf(err) != Locked || !strings.Contains(err.Error(), fmt.Sprintf("PID %d", holder.Process.Pid)) {
+		t.Errorf("error %v, want class locked and the holder's PID %d", err, holder.Process.Pid)
+	}
+	stdin.Close()
+	if _, err := io.Copy(io.Discard, out); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenDuckDBClasses(t *testing.T) {
+	for path, want := range map[string]Class{
+		filepath.Join(t.TempDir(), "no", "such", "folder.duckdb"): Schema,
+		"/proc/leat.duckdb": Schema,
+		"a?b.duckdb":        Schema,
+	} {
+		if _, err := OpenDuckDB(t.Context(), DuckDBOptions{Path: path}); classOf(err) != want {
+			t.Errorf("open %q: %v, want class %s", path, err, want)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "read.duckdb")
+	db, err := OpenDuckDB(t.Context(), DuckDBOptions{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if db, err = OpenDuckDB(t.Context(), DuckDBOptions{Path: path, ReadOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(t.Context(), "CREATE TABLE t (a integer)"); classOf(err) != Permission {
+		t.Errorf("write to a read-only database: %v", err)
+	}
+}
+
+func TestTwoConnectionsOfOneProcessShareAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "shared.duckdb")
+	var db [2]SQL
+	for i := range db {
+		var err error
+		if db[i], err = OpenDuckDB(t.Context(), DuckDBOptions{Path: path, MemoryLimit: fmt.Sprintf("%dMB", 500+i)}); err != nil {
+			t.Fatal(err)
+		}
+		defer db[i].Close()
+	}
+	b := changes()
+	defer b.Release()
+	columns := []IngestColumn{{Name: "id", Type: "bigint", From: FromColumn}}
+	for i, table := range []string{"one", "two"} {
+		if err := create(t.Context(), db[i], table, columns); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, table := range []string{"one", "two"} {
+		if err := db[i].Begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db[i].Ingest(t.Context(), b, Ingest{Table: table, Columns: columns}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range db {
+		if err := db[i].Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := count(t.Context(), db[0], "two"); err != nil || n != "5" {
+		t.Errorf("the first connection sees %s rows of the second (%v)", n, err)
+	}
+}
+
+// texts is a batch of one text column.
+func texts(values ...string) *batch.Batch {
+	b := batch.NewBuilder(&batch.Schema{Columns: []batch.Column{{Name: "v", Type: arrow.BinaryTypes.String}}})
+	for _, v := range values {
+		b.Column(0).AppendBytes([]byte(v))
+		b.EndRow(batch.Insert, 1, 1, 1)
+	}
+	return b.Finish(batch.Position{})
+}
+
+func TestArrayLiteralsBecomeLists(t *testing.T) {
+	db := openTestDuckDB(t)
+	for _, c := range []struct{ typ, in, want string }{
+		{"INTEGER[]", `{1,NULL,-3}`, `[1, NULL, -3]`},
+		{"INTEGER[]", `{}`, `[]`},
+		{"VARCHAR[]", `{a,"NULL",NULL,"x,y","q\"\\"}`, `[a, 'NULL', NULL, 'x,y', 'q"\\']`},
+		{"BOOLEAN[]", `{t,f}`, `[true, false]`},
+		{"DOUBLE[]", `{NaN,Infinity,1e+300}`, `[nan, inf, 1e+300]`},
+		{"DECIMAL(5,2)[]", `{1.5,-2.25}`, `[1.50, -2.25]`},
+		{"UUID[]", `{00112233-4455-6677-8899-aabbccddeeff}`, `[00112233-4455-6677-8899-aabbccddeeff]`},
+		{"BLOB[]", `{"\\x00ff"}`, `[\x00\xFF]`},
+		{"DATE[]", `{2024-02-29,infinity}`, `[2024-02-29, infinity]`},
+		{"TIMESTAMP[]", `{"2024-02-29 01:02:03.5","0001-01-01 00:00:00 BC"}`, `['2024-02-29 01:02:03.5', '0001-01-01 (BC) 00:00:00']`},
+		{"TIMESTAMPTZ[]", `{"2024-02-29 01:02:03+05:30"}`, `['2024-02-28 19:32:03+00']`},
+		{"TIME[]", `{01:02:03.000004}`, `['01:02:03.000004']`},
+	} {
+		columns := []IngestColumn{{Name: "v", Type: c.typ, From: FromColumn}}
+		if err := create(t.Context(), db, "lists", columns); err != nil {
+			t.Fatal(err)
+		}
+		b := texts(c.in)
+		_, err := db.Ingest(t.Context(), b, Ingest{Table: "lists", Columns: columns})
+		b.Release()
+		if err != nil {
+			t.Errorf("%s from %s: %v", c.typ, c.in, err)
+			continue
+		}
+		rows, err := db.Query(t.Context(), "SELECT v FROM lists")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := *rows.Rows[0][0]; got != c.want {
+			t.Errorf("%s from %s: %s, want %s", c.typ, c.in, got, c.want)
+		}
+	}
+}
+
+func TestInexactConversionsFail(t *testing.T) {
+	db := openTestDuckDB(t)
+	for _, c := range []struct {
+		typ, in string
+		lossy   []string
+		want    Class
+	}{
+		{"INTEGER[]", `{{1},{2}}`, nil, Data},
+		{"INTEGER[]", `[2:3]={1,2}`, nil, Data},
+		{"INTEGER[]", `{1.5}`, nil, Data},
+		{"INTEGER[]", `{1,`, nil, Data},
+		{"SMALLINT", `40000`, nil, Data},
+		{"DECIMAL(5,2)", `1.234`, nil, Data},
+		{"DECIMAL(5,2)", `1000`, nil, Data},
+		{"DECIMAL(5,2)", `NaN`, nil, Data},
+		{"DECIMAL(5,2)", `NaN`, []string{"nan_to_null"}, ""},
+		{"DECIMAL(5,2)", `1.230`, nil, ""},
+		{"INTERVAL", `1 day`, nil, Schema},
+	} {
+		columns := []IngestColumn{{Name: "v", Type: c.typ, From: FromColumn, Lossy: c.lossy}}
+		if err := create(t.Context(), db, "inexact", columns); err != nil {
+			t.Fatal(err)
+		}
+		b := texts(c.in)
+		_, err := db.Ingest(t.Context(), b, Ingest{Table: "inexact", Columns: columns})
+		b.Release()
+		if classOf(err) != c.want {
+			t.Errorf("%q as %s: %v, want class %q", c.in, c.typ, err, c.want)
+		}
+		if err != nil && c.in != "NaN" && strings.Contains(err.Error(), c.in) {
+			t.Errorf("%q as %s: the error shows the value: %v", c.in, c.typ, err)
+		}
+	}
+}
+
+func TestDecimalNaN(t *testing.T) {
+	db := openTestDuckDB(t)
+	b := batch.NewBuilder(&batch.Schema{Columns: []batch.Column{{Name: "v", Type: decimalType(12, 2)}}})
+	nan := make([]byte, 16)
+	nan[15] = 0x80
+	b.Column(0).AppendFixed(nan)
+	b.EndRow(batch.Insert, 1, 1, 1)
+	rows := b.Finish(batch.Position{})
+	defer rows.Release()
+	for _, c := range []struct {
+		typ, want string
+		lossy     []string
+		class     Class
+	}{
+		{"DECIMAL(12,2)", "", nil, Data},
+		{"DECIMAL(12,2)", "NULL!", []string{"nan_to_null"}, ""},
+		{"VARCHAR", "NaN", nil, ""},
+	} {
+		columns := []IngestColumn{{Name: "v", Type: c.typ, From: FromColumn, Lossy: c.lossy}}
+		if err := create(t.Context(), db, "nans", columns); err != nil {
+			t.Fatal(err)
+		}
+		_, err := db.Ingest(t.Context(), rows, Ingest{Table: "nans", Columns: columns})
+		if classOf(err) != c.class {
+			t.Errorf("NaN as %s: %v", c.typ, err)
+		}
+		if err != nil {
+			continue
+		}
+		if got, err := readCells(t.Context(), db, "SELECT v FROM nans"); err != nil || got[0][0] != c.want {
+			t.Errorf("NaN as %s: %q (%v), want %q", c.typ, got, err, c.want)
+		}
+	}
+}
