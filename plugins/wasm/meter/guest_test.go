@@ -25,12 +25,13 @@ type host struct {
 	runtime wazero.Runtime
 	// added is the fuel that ticks gave out; budget, if not 0, is where they end the call.
 	added, budget int64
+	step          int64 // what a tick gives out
 	ticks         int
 }
 
 func newHost(t testing.TB) *host {
 	ctx := context.Background()
-	h := &host{runtime: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler())}
+	h := &host{step: tickEvery, runtime: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler())}
 	t.Cleanup(func() { h.runtime.Close(ctx) })
 	_, err := h.runtime.NewHostModuleBuilder(meter.TickModule).
 		NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(h.tick), nil, nil).Export(meter.TickName).
@@ -42,13 +43,14 @@ func newHost(t testing.TB) *host {
 	return h
 }
 
+// tick may be called in a row until the counter is zero or more.
 func (h *host) tick(_ context.Context, m api.Module, _ []uint64) {
 	if h.ticks++; h.budget > 0 && h.added >= h.budget {
 		panic(errOutOfFuel)
 	}
-	h.added += tickEvery
+	h.added += h.step
 	g := m.ExportedGlobal(meter.FuelGlobal).(api.MutableGlobal)
-	g.Set(g.Get() + tickEvery)
+	g.Set(g.Get() + uint64(h.step))
 }
 
 func (h *host) instance(t testing.TB, wasm []byte) api.Module {
@@ -135,6 +137,40 @@ func TestGuestsComputeTheSameAndUseTheSameFuelTwice(t *testing.T) {
 					t.Errorf("%s: fuel %d, then %d", kernel, fuel, again)
 				}
 				t.Logf("%s: %x, %.1f fuel a row", kernel, got[0], float64(fuel)/3/8192)
+			}
+		})
+	}
+}
+
+// With a tick at nearly every check the copies at the loop heads are in use
+// all the time; Go's whole start-up runs that way too.
+func TestGuestsComputeTheSameWhenTheyTickAllTheTime(t *testing.T) {
+	for language, wasm := range guests(t) {
+		t.Run(language, func(t *testing.T) {
+			h := newHost(t)
+			h.step = 40
+			metered, _, err := meter.Instrument(wasm, meter.Options{TickEvery: h.step})
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain, ticking := h.instance(t, wasm), h.instance(t, metered)
+			for _, name := range append([]string{"prepare"}, kernels...) {
+				var args []uint64
+				if name != "prepare" {
+					args = []uint64{1}
+				}
+				want, err := plain.ExportedFunction(name).Call(context.Background(), args...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := h.ticks
+				got, _, err := h.call(ticking, name, args...)
+				if err != nil || len(got) > 0 && got[0] != want[0] {
+					t.Errorf("%s: %x, %v; want %x", name, got, err, want)
+				}
+				if h.ticks-before < 1000 {
+					t.Errorf("%s: only %d ticks", name, h.ticks-before)
+				}
 			}
 		})
 	}

@@ -1,0 +1,145 @@
+package meter_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/leat-etl/leat/plugins/wasm/meter"
+)
+
+// tree calls itself twice, so that it does not end though it is not deep:
+// if n { f(n-1); f(n-1) }; n. The call is given.
+func tree(call string) string {
+	return "\x20\x00\x04\x40" + strings.Repeat("\x20\x00\x41\x01\x6b"+call+"\x1a", 2) + "\x0b\x20\x00"
+}
+
+var endless = map[string][]function{
+	"br":               {{code: "\x03\x40\x0c\x00\x0b"}},
+	"br_if":            {{code: "\x03\x40\x41\x01\x0d\x00\x0b"}},
+	"br_table":         {{code: "\x03\x40\x41\x07\x0e\x02\x00\x00\x00\x0b"}},
+	"br from an if":    {{code: "\x03\x40\x41\x01\x04\x40\x0c\x01\x0b\x0b"}},
+	"br from an else":  {{code: "\x03\x40\x41\x00\x04\x40\x05\x0c\x01\x0b\x0b"}},
+	"outer loop":       {{code: "\x03\x40\x03\x40\x0c\x01\x0b\x0b"}},
+	"loop with input":  {{code: "\x41\x05\x03\x01\x0c\x00\x0b\x1a"}},
+	"carried locals":   {{locals: "\x05\x01\x7f\x01\x7e\x01\x7d\x01\x7c\x01\x7b", code: "\x03\x40\x20\x01\x21\x01\x20\x02\x21\x02\x20\x03\x21\x03\x20\x04\x21\x04\x20\x00\x41\x01\x6a\x21\x00\x0c\x00\x0b"}},
+	"leaf in a loop":   {{code: "\x03\x40\x10\x01\x0c\x00\x0b"}, {code: "\x01"}},
+	"return in a loop": {{code: "\x03\x40\x41\x00\x04\x40\x0f\x0b\x0c\x00\x0b"}},
+	"recursion":        {{code: "\x41\x3c\x10\x01\x1a"}, {typ: typeI32, code: tree("\x10\x01")}},
+	"mutual recursion": {{code: "\x41\x3c\x41\x01\x11\x01\x00\x1a"}, {typ: typeI32, code: tree("\x41\x02\x11\x01\x00")}, {typ: typeI32, code: tree("\x41\x01\x11\x01\x00")}},
+	"memory.fill":      {{code: "\x03\x40\x41\x00\x41\x00\x41\x80\x80\x04\xfc\x0b\x00\x0c\x00\x0b"}},
+	"memory.copy":      {{code: "\x03\x40\x41\x00\x41\x00\x41\x80\x80\x04\xfc\x0a\x00\x00\x0c\x00\x0b"}},
+	"memory.grow":      {{code: "\x03\x40\x41\x00\x40\x00\x1a\x0c\x00\x0b"}},
+	"table.fill":       {{code: "\x03\x40\x41\x00\xd0\x70\x41\x10\xfc\x11\x00\x0c\x00\x0b"}},
+	"table.grow":       {{code: "\x03\x40\xd0\x70\x41\x01\xfc\x0f\x00\x1a\x0c\x00\x0b"}},
+	"fills in a row":   {{code: "\x03\x40" + strings.Repeat("\x10\x01", 50) + "\x0c\x00\x0b"}, {code: strings.Repeat("\x41\x00\x41\x00\x41\x80\x80\x04\xfc\x0b\x00", 50)}},
+}
+
+func TestEveryEndlessShapeIsStopped(t *testing.T) {
+	for name, functions := range endless {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.budget = 10 * tickEvery
+			wasm, _ := instrument(t, assemble(functions...))
+			m := h.instance(t, wasm)
+			if _, _, err := h.call(m, "f0"); !errors.Is(err, errOutOfFuel) {
+				t.Errorf("ended with %v", err)
+			}
+			if h.added != h.budget {
+				t.Errorf("%d fuel was given out, not %d", h.added, h.budget)
+			}
+		})
+	}
+}
+
+func TestAnEndlessStartFunctionIsStopped(t *testing.T) {
+	h := newHost(t)
+	h.budget = 10 * tickEvery
+	sections := parts(endless["br"]...)
+	wasm, _ := instrument(t, link(slices.Insert(sections, 6, section{8, []byte{0}})...))
+	_, err := h.runtime.InstantiateWithConfig(context.Background(), wasm, wazero.NewModuleConfig())
+	if !errors.Is(err, errOutOfFuel) {
+		t.Errorf("instantiate: %v", err)
+	}
+}
+
+// One instruction that works long is charged for its length.
+func TestBulkOperationsAreChargedByLength(t *testing.T) {
+	h := newHost(t)
+	wasm, _ := instrument(t, assemble(function{typ: typeI32, code: "\x41\x00\x41\x07\x20\x00\xfc\x0b\x00\x20\x00"}))
+	m := h.instance(t, wasm)
+	_, short, _ := h.call(m, "f0", 0)
+	_, long, err := h.call(m, "f0", 65536)
+	if err != nil || long-short != 65536/16 {
+		t.Errorf("fuel %d for nothing, %d for 64 KiB: %v", short, long, err)
+	}
+}
+
+// ended are shapes that end, for comparison with and without the meter.
+var ended = map[string]function{
+	"sum by br_if": {typ: typeI32, locals: "\x01\x01\x7f", code: "\x03\x40\x20\x01\x20\x00\x6a\x21\x01\x20\x00\x41\x01\x6b\x22\x00\x0d\x00\x0b\x20\x01"},
+	// A local that is set only on some rounds, after the text has set it first.
+	"set before get": {typ: typeI32, locals: "\x01\x01\x7f", code: "\x03\x40\x20\x00\x41\x03\x71\x45\x04\x40\x20\x00\x21\x01\x0b\x20\x00\x41\x01\x6b\x22\x00\x0d\x00\x0b\x20\x01"},
+	"loop result":    {typ: typeI32, code: "\x03\x7f\x20\x00\x41\x01\x6b\x22\x00\x04\x40\x0c\x01\x0b\x41\x2a\x0b"},
+	"loop input":     {typ: typeI32, code: "\x41\x01\x03\x01\x41\x03\x6c\x20\x00\x41\x01\x6b\x22\x00\x0d\x00\x0b"},
+	"operands below": {typ: typeI32, code: "\x41\x07\x20\x00\x03\x40\x20\x00\x41\x01\x6b\x22\x00\x0d\x00\x0b\x6a"},
+	"floats":         {typ: typeI32, locals: "\x02\x01\x7d\x01\x7c", code: "\x03\x40\x20\x01\x43\x00\x00\x80\x3f\x92\x21\x01\x20\x02\x20\x01\xbb\xa0\x21\x02\x20\x00\x41\x01\x6b\x22\x00\x0d\x00\x0b\x20\x02\xaa"},
+	"vectors":        {typ: typeI32, locals: "\x01\x01\x7b", code: "\x03\x40\x20\x01\x20\x00\xfd\x11\xfd\xae\x01\x21\x01\x20\x00\x41\x01\x6b\x22\x00\x0d\x00\x0b\x20\x01\xfd\x1b\x02"},
+	"references":     {typ: typeI32, locals: "\x01\x01\x70", code: "\x03\x40\xd2\x00\x21\x01\x20\x00\x41\x01\x6b\x22\x00\x0d\x00\x0b\x20\x01\xd1"},
+	"dispatch": {typ: typeI32, locals: "\x02\x01\x7f\x01\x7f", code: "\x03\x40\x02\x40\x02\x40\x02\x40\x20\x01\x0e\x02\x00\x01\x02\x0b" +
+		"\x20\x02\x41\x05\x6a\x21\x02\x41\x01\x21\x01\x0c\x02\x0b" +
+		"\x20\x00\x41\x01\x6b\x21\x00\x41\x00\x21\x01\x20\x00\x0d\x01\x41\x02\x21\x01\x0c\x01\x0b\x20\x02\x0f\x0b\x00"},
+	"early return":  {typ: typeI32, code: "\x03\x40\x20\x00\x41\x02\x49\x04\x40\x41\x63\x0f\x0b\x20\x00\x41\x01\x6b\x21\x00\x0c\x00\x0b\x00"},
+	"br out":        {typ: typeI32, code: "\x03\x40\x20\x00\x20\x00\x41\x01\x6b\x22\x00\x45\x0d\x01\x1a\x0c\x00\x0b\x00"},
+	"br_table out":  {typ: typeI32, code: "\x03\x40\x20\x00\x41\x05\x6b\x22\x00\x41\x14\x49\x04\x40\x41\x09\x20\x00\x0e\x01\x02\x02\x0b\x0c\x00\x0b\x00"},
+	"select typed":  {typ: typeI32, code: "\x20\x00\x41\x07\x20\x00\x1c\x01\x7f"},
+	"globals":       {typ: typeI32, code: "\x03\x40\x23\x00\x42\x03\x7c\x24\x00\x20\x00\x41\x01\x6b\x22\x00\x0d\x00\x0b\x23\x00\xa7"},
+	"bulk":          {typ: typeI32, code: "\x03\x40\x20\x00\x41\x00\x41\x04\xfc\x08\x00\x00\x41\x40\x41\x80\x01\x6a\x20\x00\x41\x04\xfc\x0a\x00\x00\x20\x00\x41\x04\x6b\x22\x00\x41\x04\x4b\x0d\x00\x0b\x41\xc0\x00\x28\x02\x00"},
+	"saturating":    {typ: typeI32, code: "\x20\x00\xb7\x44\x00\x00\x00\x00\x00\x00\x24\x40\xa3\xfc\x03\xc0"},
+	"two values in": {typ: typeI32, code: "\x41\x01\x20\x00\x03\x02\x41\x01\x6b\x22\x00\x20\x00\x0d\x00\x0b\x6a"},
+}
+
+func TestEveryShapeComputesTheSame(t *testing.T) {
+	for name, f := range ended {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			wasm := assemble(f)
+			want, err := h.instance(t, wasm).ExportedFunction("f0").Call(context.Background(), 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var fuels []int64
+			for _, h.step = range []int64{1, 3, 1000, tickEvery} {
+				metered, _, err := meter.Instrument(wasm, meter.Options{TickEvery: h.step})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, fuel, err := h.call(h.instance(t, metered), "f0", 100)
+				if err != nil || got[0] != want[0] {
+					t.Errorf("tick every %d: %x, %v; want %x", h.step, got, err, want)
+				}
+				fuels = append(fuels, fuel)
+			}
+			if slices.Min(fuels) != slices.Max(fuels) {
+				t.Errorf("fuel depends on the ticks: %d", fuels)
+			}
+		})
+	}
+}
+
+func TestFuelIsLinearInTheWork(t *testing.T) {
+	h := newHost(t)
+	wasm, _ := instrument(t, assemble(ended["sum by br_if"]))
+	m := h.instance(t, wasm)
+	var fuel [3]int64
+	for i, rounds := range []uint64{1000, 2000, 3000} {
+		_, fuel[i], _ = h.call(m, "f0", rounds)
+	}
+	if step := fuel[1] - fuel[0]; step != fuel[2]-fuel[1] || step != 9*1000 {
+		t.Errorf("fuel %d for 1000, 2000 and 3000 rounds of 9 instructions", fuel)
+	}
+}
