@@ -142,8 +142,9 @@ func (p *Plan) Rewrite(i int, rewrite func(dst, value []byte) ([]byte, error)) {
 // native says whether the host carries out the plan without Process.
 func (p *Plan) native() bool { return len(p.Computed) == 0 && !p.Filters && len(p.Outputs) <= 1 }
 
-// run calls everything that makes up the plan's Process.
-func (p *Plan) run(b *Batch, o *Output) error {
+// Run does what the host does for each batch: the rewrites, then Process. Tests
+// call it.
+func (p *Plan) Run(b *Batch, o *Output) error {
 	for _, f := range p.rewrites {
 		if err := f(b, o); err != nil {
 			return err

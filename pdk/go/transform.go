@@ -75,7 +75,7 @@ func process(id uint32, b *Batch) (o *Output, err error) {
 	}
 	o = &transform.output
 	o.reset(p, b)
-	if err := p.run(b, o); err != nil {
+	if err := p.Run(b, o); err != nil {
 		return nil, err
 	}
 	return o, o.check()

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/leat-etl/leat/pdk/go"
+)
+
+func column(name, format, pg string, typmod int32, key int) pdk.Column {
+	return pdk.Column{Name: name, Format: format, PG: pdk.PGType{Name: pg, Typmod: typmod}, Key: key}
+}
+
+func TestCommonTypesLoseNothing(t *testing.T) {
+	for _, c := range []struct {
+		a, b       pdk.Column
+		format, pg string
+		typmod     int32
+	}{
+		{column("c", "i", "int4", -1, 0), column("c", "l", "int8", -1, 0), "l", "int8", -1},
+		{column("c", "s", "int2", -1, 0), column("c", "i", "int4", -1, 0), "i", "int4", -1},
+		{column("c", "d:12,2", "numeric", 12<<16|2+4, 0), column("c", "g", "float8", -1, 0), "u", "text", -1},
+		{column("c", "u", "numeric", -1, 0), column("c", "g", "float8", -1, 0), "u", "text", -1},
+		{column("c", "d:12,2", "numeric", 0, 0), column("c", "d:10,5", "numeric", 0, 0), "d:15,5", "numeric", 15<<16 | 5 + 4},
+		{column("c", "l", "int8", -1, 0), column("c", "d:10,5", "numeric", 0, 0), "d:24,5", "numeric", 24<<16 | 5 + 4},
+		{column("c", "d:38,0", "numeric", 0, 0), column("c", "d:38,10", "numeric", 0, 0), "d:48,10,256", "numeric", 48<<16 | 10 + 4},
+		{column("c", "d:76,0,256", "numeric", 0, 0), column("c", "d:38,10", "numeric", 0, 0), "u", "text", -1},
+		{column("c", "f", "float4", -1, 0), column("c", "g", "float8", -1, 0), "g", "float8", -1},
+		{column("c", "tdD", "date", -1, 0), column("c", "tsu:", "timestamp", -1, 0), "tsu:", "timestamp", -1},
+		{column("c", "tdD", "date", -1, 0), column("c", "tsu:UTC", "timestamptz", -1, 0), "u", "text", -1},
+		{column("c", "u", "varchar", 104, 0), column("c", "u", "varchar", 504, 0), "u", "varchar", 504},
+		{column("c", "u", "varchar", 104, 0), column("c", "u", "varchar", -1, 0), "u", "varchar", -1},
+		{column("c", "u", "varchar", 104, 0), column("c", "u", "text", -1, 0), "u", "text", -1},
+		{column("c", "i", "int4", -1, 0), column("c", "u", "text", -1, 0), "u", "text", -1},
+		{column("c", "u", "jsonb", -1, 0), column("c", "u", "json", -1, 0), "u", "text", -1},
+		{column("c", "i", "int4", -1, 0), column("c", "g", "float8", -1, 0), "u", "text", -1},
+		{column("c", "tsu:", "timestamp", 3, 0), column("c", "tsu:", "timestamp", 6, 0), "tsu:", "timestamp", -1},
+		{column("c", "u", "int4[]", -1, 0), column("c", "u", "int4[]", -1, 0), "u", "int4[]", -1},
+	} {
+		for _, got := range []pdk.Column{common(c.a, c.b), common(c.b, c.a)} {
+			if got.Format != c.format || got.PG.Name != c.pg || got.PG.Typmod != c.typmod {
+				t.Errorf("%s(%d) + %s(%d) = %s %s(%d), want %s %s(%d)", c.a.PG.Name, c.a.PG.Typmod, c.b.PG.Name, c.b.PG.Typmod,
+					got.Format, got.PG.Name, got.PG.Typmod, c.format, c.pg, c.typmod)
+			}
+		}
+	}
+}
+
+func table(database string, columns ...pdk.Column) *pdk.Schema {
+	return &pdk.Schema{Table: pdk.TableID{Database: database, Schema: "public", Name: "orders"}, Columns: columns}
+}
+
+func shape(p *pdk.Plan) []pdk.Column {
+	var out []pdk.Column
+	for _, c := range p.Outputs[0].Columns {
+		out = append(out, c.Column)
+	}
+	return out
+}
+
+func TestEverySourceGetsTheSameTable(t *testing.T) {
+	eu := table("eu", column("id", "i", "int4", -1, 1), column("vat", "u", "text", -1, 0))
+	us := table("us", column("id", "l", "int8", -1, 1), column("state", "u", "varchar", 6, 2))
+	asia := table("asia", column("id", "s", "int2", -1, 1))
+	schemas := []*pdk.Schema{eu, us, asia}
+	var want []pdk.Column
+	for i, s := range schemas {
+		p, err := plan(&pdk.PlanInput{Schema: s, Peers: append(append([]*pdk.Schema{}, schemas[i+1:]...), schemas[:i]...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := shape(p); want == nil {
+			want = got
+		} else if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s becomes %+v, the first became %+v", s.Table.Database, got, want)
+		}
+		if len(p.Needs) != 0 || p.Outputs[0].Table.Name != "orders" {
+			t.Errorf("%s: plan %+v", s.Table.Database, p)
+		}
+	}
+	if len(want) != 3 || want[0].Name != "id" || want[0].Format != "l" || want[0].Key != 1 || want[2].Name != "state" || want[2].Key != 2 || !want[2].Nullable {
+		t.Errorf("merged table is %+v", want)
+	}
+}
+
+func TestASourceWithoutKeyLeavesTheMergedTableWithoutKey(t *testing.T) {
+	p, err := plan(&pdk.PlanInput{Schema: table("eu", column("id", "i", "int4", -1, 1)), Peers: []*pdk.Schema{table("us", column("id", "i", "int4", -1, 0))}})
+	if err != nil || p.Outputs[0].Columns[0].Key != 0 {
+		t.Fatalf("plan %+v, %v", p, err)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, c := range []struct{ config, want string }{
+		{`{"merge": false}`, "eu_orders"},
+		{`{"merge": false, "name": "{schema}.{table}@{database}"}`, "public.orders@eu"},
+		{`{"name": "all_{table}"}`, "all_orders"},
+	} {
+		p, err := plan(&pdk.PlanInput{Schema: table("eu", column("id", "i", "int4", -1, 1)), RawConfig: []byte(c.config)})
+		if err != nil || p.Outputs[0].Table.Name != c.want {
+			t.Errorf("%s: %+v, %v", c.config, p, err)
+		}
+	}
+	for _, config := range []string{`{"name": "{databse}_{table}", "merge": false}`, `{"name": "{database}_{table}"}`, `{"naem": "x"}`} {
+		if _, err := plan(&pdk.PlanInput{Schema: table("eu"), RawConfig: []byte(config)}); err == nil {
+			t.Errorf("%s was accepted", config)
+		}
+	}
+}
