@@ -26,8 +26,12 @@ type Group struct {
 	// microseconds since 1970.
 	LastCommitTime int64
 
-	end uint64 // where the last commit record ends
+	end uint64
 }
+
+// End is the LSN where the last commit record ends, 0 inside a transaction.
+// Position names the record by its start.
+func (g *Group) End() uint64 { return g.end }
 
 // gathering is the group that is being filled.
 type gathering struct {
