@@ -72,20 +72,28 @@ func (w *writer) check() {
 // A variable that the loop sets before it reads it must not be copied, for
 // that would make it live at the head and take a register. The order of the
 // text decides; where that is wrong the program is slower, not different.
-func (w *writer) head(l *loop) {
-	w.isSpent()
+func (w *writer) head(l *loop, blockType []byte) {
 	if l.hasInput {
-		w.tick()
-	} else {
-		for _, u := range l.used {
-			if u.read && u.set {
-				w.renew(u.local)
-			}
-		}
-		w.tick()
-		w.op(opBr, 1)
+		w.check()
+		return
 	}
-	w.out = append(w.out, opEnd)
+	w.get()
+	w.out = append(w.out, opI64Const, 0, opI64GeS, opIf)
+	w.out = append(w.out, blockType...)
+	w.depth++
+	w.checks++
+	w.open[len(w.open)-1].loop = l
+}
+
+// startOver is the arm of a loop that ticks.
+func (w *writer) startOver(l *loop) {
+	for _, u := range l.used {
+		if u.read && u.set {
+			w.renew(u.local)
+		}
+	}
+	w.tick()
+	w.op(opBr, 1)
 }
 
 // renew gives local x a new definition of the same value.

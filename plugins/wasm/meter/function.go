@@ -90,6 +90,12 @@ func (l *locals) typ(x uint32) byte {
 	return t
 }
 
+// label is an open block of the input.
+type label struct {
+	depth uint32 // in the output
+	loop  *loop  // a loop whose body became the arm of an if
+}
+
 // writer rewrites one function after the other.
 type writer struct {
 	m      *module
@@ -101,7 +107,8 @@ type writer struct {
 	locals locals
 	shape  *shape
 	loop   int // next loop
-	depth  int // open blocks, the function itself excluded
+	open   []label
+	depth  uint32 // open blocks of the output
 	bulks  int
 	// cached: the counter is kept in local number counter while the function
 	// runs, for it has loops. Otherwise it is used in the global.
@@ -119,7 +126,8 @@ func (w *writer) rewrite(body, params []byte, defined int) error {
 	if w.r.err != nil {
 		return w.r.err
 	}
-	w.out, w.loop, w.depth, w.bulks, w.cached = w.out[:0], 0, 0, 0, len(w.shape.loops) > 0
+	w.out, w.open, w.depth = w.out[:0], append(w.open[:0], label{}), 0
+	w.loop, w.bulks, w.cached = 0, 0, len(w.shape.loops) > 0
 	if w.leaves[defined] >= 0 {
 		w.out = append(w.out, body...)
 		return nil
@@ -178,30 +186,21 @@ func (w *writer) instruction() {
 		w.m.blockInputs(r)
 		copied()
 		w.depth++
+		w.open = append(w.open, label{depth: w.depth})
 		if op == opLoop {
-			w.head(&w.shape.loops[w.loop])
+			w.head(&w.shape.loops[w.loop], r.b[from+1:r.pos])
 			w.loop++
 		}
 	case opEnd:
-		if w.depth == 0 {
-			w.flush()
-		}
-		w.depth--
-		copied()
+		w.end()
 	case opBr, opBrIf:
-		if r.u32() == uint32(w.depth) {
+		l := w.label(r.u32())
+		if l.depth == 0 {
 			w.flush()
 		}
-		copied()
+		w.op(op, w.depth-l.depth)
 	case opBrTable:
-		leaves := false
-		for range r.count("branch target") + 1 {
-			leaves = r.u32() == uint32(w.depth) || leaves
-		}
-		if leaves {
-			w.flush()
-		}
-		copied()
+		w.table()
 	case opReturn:
 		w.flush()
 		copied()
@@ -233,6 +232,42 @@ func (w *writer) instruction() {
 		}
 		copied()
 	}
+}
+
+// label returns the block that is depth blocks out in the input.
+func (w *writer) label(depth uint32) label { return w.open[len(w.open)-1-int(depth)] }
+
+// table copies a br_table.
+func (w *writer) table() {
+	n := w.r.count("branch target")
+	from := w.r.pos
+	for range n + 1 {
+		if w.label(w.r.u32()).depth == 0 {
+			w.flush()
+			break
+		}
+	}
+	w.r.pos = from
+	w.op(opBrTable, uint32(n))
+	for range n + 1 {
+		w.out = appendU32(w.out, w.depth-w.label(w.r.u32()).depth)
+	}
+}
+
+// end closes a block, with the arm that ticks where it was a loop.
+func (w *writer) end() {
+	l := w.open[len(w.open)-1]
+	w.open = w.open[:len(w.open)-1]
+	if l.loop != nil {
+		w.out = append(w.out, opElse)
+		w.startOver(l.loop)
+		w.out = append(w.out, opEnd)
+	}
+	if l.depth == 0 {
+		w.flush()
+	}
+	w.depth = l.depth - 1
+	w.out = append(w.out, opEnd)
 }
 
 // call copies a direct call. A leaf does not touch the counter.
