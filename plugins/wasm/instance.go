@@ -42,7 +42,7 @@ func (m *module) start(ctx context.Context) (*instance, error) {
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions().
 		WithStdout(&in.stderr).WithStderr(&in.stderr).
 		WithNanotime(func() int64 { return int64(time.Since(began)) }, 1).
-		WithWalltime(func() (int64, int32) { return 946_684_800, 0 }, sys.ClockResolution(time.Second))
+		WithWalltime(func() (int64, int32) { return 946_684_800, 0 }, sys.ClockResolution(time.Microsecond))
 	c := newCall(ctx, in)
 	guest, err := m.host.runtime.InstantiateModule(experimental.WithMemoryAllocator(c.context(), in.memory), m.compiled, config)
 	if err != nil {

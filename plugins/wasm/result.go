@@ -271,7 +271,7 @@ func (r *resultReader) column(t arrow.DataType, rows int, at, presence uint32) (
 		if err != nil {
 			return nil, nil, err
 		}
-		bufs[1], bufs = memory.NewBufferBytes(offsets), append(bufs, memory.NewBufferBytes(text))
+		bufs = []*memory.Buffer{bufs[0], memory.NewBufferBytes(offsets), memory.NewBufferBytes(text)}
 	} else if bufs[1], err = r.fixed(t, rows, buffer(1), valid); err != nil {
 		return nil, nil, err
 	}
