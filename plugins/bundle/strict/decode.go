@@ -34,12 +34,21 @@ func Decode(file string, text []byte, into any) (*Document, error) {
 		if !errors.As(err, &parse) {
 			return nil, Errors{{File: file, Line: 1, Column: 1, Message: err.Error()}}
 		}
-		_, column := lineColumn(d.text, parse.Position.Start)
-		return nil, Errors{{File: file, Line: max(1, parse.Position.Line), Column: column, Key: parse.LastKey, Message: parse.Message}}
+		line, column := lineColumn(d.text, parse.Position.Start)
+		return nil, Errors{{File: file, Line: line, Column: column, Key: parse.LastKey, Message: withoutText(parse.Message)}}
 	}
 	d.places = locate(d.text)
 	d.table(nil, d.tree, reflect.ValueOf(into).Elem())
 	return d, nil
+}
+
+// withoutText takes what the parser found out of its message: it may be part
+// of a password without quotes.
+func withoutText(message string) string {
+	if before, _, found := strings.Cut(message, " but found \""); found {
+		return before + ": a string stands in quotes"
+	}
+	return message
 }
 
 // Has says whether the file names the path.
@@ -60,8 +69,13 @@ func (d *Document) Place(p Path) (line, column int) {
 }
 
 // Fault adds an error about the value at p; the message completes the sentence
-// "key ... ".
+// "key ... ". The first fault of a path hides later ones.
 func (d *Document) Fault(p Path, format string, args ...any) {
+	for _, e := range d.errs {
+		if e.Key == p.String() {
+			return
+		}
+	}
 	line, column := d.Place(p)
 	d.errs = append(d.errs, &Error{d.file, line, column, p.String(), fmt.Sprintf("key %q %s", p, fmt.Sprintf(format, args...))})
 }

@@ -319,7 +319,7 @@ func unescape(s string) string {
 
 // lineColumn counts lines and characters from 1.
 func lineColumn(text string, at int) (line, column int) {
-	before := text[:min(at, len(text))]
+	before := text[:max(0, min(at, len(text)))]
 	line = strings.Count(before, "\n") + 1
 	return line, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
 }

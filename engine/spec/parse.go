@@ -1,0 +1,190 @@
+package spec
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/leat-etl/leat/plugins/bundle/strict"
+)
+
+// Error is one fault of a pipeline file, Errors are all of them.
+type (
+	Error  = strict.Error
+	Errors = strict.Errors
+)
+
+// Load reads and checks a pipeline file.
+func Load(path string) (*Spec, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read pipeline file: %w", err)
+	}
+	return Parse(path, text)
+}
+
+// Parse checks the text of a pipeline file. name is its path, for errors and
+// for the files that it names; it need not exist. Faults of the text are
+// returned together, as Errors.
+func Parse(name string, text []byte) (*Spec, error) {
+	s := &Spec{Path: name, Dir: filepath.Dir(name)}
+	doc, err := strict.Decode(name, text, s)
+	if err != nil {
+		return nil, err
+	}
+	c := &check{doc, s}
+	c.name()
+	c.host()
+	c.databases()
+	c.source()
+	c.files()
+	c.warnings()
+	if err := doc.Err(); err != nil {
+		return nil, err
+	}
+	if s.Engine.StateDir == "" {
+		s.Engine.StateDir = filepath.Join(s.Dir, ".leat", folderName(s.Name))
+	} else {
+		s.Engine.StateDir = beside(s.Dir, s.Engine.StateDir)
+	}
+	return s, nil
+}
+
+// folderName turns a pipeline's name into that of a folder.
+func folderName(name string) string {
+	escaped := url.PathEscape(name)
+	if strings.HasPrefix(escaped, ".") {
+		escaped = "%2E" + escaped[1:]
+	}
+	// File systems allow 255 bytes; the end of a longer name is kept out of
+	// the folder's name, and the folder itself refuses another pipeline.
+	return escaped[:min(len(escaped), 200)]
+}
+
+// beside makes a path that a file names relative to that file's folder. A PEM
+// text in the place of a path stays as it is.
+func beside(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) || strings.HasPrefix(path, "-----BEGIN ") {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// check holds what single keys cannot say about themselves.
+type check struct {
+	*strict.Document
+	s *Spec
+}
+
+func (c *check) name() {
+	if strings.IndexFunc(c.s.Name, unicode.IsControl) >= 0 {
+		c.Fault(strict.Path{"name"}, "contains a control character")
+	}
+}
+
+func (c *check) host() {
+	p := strict.Path{"source", "host"}
+	host := c.s.Source.Host
+	for _, scheme := range []string{"http://", "https://"} {
+		if rest, ok := strings.CutPrefix(strings.ToLower(host), scheme); ok {
+			c.Fault(p, "starts with %s: PostgreSQL does not speak HTTP; write the host alone, %q", scheme, strings.TrimRight(rest, "/"))
+			return
+		}
+	}
+	if strings.Contains(host, "://") {
+		c.Fault(p, "is a URL: write the host alone, and port, user and database in keys of their own")
+		return
+	}
+	if h, port, err := net.SplitHostPort(host); err == nil && h != "" && !strings.HasPrefix(host, "/") {
+		c.Fault(p, "contains a port: write host = %q and port = %s", h, port)
+		return
+	}
+	if strings.ContainsFunc(host, unicode.IsSpace) {
+		c.Fault(p, "contains white space")
+	}
+}
+
+func (c *check) databases() {
+	one, many := strict.Path{"source", "database"}, strict.Path{"source", "databases"}
+	switch {
+	case c.Has(one) && c.Has(many):
+		c.Fault(many, "stands beside database: give one of the two")
+	case c.Has(one) && c.s.Source.Database != "":
+		c.s.Source.Databases = []string{c.s.Source.Database}
+	case c.Has(one):
+		c.Fault(one, "is empty")
+	case c.Has(many) && len(c.s.Source.Databases) == 0:
+		c.Fault(many, "names no database")
+	case !c.Has(many) && c.Has(strict.Path{"source"}):
+		c.Fault(one, "is missing: name the database to replicate, or several with databases = [...]")
+	}
+	for i, name := range c.s.Source.Databases {
+		if name == "" {
+			c.Fault(many.Index(i), "is empty")
+		} else if len(name) > 63 {
+			c.Fault(many.Index(i), "has %d bytes: PostgreSQL allows 63", len(name))
+		} else if slices.Index(c.s.Source.Databases, name) < i {
+			c.Fault(many.Index(i), "is %q once more", name)
+		}
+	}
+}
+
+var slotName = regexp.MustCompile(`^[a-z0-9_]+$`)
+
+func (c *check) source() {
+	if slot := c.s.Source.Slot; slot != "" && !slotName.MatchString(slot) {
+		c.Fault(strict.Path{"source", "slot"}, "is %q: PostgreSQL allows lower-case letters, digits and underscores", slot)
+	}
+	tls, p := c.s.Source.TLS, strict.Path{"source", "tls"}
+	switch {
+	case tls.ClientKey != "" && tls.ClientCertificate == "":
+		c.Fault(p.Key("client_key"), "needs client_certificate beside it")
+	case tls.ClientCertificate != "" && tls.ClientKey == "":
+		c.Fault(p.Key("client_certificate"), "needs client_key beside it")
+	case tls.ClientKeyPassword.IsSet() && tls.ClientKey == "":
+		c.Fault(p.Key("client_key_password"), "needs client_key beside it")
+	}
+	if listen := c.s.Metrics.Listen; listen != "" {
+		if _, _, err := net.SplitHostPort(listen); err != nil {
+			c.Fault(strict.Path{"metrics", "listen"}, "is %q: want host:port, for example 127.0.0.1:9187", listen)
+		}
+	}
+}
+
+// files makes everything that is named by a path relative to the pipeline
+// file.
+func (c *check) files() {
+	tls := &c.s.Source.TLS
+	for _, path := range []*string{&tls.CAFile, &tls.ClientCertificate, &tls.ClientKey} {
+		*path = beside(c.s.Dir, *path)
+	}
+	c.s.Source.Password.dir = c.s.Dir
+	tls.ClientKeyPassword.dir = c.s.Dir
+	c.s.Destination.Config.dir = c.s.Dir
+	for i := range c.s.Transforms {
+		c.s.Transforms[i].Config.dir = c.s.Dir
+	}
+}
+
+func (c *check) warnings() {
+	for _, w := range []struct {
+		p      strict.Path
+		secret Secret
+		env    string
+	}{
+		{strict.Path{"source", "password"}, c.s.Source.Password, "PGPASSWORD"},
+		{strict.Path{"source", "tls", "client_key_password"}, c.s.Source.TLS.ClientKeyPassword, "CLIENT_KEY_PASSWORD"},
+	} {
+		if w.secret.isLiteral() {
+			line, column := c.Place(w.p)
+			c.s.Warnings = append(c.s.Warnings, fmt.Sprintf("%s:%d:%d: key %q stands in the file in plain text: better { env = %q } or { file = \"...\" }",
+				c.s.Path, line, column, w.p, w.env))
+		}
+	}
+}

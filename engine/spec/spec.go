@@ -1,0 +1,111 @@
+package spec
+
+import (
+	"time"
+
+	"github.com/leat-etl/leat/plugins/bundle"
+	"github.com/leat-etl/leat/plugins/bundle/strict"
+)
+
+// Spec is a pipeline as its file describes it, checked and with defaults.
+type Spec struct {
+	Name        string      `toml:"name" doc:"Name of the pipeline, unique among those that share a source or a state folder." required:"true" min:"1" max:"255"`
+	Source      Source      `toml:"source" doc:"The PostgreSQL server that is replicated." required:"true"`
+	Objects     Objects     `toml:"objects" doc:"Which tables are replicated."`
+	Transforms  []Transform `toml:"transforms" doc:"Plugins that shape the rows, in this order."`
+	Destination Destination `toml:"destination" doc:"Where the rows go." required:"true"`
+	Engine      Engine      `toml:"engine" doc:"How the engine works. The defaults suit most pipelines."`
+	Metrics     Metrics     `toml:"metrics" doc:"Prometheus metrics."`
+	Log         Log         `toml:"log" doc:"What is logged, and how."`
+
+	// Path is the file; file names in it are relative to Dir.
+	Path string `toml:"-"`
+	Dir  string `toml:"-"`
+	// Warnings are sentences about what works but should not stay.
+	Warnings []string `toml:"-"`
+}
+
+// Source is the server and how it is read.
+type Source struct {
+	Type               string        `toml:"type" doc:"Kind of the source." default:"postgres" enum:"postgres"`
+	Host               string        `toml:"host" doc:"Host name, address, or the folder of a Unix socket, without http:// or https://." required:"true" min:"1"`
+	Port               int           `toml:"port" doc:"TCP port." default:"5432" min:"1" max:"65535"`
+	User               string        `toml:"user" doc:"Role that logs in. It needs REPLICATION, and SELECT on the tables." required:"true" min:"1"`
+	Password           Secret        `toml:"password" doc:"Password of the role. Leave it out where the server asks for none."`
+	Database           string        `toml:"database" doc:"The database to replicate. Give database or databases, not both." max:"63"`
+	Databases          []string      `toml:"databases" doc:"Several databases of the server to replicate. Give database or databases, not both."`
+	Mode               string        `toml:"mode" doc:"How changes are read. logical reads the write-ahead log." default:"logical" enum:"logical"`
+	LoadHistoricalData bool          `toml:"load_historical_data" doc:"Load the rows that exist before streaming what changes. false replicates only what is written after the pipeline was created." default:"true"`
+	MergeTables        bool          `toml:"merge_tables" doc:"Load tables of one name from several databases into one table, with the database name in each row. false puts the database name before each table name." default:"false"`
+	Publication        string        `toml:"publication" doc:"Name of the publication; the default is made from the pipeline's name." max:"63"`
+	Slot               string        `toml:"slot" doc:"Name of the replication slot; the default is made from the pipeline's name. With several databases the number of the database is appended." max:"63"`
+	Heartbeat          time.Duration `toml:"heartbeat" doc:"How often a quiet database is written a message, so that its slot moves on and old log can be removed." default:"30s" min:"1s" max:"24h"`
+	DecoderFormat      string        `toml:"decoder_format" doc:"How the server sends values. auto chooses what is faster for the tables." default:"auto" enum:"auto|text|binary"`
+	TLS                TLS           `toml:"tls" doc:"Encryption of the connection."`
+}
+
+// TLS says how the connection to the source is encrypted.
+type TLS struct {
+	Mode                  string `toml:"mode" doc:"As PostgreSQL's sslmode. verify-full is the only one that proves which server answers." default:"prefer" enum:"disable|allow|prefer|require|verify-ca|verify-full"`
+	CAFile                string `toml:"ca_file" doc:"Certificates of the authorities to trust, PEM; the default is the system's."`
+	LoadAllCACertificates bool   `toml:"load_all_ca_certificates" doc:"Trust all certificates of ca_file, up to 50. false trusts the first only." default:"true"`
+	ClientCertificate     string `toml:"client_certificate" doc:"Certificate with which the role proves itself, PEM file."`
+	ClientKey             string `toml:"client_key" doc:"Private key of client_certificate, PEM file: RSA, ECDSA or Ed25519, encrypted or not."`
+	ClientKeyPassword     Secret `toml:"client_key_password" doc:"Password of an encrypted client_key."`
+}
+
+// Objects selects tables.
+type Objects struct {
+	Include []Pattern `toml:"include" doc:"Patterns schema.table of tables to replicate; * stands for any characters, ? for one, double quotes for themselves: public.*, \"My.Schema\".*" default:"*.*"`
+	Exclude []Pattern `toml:"exclude" doc:"Patterns of tables to leave out although include names them."`
+}
+
+// Selection returns the matcher of the two lists.
+func (o Objects) Selection() Selection { return Selection{o.Include, o.Exclude} }
+
+// Transform is one plugin of the chain.
+type Transform struct {
+	Plugin  string        `toml:"plugin" doc:"Name of a bundled plugin, name@version, or the path of a module or of its folder, starting with ./ or /." required:"true" min:"1"`
+	Tables  []Pattern     `toml:"tables" doc:"Patterns of the tables it works on." default:"*.*"`
+	Columns []string      `toml:"columns" doc:"The only columns that the plugin may see; the default is all that it asks for."`
+	Config  Config        `toml:"config" doc:"Settings of the plugin, checked against its own schema. A string may come from outside: { env = \"NAME\" } or { file = \"path\" }."`
+	Limits  bundle.Limits `toml:"limits" doc:"Bounds of the plugin; the defaults are those of its manifest."`
+}
+
+// Destination is the plugin that lands the rows.
+type Destination struct {
+	Plugin string        `toml:"plugin" doc:"Name of a bundled plugin, name@version, or the path of a module or of its folder, starting with ./ or /." required:"true" min:"1"`
+	Config Config        `toml:"config" doc:"Settings of the plugin, checked against its own schema. A string, a password above all, may come from outside: { env = \"NAME\" } or { file = \"path\" }."`
+	Limits bundle.Limits `toml:"limits" doc:"Bounds of the plugin; the defaults are those of its manifest."`
+}
+
+// Engine tunes the data path.
+type Engine struct {
+	StateDir      string        `toml:"state_dir" doc:"Folder that remembers where the pipeline stands; the default is .leat/<name> beside the pipeline file."`
+	BatchRows     int           `toml:"batch_rows" doc:"The most rows of one batch." default:"50000" min:"1" max:"10000000"`
+	BatchBytes    strict.Bytes  `toml:"batch_bytes" doc:"The size at which a batch is cut." default:"32MB" min:"1kB" max:"1GB"`
+	FlushInterval time.Duration `toml:"flush_interval" doc:"The longest that a change waits before it is sent to the destination." default:"1s" min:"10ms" max:"24h"`
+	Memory        strict.Bytes  `toml:"memory" doc:"Budget for rows that are on their way." default:"512MB" min:"16MB"`
+	LoadWorkers   int           `toml:"load_workers" doc:"How many connections read the source during a historical load." default:"2" min:"1" max:"64"`
+	LoadRows      int           `toml:"load_rows" doc:"The most rows of one batch of a historical load." default:"65536" min:"1" max:"10000000"`
+	ChunkBytes    strict.Bytes  `toml:"chunk_bytes" doc:"Size of the parts in which a table is loaded; a crash repeats at most the parts under way." default:"128MB" min:"64kB" max:"16GB"`
+}
+
+// Metrics says where metrics can be read.
+type Metrics struct {
+	Listen string `toml:"listen" doc:"Address that serves Prometheus metrics at /metrics, for example 127.0.0.1:9187. Empty serves none." default:""`
+}
+
+// Log says what is logged.
+type Log struct {
+	Level  string `toml:"level" doc:"The least severe messages that are logged." default:"info" enum:"debug|info|warn|error"`
+	Format string `toml:"format" doc:"auto is text on a terminal and json elsewhere." default:"auto" enum:"auto|text|json"`
+}
+
+// Schema returns the JSON Schema (2020-12) of pipeline files.
+func Schema() []byte {
+	return strict.Schema(Spec{}, "Leat pipeline", "A pipeline that replicates PostgreSQL through plugins into a destination.")
+}
+
+// Reference returns the keys of pipeline files as Markdown.
+func Reference() string { return strict.Reference(Spec{}) }
