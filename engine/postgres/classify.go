@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -120,7 +121,9 @@ func classifyLogin(p *pgconn.PgError) *Error {
 		return &Error{Code: CodePassword, Class: Stop,
 			Causes: []string{"The user name or the password is wrong.", "The role does not exist or may not log in."},
 			Hint:   "ALTER ROLE {user} LOGIN PASSWORD '...';"}
-	case p.Code == "28000" && p.Routine == "ClientAuthentication":
+	case p.Code == "28000" && p.Routine == "ClientAuthentication" && strings.ContainsAny(p.Message, "\"«»„”“「"):
+		// It names host, user and database; what is said of a missing client
+		// certificate names nothing.
 		return &Error{Code: CodeNoHBAEntry, Class: Stop,
 			Causes: []string{"No line of pg_hba.conf matches this user, database, address and encryption, or one rejects it."},
 			Hint:   "Add to pg_hba.conf, then SELECT pg_reload_conf();\n" + hbaLine(p.Message)}
@@ -146,16 +149,13 @@ func classifyLogin(p *pgconn.PgError) *Error {
 	return nil
 }
 
-// hbaLine is the line that would have let the client in. The message quotes
-// the address that the server saw.
+// hbaLine is the line that would have let the client in. The message has the
+// address that the server saw.
 func hbaLine(message string) string {
-	for i, part := range strings.Split(message, `"`) {
-		if ip := net.ParseIP(part); i%2 == 1 && ip != nil {
-			bits := 128
-			if ip.To4() != nil {
-				bits = 32
-			}
-			return fmt.Sprintf("host {database} {user} %s/%d scram-sha-256", ip, bits)
+	words := strings.FieldsFunc(message, func(r rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF.:", r) })
+	for _, word := range words {
+		if ip, err := netip.ParseAddr(word); err == nil {
+			return fmt.Sprintf("host {database} {user} %s/%d scram-sha-256", ip, ip.BitLen())
 		}
 	}
 	return "local {database} {user} scram-sha-256"

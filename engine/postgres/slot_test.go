@@ -88,7 +88,7 @@ func TestSnapshotSees(t *testing.T) {
 	v := visible{xmin: xmax - 20, xmax: xmax, running: []uint64{xmax - 20, xmax - 5}}
 	for xid, want := range map[uint32]bool{79: true, 80: false, 81: true, 95: false, 99: true, 100: false, 101: false,
 		4294967290: true, // of the epoch before
-		3: true} {
+		3:          true} {
 		if v.sees(xid) != want {
 			t.Errorf("sees(%d) = %v", xid, !want)
 		}

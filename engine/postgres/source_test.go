@@ -71,6 +71,12 @@ func (f *fixture) role(t *testing.T, options string) *Config {
 	cfg := *f.cfg
 	cfg.User, cfg.Password = f.database+"_role", "role's \\secret"
 	f.exec(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD %s %s", quoteIdent(cfg.User), quoteLiteral(cfg.Password), options))
+	f.dropLater(t, cfg.User)
+	return &cfg
+}
+
+// dropLater removes a role when the test has ended.
+func (f *fixture) dropLater(t *testing.T, user string) {
 	t.Cleanup(func() {
 		ctx := context.Background()
 		conn, err := pgx.Connect(ctx, f.server.DSN(f.database))
@@ -79,11 +85,10 @@ func (f *fixture) role(t *testing.T, options string) *Config {
 			return
 		}
 		defer conn.Close(ctx)
-		if _, err := conn.Exec(ctx, fmt.Sprintf("DROP OWNED BY %[1]s CASCADE; DROP ROLE %[1]s", quoteIdent(cfg.User))); err != nil {
+		if _, err := conn.Exec(ctx, fmt.Sprintf("DROP OWNED BY %[1]s CASCADE; DROP ROLE %[1]s", quoteIdent(user))); err != nil {
 			t.Error(err)
 		}
 	})
-	return &cfg
 }
 
 func (f *fixture) tables(t *testing.T, include ...string) []*Table {

@@ -67,6 +67,8 @@ type Table struct {
 	Leaves []Leaf `json:"leaves,omitempty"`
 	// RowSecurity says that policies hide rows from roles without BYPASSRLS.
 	RowSecurity bool `json:"row_security,omitempty"`
+
+	hasPrimaryKey bool
 }
 
 // Leaf is a relation with storage.
@@ -258,9 +260,8 @@ func knowsAll(types *TypeMap, columns map[uint32][]attribute) bool {
 
 // setColumns decides which columns travel and which of them are the key.
 func (t *Table) setColumns(columns []attribute, types *TypeMap) {
-	hasPrimary := false
 	for _, c := range columns {
-		hasPrimary = hasPrimary || c.primary > 0
+		t.hasPrimaryKey = t.hasPrimaryKey || c.primary > 0
 	}
 	for _, c := range columns {
 		if c.generated {
@@ -271,7 +272,7 @@ func (t *Table) setColumns(columns []attribute, types *TypeMap) {
 		switch {
 		case t.Identity == IdentityIndex:
 			col.Key = c.identity
-		case hasPrimary:
+		case t.hasPrimaryKey:
 			col.Key = c.primary
 		case t.Identity == IdentityFull:
 			col.Key = len(t.Schema.Columns) + 1

@@ -1,0 +1,222 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// objects checks the selected tables, what may be read of them, and how they
+// are published.
+func (c *checker) objects(ctx context.Context) {
+	tables, err := c.source.Tables(ctx, c.want.Selection)
+	if err != nil {
+		c.error("objects", c.database, err)
+		return
+	}
+	c.add(Item{Name: "objects", Object: c.database, Found: fmt.Sprintf("%d tables selected", len(tables)), Outcome: OK})
+	var usable []*Table
+	for _, t := range tables {
+		if t.Reason != "" {
+			c.add(Item{Name: "replicable", Object: t.ID().String(), Found: t.Reason, Outcome: Warn, Fix: "Exclude it, or replicate it with mode = \"table\"."})
+			continue
+		}
+		usable = append(usable, t)
+	}
+	c.privileges(ctx, usable)
+	c.publication(ctx, usable)
+	for _, t := range usable {
+		c.identity(t)
+	}
+}
+
+// privileges checks CONNECT, which has held, USAGE and SELECT, of partitions
+// too: a load reads them one by one.
+func (c *checker) privileges(ctx context.Context, tables []*Table) {
+	user := quoteIdent(c.cfg.User)
+	c.add(Item{Name: "CONNECT", Object: c.database, Found: "granted", Outcome: OK})
+	allowed, err := c.allowed(ctx, tables)
+	if err != nil {
+		c.error("privileges", c.database, err)
+		return
+	}
+	var schemas []string
+	for _, t := range tables {
+		for _, l := range t.Leaves {
+			item := Item{Name: "SELECT", Object: t.ID().String(), Found: "granted", Outcome: OK}
+			if l.OID != t.OID {
+				item.Object += " partition " + l.Name
+			}
+			a := allowed[l.OID]
+			switch {
+			case !a.usage:
+				item.Found, item.Outcome, item.SQLState = "no USAGE on the schema", Fail, "42501"
+				item.Fix = fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", quoteIdent(l.Schema), user)
+			case !a.selects:
+				item.Found, item.Outcome, item.SQLState = "not granted", Fail, "42501"
+				item.Fix = fmt.Sprintf("GRANT SELECT ON %s TO %s;", l.quoted(), user)
+			case a.policed:
+				item.Found, item.Outcome, item.SQLState = "a row security policy hides rows", Fail, "42501"
+				item.Fix = fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", user)
+			}
+			if item.Outcome == Fail {
+				item.Causes = []string{"The historical load reads the table as " + c.cfg.User + "."}
+			}
+			c.add(item)
+		}
+		if s := t.ID().Schema; !slices.Contains(schemas, s) {
+			schemas = append(schemas, s)
+		}
+	}
+	for _, schema := range schemas {
+		c.defaultPrivileges(ctx, schema)
+	}
+}
+
+// access is what the role may do with a relation.
+type access struct{ usage, selects, policed bool }
+
+func (c *checker) allowed(ctx context.Context, tables []*Table) (map[uint32]access, error) {
+	var oids []uint32
+	for _, t := range tables {
+		for _, l := range t.Leaves {
+			oids = append(oids, l.OID)
+		}
+	}
+	out := make(map[uint32]access)
+	err := c.source.do(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `SELECT c.oid, has_schema_privilege(c.relnamespace, 'USAGE'), has_table_privilege(c.oid, 'SELECT'),
+			row_security_active(c.oid) FROM pg_catalog.pg_class c WHERE c.oid = ANY($1::oid[])`, oids)
+		if err != nil {
+			return err
+		}
+		var oid uint32
+		var a access
+		_, err = pgx.ForEachRow(rows, []any{&oid, &a.usage, &a.selects, &a.policed}, func() error {
+			out[oid] = a
+			return nil
+		})
+		return err
+	})
+	return out, err
+}
+
+// defaultPrivileges warns where tables of the future would not be readable.
+func (c *checker) defaultPrivileges(ctx context.Context, schema string) {
+	var granted bool
+	if !c.query(ctx, "default privileges", `SELECT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+			OR EXISTS (SELECT 1 FROM pg_catalog.pg_roles g WHERE g.rolname = 'pg_read_all_data' AND pg_catalog.pg_has_role(g.oid, 'member'))
+			OR EXISTS (SELECT 1 FROM pg_catalog.pg_default_acl d LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace,
+				LATERAL pg_catalog.aclexplode(d.defaclacl) a
+				WHERE d.defaclobjtype = 'r' AND (n.nspname IS NULL OR n.nspname = $1) AND a.privilege_type = 'SELECT'
+				AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'member')))`, []any{schema}, &granted) {
+		return
+	}
+	item := Item{Name: "default privileges", Object: c.database + "." + schema, Found: "tables created later are readable", Outcome: OK}
+	if !granted {
+		item.Found, item.Outcome = "tables created later are not readable", Warn
+		item.Fix = fmt.Sprintf("ALTER DEFAULT PRIVILEGES IN SCHEMA %s GRANT SELECT ON TABLES TO %s; -- as each role that creates tables", quoteIdent(schema), quoteIdent(c.cfg.User))
+	}
+	c.add(item)
+}
+
+// publication checks that the publications are there or may be made.
+func (c *checker) publication(ctx context.Context, tables []*Table) {
+	if len(c.want.Adopt) > 0 {
+		c.adopted(ctx, tables)
+		return
+	}
+	if c.want.Publication == "" {
+		return
+	}
+	item := Item{Name: "publication", Object: c.want.Publication, Found: "in place", Outcome: OK}
+	missing, err := c.source.PublicationSQL(ctx, c.want.Publication, tables)
+	if err != nil {
+		c.error("publication", c.want.Publication, err)
+		return
+	}
+	if len(missing) > 0 {
+		var may bool
+		if !c.query(ctx, "publication", `SELECT has_database_privilege(current_database(), 'CREATE')
+				AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE oid = ANY($1::oid[]) AND NOT pg_catalog.pg_has_role(relowner, 'usage'))
+				AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = ANY($2) AND NOT pg_catalog.pg_has_role(pubowner, 'usage'))`,
+			[]any{oidsOf(tables), []string{c.want.Publication, c.want.Publication + keylessSuffix}}, &may) {
+			return
+		}
+		item.Found = "will be created or altered"
+		if !may {
+			item.Found, item.Outcome, item.Code, item.SQLState = "not as it should be, and the role may not change it", Fail, CodePrerequisite, "42501"
+			item.Causes = []string{"Publishing a table takes its ownership, creating a publication CREATE on the database."}
+			item.Fix = strings.Join(missing, ";\n") + ";"
+		}
+	}
+	c.add(item)
+}
+
+func oidsOf(tables []*Table) []uint32 {
+	oids := make([]uint32, len(tables))
+	for i, t := range tables {
+		oids[i] = t.OID
+	}
+	return oids
+}
+
+// adopted checks publications that Leat does not own.
+func (c *checker) adopted(ctx context.Context, tables []*Table) {
+	name := strings.Join(c.want.Adopt, ", ")
+	pub, err := c.source.AdoptPublications(ctx, c.want.Adopt, tables)
+	if err != nil {
+		c.error("publication", name, err)
+		return
+	}
+	c.add(Item{Name: "publication", Object: name, Found: "exists", Outcome: OK})
+	first := quoteIdent(c.want.Adopt[0])
+	for _, id := range pub.Missing {
+		c.add(Item{Name: "published", Object: id.String(), Found: "in none of the publications", Outcome: Fail, Code: CodePrerequisite,
+			Fix: fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s;", first, quoteName(id.Schema, id.Name))})
+	}
+	for _, id := range pub.Unsafe {
+		c.add(Item{Name: "published", Object: id.String(), Found: "with updates and deletes but without a replica identity", Outcome: Fail,
+			Causes: []string{"Every UPDATE and DELETE of the table fails at the source."},
+			Fix:    fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL;", quoteName(id.Schema, id.Name))})
+	}
+	for _, id := range pub.Filtered {
+		c.add(Item{Name: "published", Object: id.String(), Found: "with a column list or row filter", Outcome: Warn,
+			Causes: []string{"The historical load reads all rows and columns, the log carries a part."}})
+	}
+}
+
+// identity says what the log will carry of updates and deletes, and what would
+// improve it.
+func (c *checker) identity(t *Table) {
+	item := Item{Name: "replica identity", Object: t.ID().String(), Outcome: OK}
+	hasKey := len(t.Schema.Key()) > 0 && t.Identity != IdentityFull
+	switch {
+	case !t.Keyless && hasKey:
+		item.Found = fmt.Sprintf("%s: updates and deletes by key", t.Identity)
+	case !t.Keyless:
+		item.Found, item.Outcome = "full: updates and deletes by the whole row", Warn
+		item.Fix = fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...); -- smaller log, faster merges", t.quoted())
+		if t.hasPrimaryKey {
+			item.Outcome, item.Fix = OK, ""
+		}
+	default:
+		item.Outcome, item.Found = Warn, "none: inserts and truncates only"
+		item.Causes = []string{"The table, or a partition of it, has no primary key and no replica identity."}
+		item.Fix = fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...);", t.quoted())
+		for _, l := range t.Leaves {
+			item.Fix += fmt.Sprintf("\n-- or: ALTER TABLE %s REPLICA IDENTITY FULL;", l.quoted())
+		}
+		if t.hasPrimaryKey && t.Identity == IdentityNothing {
+			item.Fix = fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY DEFAULT;", t.quoted())
+		}
+	}
+	if len(t.Skipped) > 0 {
+		item.Found += "; generated columns are not in the log: " + strings.Join(t.Skipped, ", ")
+		item.Outcome = Warn
+	}
+	c.add(item)
+}

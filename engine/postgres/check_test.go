@@ -1,0 +1,145 @@
+package postgres
+
+import (
+	"encoding/json"
+	"net"
+	"strings"
+	"testing"
+)
+
+// wantItem finds an item by name, and by a part of object where name has one
+// ("SELECT t").
+func wantItem(t *testing.T, r *Report, name string, outcome Outcome, found, fix string) Item {
+	t.Helper()
+	name, object, _ := strings.Cut(name, "@")
+	for _, i := range r.Items {
+		if i.Name == name && strings.Contains(i.Object, object) {
+			if i.Outcome != outcome || !strings.Contains(i.Found, found) || !strings.Contains(i.Fix, fix) {
+				t.Errorf("%s: %s %q fix %q, want %s %q fix %q", name, i.Outcome, i.Found, i.Fix, outcome, found, fix)
+			}
+			return i
+		}
+	}
+	t.Errorf("no item %s@%s", name, object)
+	return Item{}
+}
+
+func TestCheckGood(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE t (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED)`, `CREATE TABLE k (v int)`, `CREATE VIEW v AS SELECT 1`)
+	r := Check(t.Context(), f.cfg, Requirements{Selection: Selection{Include: []string{"public.*"}}, Slot: "none_yet", Publication: "leat"})
+	if !r.OK() {
+		t.Errorf("report %+v", r)
+	}
+	wantItem(t, r, "version", OK, "", "")
+	wantItem(t, r, "wal_level", OK, "logical", "")
+	wantItem(t, r, "wal_sender_timeout", OK, "any value works", "")
+	wantItem(t, r, "replication role", OK, "superuser", "")
+	wantItem(t, r, "replication connection", OK, "accepted", "")
+	wantItem(t, r, "TLS", Warn, "not encrypted", "verify-full")
+	wantItem(t, r, "slot", OK, "not there yet", "")
+	wantItem(t, r, "publication", OK, "will be created", "")
+	wantItem(t, r, "replica identity@.t", Warn, "generated columns are not in the log: twice", "")
+	wantItem(t, r, "replicable@.v", Warn, "view", "Exclude")
+	// The fix improves what it is for.
+	keyless := wantItem(t, r, "replica identity@.k", Warn, "inserts and truncates only", "ADD PRIMARY KEY")
+	_, full, _ := strings.Cut(keyless.Fix, "-- or: ")
+	f.exec(t, full)
+	if f.table(t, "k").Keyless {
+		t.Errorf("after %q the table has no identity", full)
+	}
+	if _, err := json.Marshal(r); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCheckFixes gives a bare role, applies every fix that the report prints
+// and checks again, as an operator would.
+func TestCheckFixes(t *testing.T) {
+	f := newFixture(t, `CREATE SCHEMA "Shop"`, `CREATE TABLE "Shop".orders (id int PRIMARY KEY)`, `CREATE TABLE "Shop".hidden (id int PRIMARY KEY)`,
+		`ALTER TABLE "Shop".hidden ENABLE ROW LEVEL SECURITY`, `CREATE TABLE public.parts (id int PRIMARY KEY) PARTITION BY RANGE (id)`,
+		`CREATE TABLE public.parts_1 PARTITION OF parts DEFAULT`)
+	cfg := f.role(t, "")
+	want := Requirements{Selection: Selection{Include: []string{"*"}}, Publication: "leat", Slot: "fixes"}
+	r := Check(t.Context(), cfg, want)
+	wantItem(t, r, "replication role", Fail, "no REPLICATION", "REPLICATION")
+	wantItem(t, r, "replication connection", Fail, "", "REPLICATION")
+	wantItem(t, r, "SELECT@orders", Fail, "no USAGE", `GRANT USAGE ON SCHEMA "Shop"`)
+	wantItem(t, r, "SELECT@parts_1", Fail, "not granted", `GRANT SELECT ON "public"."parts_1"`)
+	wantItem(t, r, "default privileges@Shop", Warn, "not readable", `ALTER DEFAULT PRIVILEGES IN SCHEMA "Shop"`)
+	wantItem(t, r, "publication", Fail, "may not change", "CREATE PUBLICATION")
+
+	for round := 0; !r.OK(); round++ {
+		if round == 4 {
+			t.Fatalf("the fixes do not help: %+v", r)
+		}
+		done := make(map[string]bool)
+		for _, i := range r.Items {
+			if (i.Outcome == Fail || i.Name == "default privileges") && i.Fix != "" && !done[i.Fix] {
+				f.exec(t, i.Fix)
+				done[i.Fix] = true
+			}
+		}
+		r = Check(t.Context(), cfg, want)
+	}
+	wantItem(t, r, "default privileges@Shop", OK, "are readable", "")
+	f.exec(t, `REVOKE SELECT ON "Shop".orders FROM `+quoteIdent(cfg.User))
+	wantItem(t, Check(t.Context(), cfg, want), "SELECT@orders", Fail, "not granted", `GRANT SELECT ON "Shop"."orders"`)
+}
+
+func TestGrantsAreEnough(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE t (id int PRIMARY KEY)`)
+	cfg := *f.cfg
+	cfg.User, cfg.Password = f.database+" role", "..."
+	f.dropLater(t, cfg.User)
+	for _, sql := range Grants(cfg.User, []string{f.database}, []string{"public"}) {
+		if !strings.HasPrefix(sql, `\`) {
+			f.exec(t, sql)
+		}
+	}
+	f.exec(t, `CREATE TABLE later (id int PRIMARY KEY)`)
+	r := Check(t.Context(), &cfg, Requirements{Selection: Selection{Include: []string{"*"}}})
+	if !r.OK() {
+		t.Errorf("report %+v", r)
+	}
+	wantItem(t, r, "default privileges", OK, "are readable", "")
+}
+
+func TestCheckGoesAsFarAsItCan(t *testing.T) {
+	f := newFixture(t)
+	cfg := *f.cfg
+	cfg.Databases = []string{"no_such_database", f.database}
+	r := Check(t.Context(), &cfg, Requirements{})
+	if i := wantItem(t, r, "database@no_such_database", Fail, "no_such_database", "pg_database"); i.Code != CodeNoDatabase || i.SQLState != "3D000" {
+		t.Errorf("item %+v", i)
+	}
+	wantItem(t, r, "login@no_such_database", OK, "", "")
+	wantItem(t, r, "wal_level", OK, "logical", "")
+	wantItem(t, r, "replication connection@"+f.database, OK, "accepted", "")
+
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Port = uint16(closed.Addr().(*net.TCPAddr).Port)
+	closed.Close()
+	r = Check(t.Context(), &cfg, Requirements{})
+	if i := wantItem(t, r, "server reachable", Fail, "", "pg_isready"); i.Code != CodeUnreachable {
+		t.Errorf("item %+v", i)
+	}
+	wantItem(t, r, "login", Unknown, "", "")
+	if r := Check(t.Context(), &Config{}, Requirements{}); r.OK() || r.Items[0].Code != CodeDatabaseName {
+		t.Errorf("without a database: %+v", r)
+	}
+}
+
+func TestCheckAdopted(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE a (id int PRIMARY KEY)`, `CREATE TABLE b (v int)`, `CREATE TABLE c (id int PRIMARY KEY)`,
+		`CREATE PUBLICATION theirs FOR TABLE a, b`)
+	want := Requirements{Selection: Selection{Include: []string{"*"}}, Adopt: []string{"theirs"}}
+	r := Check(t.Context(), f.cfg, want)
+	f.exec(t, wantItem(t, r, "published@.c", Fail, "in none", "ADD TABLE").Fix,
+		wantItem(t, r, "published@.b", Fail, "without a replica identity", "REPLICA IDENTITY FULL").Fix)
+	if r := Check(t.Context(), f.cfg, want); !r.OK() {
+		t.Errorf("after the fixes: %+v", r)
+	}
+}

@@ -1,0 +1,27 @@
+package postgres
+
+import "fmt"
+
+// Grants returns the statements that give a role what logical replication
+// needs, for `leat init` to print. Those of a database follow a psql \connect
+// line. The password is left to be filled in.
+func Grants(user string, databases, schemas []string) []string {
+	role := quoteIdent(user)
+	out := []string{
+		fmt.Sprintf("CREATE USER %s LOGIN PASSWORD '...';", role),
+		fmt.Sprintf("ALTER ROLE %s REPLICATION; -- on Amazon RDS: GRANT rds_replication TO %[1]s;", role),
+	}
+	for _, database := range databases {
+		out = append(out, fmt.Sprintf(`\connect %s`, quoteIdent(database)),
+			fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s;", quoteIdent(database), role),
+			fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; -- to create the publication", quoteIdent(database), role))
+		for _, schema := range schemas {
+			s := quoteIdent(schema)
+			out = append(out,
+				fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", s, role),
+				fmt.Sprintf("GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %s;", s, role),
+				fmt.Sprintf("ALTER DEFAULT PRIVILEGES IN SCHEMA %s GRANT SELECT ON TABLES TO %s;", s, role))
+		}
+	}
+	return out
+}
