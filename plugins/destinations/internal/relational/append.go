@@ -1,0 +1,79 @@
+package relational
+
+import (
+	"fmt"
+	"strings"
+
+	pdk "github.com/leat-etl/leat/pdk/go"
+)
+
+// append adds every row of the batch. An old key is the deletion of its row.
+func (w *writing) append() error {
+	deleted := "D"
+	if len(w.batch.Absent) > 0 && w.meta.unchanged != "" {
+		return w.appendStaged()
+	}
+	err := w.ingest(pdk.IngestInput{Table: w.table.quoted(), Ops: "IURD", Columns: w.direct(pdk.IngestColumn{Type: w.dialect.Text, From: pdk.FromOp})})
+	if err != nil || !w.batch.Has("K") {
+		return err
+	}
+	return w.ingest(pdk.IngestInput{Table: w.table.quoted(), Ops: "K", Columns: w.direct(pdk.IngestColumn{Type: w.dialect.Text, From: pdk.FromConstant, Value: &deleted})})
+}
+
+// appendStaged appends rows of which some have absent cells and writes the
+// names of these into the column unchanged: NULL there must not be taken for
+// the source's NULL.
+func (w *writing) appendStaged() error {
+	w.absent = w.batch.Absent
+	if err := w.fillStage("IURDK"); err != nil {
+		return err
+	}
+	var names, values, unchanged []string
+	for i, c := range w.table.columns {
+		names, values = append(names, Quote(c.name)), append(values, "s."+cell(i))
+	}
+	for _, i := range w.absent {
+		unchanged = append(unchanged, fmt.Sprintf("CASE WHEN s.%s THEN %s END", flag(i), Literal(w.table.columns[i].name)))
+	}
+	m := w.meta
+	for _, v := range []struct{ name, value string }{
+		{m.op, "CASE WHEN s.op = 'K' THEN 'D' ELSE s.op END"}, {m.modified, "s.at"}, {m.lsn, "s.lsn"}, {m.ordinal, "s.ordinal"},
+		{m.unchanged, fmt.Sprintf("CASE WHEN s.op IN ('K', 'D') THEN NULL ELSE NULLIF(concat_ws(',', %s), '') END", strings.Join(unchanged, ", "))},
+	} {
+		names, values = append(names, Quote(v.name)), append(values, v.value)
+	}
+	return w.exec(`INSERT INTO %s (%s) SELECT %s FROM %s AS s ORDER BY s.n`, w.table.quoted(), strings.Join(names, ", "), strings.Join(values, ", "), w.stage())
+}
+
+// truncate does to the table what the source did, as the configuration wants
+// it.
+func (w *writing) truncate() error {
+	t, m := w.table, w.meta
+	switch w.config.Truncate {
+	case ignore:
+		return nil
+	case empty:
+		return w.exec("DELETE FROM %s%s", t.quoted(), w.ownRows(" WHERE "))
+	}
+	if w.config.LoadMode == appended {
+		return w.ingest(pdk.IngestInput{Table: t.quoted(), Columns: w.direct(pdk.IngestColumn{Type: w.dialect.Text, From: pdk.FromOp})})
+	}
+	w.absent = nil
+	if err := w.fillStage(""); err != nil {
+		return err
+	}
+	return w.exec(`UPDATE %s SET %s = true, %s = 'T', %s = s.at, %s = CURRENT_TIMESTAMP FROM %s AS s WHERE NOT %s%s`,
+		t.quoted(), Quote(m.marked), Quote(m.op), Quote(m.modified), Quote(m.loaded), w.stage(), Quote(m.marked), w.ownRows(" AND "))
+}
+
+// ownRows is the condition that keeps a TRUNCATE in one database from the
+// rows of the others where tables are merged: such a table has a key column
+// with the name of the database.
+func (w *writing) ownRows(conjunction string) string {
+	for _, k := range w.table.key {
+		if c := w.table.columns[k]; strings.HasSuffix(c.source, "database_name") {
+			return fmt.Sprintf("%s%s.%s = %s", conjunction, w.table.quoted(), Quote(c.name), Literal(w.table.source.Database))
+		}
+	}
+	return ""
+}

@@ -1,0 +1,64 @@
+package relational
+
+import "fmt"
+
+// Config is the behaviour of a SQL destination. What opens the connection
+// stays with the host.
+type Config struct {
+	Schema         string `json:"schema"`
+	LoadMode       string `json:"load_mode"`
+	Deletes        string `json:"deletes"`
+	Truncate       string `json:"truncate"`
+	MetadataPrefix string `json:"metadata_prefix"`
+}
+
+// The values of Config's fields.
+const (
+	merge    = "merge"
+	appended = "append"
+	soft     = "soft"
+	hard     = "hard"
+	ignore   = "ignore"
+	mark     = "mark"
+	empty    = "truncate"
+)
+
+// complete sets defaults and checks what a JSON Schema cannot.
+func (c *Config) complete(d *Dialect) error {
+	set := func(field *string, value string) {
+		if *field == "" {
+			*field = value
+		}
+	}
+	set(&c.Schema, d.MainSchema)
+	set(&c.LoadMode, merge)
+	set(&c.Deletes, soft)
+	set(&c.MetadataPrefix, "__leat_")
+	switch {
+	case c.LoadMode == appended || c.Deletes == soft:
+		set(&c.Truncate, mark)
+	case c.Deletes == hard:
+		set(&c.Truncate, empty)
+	default:
+		set(&c.Truncate, ignore)
+	}
+	for _, f := range []struct {
+		key, value string
+		allowed    [3]string
+	}{
+		{"load_mode", c.LoadMode, [3]string{merge, appended}},
+		{"deletes", c.Deletes, [3]string{soft, hard, ignore}},
+		{"truncate", c.Truncate, [3]string{mark, empty, ignore}},
+	} {
+		if f.value != f.allowed[0] && f.value != f.allowed[1] && f.value != f.allowed[2] {
+			return fmt.Errorf("%s = %q: want one of %q", f.key, f.value, f.allowed)
+		}
+	}
+	if c.LoadMode == merge && c.Truncate == mark && c.Deletes != soft {
+		return fmt.Errorf(`truncate = "mark" needs deletes = "soft": only then has a row a mark`)
+	}
+	return nil
+}
+
+// marks says whether tables have a column that marks deleted rows.
+func (c *Config) marks() bool { return c.LoadMode == merge && c.Deletes == soft }

@@ -1,0 +1,163 @@
+package relational
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	pdk "github.com/leat-etl/leat/pdk/go"
+)
+
+// ddl returns the statements that bring the target to what t wants, from what
+// it is now. Where the target has a wider type than t wants, t takes it.
+func (d *Destination) ddl(t *table) ([]string, error) {
+	have, err := d.existing(t)
+	if err != nil {
+		return nil, err
+	}
+	if len(have) == 0 {
+		return d.createTable(t), nil
+	}
+	var out []string
+	for i := range t.columns {
+		statement, err := d.evolve(t, &t.columns[i], have)
+		if err != nil {
+			return nil, err
+		}
+		if statement != "" {
+			out = append(out, statement)
+		}
+	}
+	for _, m := range d.metadataColumns() {
+		if have[d.dialect.fold(m.name)] == "" {
+			out = append(out, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s%s", t.quoted(), Quote(m.name), m.typ, m.suffix))
+		}
+	}
+	rekey, err := d.rekey(t)
+	return append(out, rekey...), err
+}
+
+func (d *Destination) createTable(t *table) []string {
+	var lines []string
+	for _, c := range t.columns {
+		lines = append(lines, Quote(c.name)+" "+c.mapping.Type)
+	}
+	for _, m := range d.metadataColumns() {
+		lines = append(lines, Quote(m.name)+" "+m.typ+m.suffix)
+	}
+	if d.dialect.PhysicalKey && len(t.key) > 0 && !t.nullableKey {
+		lines = append(lines, "PRIMARY KEY ("+t.keyList("")+")")
+	}
+	out := []string{
+		"CREATE SCHEMA IF NOT EXISTS " + Quote(t.schema),
+		fmt.Sprintf("CREATE TABLE %s (%s)", t.quoted(), strings.Join(lines, ", ")),
+	}
+	if d.dialect.PhysicalKey && len(t.key) > 0 && t.nullableKey {
+		out = append(out, fmt.Sprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT", t.quoted(), t.keyList("")))
+	}
+	return out
+}
+
+// keyList is the key's columns with a prefix, separated by commas.
+func (t *table) keyList(prefix string) string {
+	names := make([]string, len(t.key))
+	for i, k := range t.key {
+		names[i] = prefix + Quote(t.columns[k].name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// existing returns the target's columns by folded name, none if it does not
+// exist.
+func (d *Destination) existing(t *table) (map[string]string, error) {
+	rows, err := pdk.Query(d.dialect.Columns(t.schema, t.name))
+	if err != nil {
+		return nil, fmt.Errorf("read columns of %s: %w", t.quoted(), err)
+	}
+	have := map[string]string{}
+	for _, r := range rows.Rows {
+		have[d.dialect.fold(*r[0])] = *r[1]
+	}
+	return have, nil
+}
+
+// evolve returns the statement for one column that is missing or has another
+// type.
+func (d *Destination) evolve(t *table, c *column, have map[string]string) (string, error) {
+	is, want := have[d.dialect.fold(c.name)], c.mapping.Type
+	switch {
+	case is == "":
+		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", t.quoted(), Quote(c.name), want), nil
+	case strings.EqualFold(is, want):
+		return "", nil
+	case d.dialect.Widens(want, is):
+		c.mapping.Type = is
+		return "", nil
+	case d.dialect.Widens(is, want):
+		return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s", t.quoted(), Quote(c.name), want), nil
+	}
+	return "", schemaError("column %q of %s has type %s, the source now needs %s, and neither holds every value of the other: run ALTER TABLE %s ALTER COLUMN %s TYPE %s, or rename the table and restart the object",
+		c.name, t.quoted(), is, want, t.quoted(), Quote(c.name), d.dialect.Text)
+}
+
+// schemaError is a failure that an operator has to mend; the text says how.
+func schemaError(format string, args ...any) error {
+	return &pdk.SQLError{Class: pdk.ClassSchema, Message: fmt.Sprintf(format, args...)}
+}
+
+// rekey makes the target's primary key the source's.
+func (d *Destination) rekey(t *table) ([]string, error) {
+	if !d.dialect.PhysicalKey || t.nullableKey {
+		return nil, nil
+	}
+	rows, err := pdk.Query(d.dialect.Key(t.schema, t.name))
+	if err != nil {
+		return nil, fmt.Errorf("read key of %s: %w", t.quoted(), err)
+	}
+	var have, want []string
+	for _, r := range rows.Rows {
+		have = append(have, *r[1])
+	}
+	for _, k := range t.key {
+		want = append(want, t.columns[k].name)
+	}
+	if slices.Equal(have, want) {
+		return nil, nil
+	}
+	var out []string
+	if len(have) > 0 {
+		out = append(out, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", t.quoted(), Quote(*rows.Rows[0][0])))
+		for _, name := range have {
+			if !slices.Contains(want, name) {
+				out = append(out, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", t.quoted(), Quote(name)))
+			}
+		}
+	}
+	if len(want) > 0 {
+		out = append(out, fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", t.quoted(), t.keyList("")))
+	}
+	return out, nil
+}
+
+// prepare runs the DDL of a table in the current transaction, once. It looks
+// at the target again: another version or a rollback may have come between.
+func (d *Destination) prepare(t *table) error {
+	if t.ready != planned {
+		return nil
+	}
+	statements, err := d.ddl(t)
+	if err != nil {
+		return err
+	}
+	for _, s := range statements {
+		if _, err := pdk.Exec(s); err != nil {
+			return fmt.Errorf("change %s to version %d: %w", t.quoted(), t.version, err)
+		}
+	}
+	if err := d.recordSchema(t); err != nil {
+		return err
+	}
+	t.ready = inTransaction
+	d.pending = append(d.pending, t)
+	return nil
+}

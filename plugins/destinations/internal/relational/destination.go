@@ -1,0 +1,145 @@
+package relational
+
+import (
+	"fmt"
+	"strings"
+
+	pdk "github.com/leat-etl/leat/pdk/go"
+)
+
+// Destination implements pdk.Destination for a dialect.
+type Destination struct {
+	dialect  *Dialect
+	config   Config
+	meta     metadata
+	pipeline string
+	inTx     bool
+	// owners maps a target to the table that lands there.
+	owners map[string]string
+	// pending are the tables whose DDL the current transaction holds.
+	pending []*table
+}
+
+// Open makes the destination's own tables and returns it.
+func Open(dialect *Dialect, pipeline string, c Config) (*Destination, error) {
+	if err := c.complete(dialect); err != nil {
+		return nil, err
+	}
+	d := &Destination{dialect: dialect, config: c, meta: c.metadata(), pipeline: pipeline, owners: map[string]string{}}
+	key, schemaKey := "", ""
+	if dialect.PhysicalKey {
+		key, schemaKey = `, PRIMARY KEY ("pipeline", "key")`, `, PRIMARY KEY ("pipeline", "target", "source")`
+	}
+	for _, s := range []string{
+		"CREATE SCHEMA IF NOT EXISTS " + Quote(c.Schema),
+		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s ("pipeline" %[2]s NOT NULL, "key" %[2]s NOT NULL, "value" %[2]s NOT NULL%s)`, d.checkpoints(), dialect.Text, key),
+		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s ("pipeline" %[2]s NOT NULL, "target" %[2]s NOT NULL, "source" %[2]s NOT NULL, "version" BIGINT NOT NULL%s)`, d.schemas(), dialect.Text, schemaKey),
+	} {
+		if _, err := pdk.Exec(s); err != nil {
+			return nil, fmt.Errorf("prepare schema %q: %w", c.Schema, err)
+		}
+	}
+	return d, d.loadOwners()
+}
+
+func (d *Destination) checkpoints() string {
+	return Quote(d.config.Schema) + "." + Quote("__leat_checkpoints")
+}
+
+func (d *Destination) schemas() string { return Quote(d.config.Schema) + "." + Quote("__leat_schemas") }
+
+// loadOwners reads which table lands where from what earlier runs recorded.
+func (d *Destination) loadOwners() error {
+	rows, err := pdk.Query(fmt.Sprintf(`SELECT "target", "source" FROM %s`, d.schemas()))
+	if err != nil {
+		return fmt.Errorf("read schemas: %w", err)
+	}
+	for _, r := range rows.Rows {
+		_, source, _ := strings.Cut(*r[1], "/")
+		d.owners[*r[0]] = source
+	}
+	return nil
+}
+
+// recordSchema stores the version of a table beside its rows. The source is
+// database/schema.table.
+func (d *Destination) recordSchema(t *table) error {
+	target := Literal(d.dialect.fold(t.schema) + "." + d.dialect.fold(t.name))
+	source := Literal(t.source.Database + "/" + t.source.Schema + "." + t.source.Name)
+	_, err := pdk.Exec(fmt.Sprintf(
+		`DELETE FROM %[1]s WHERE "pipeline" = %[2]s AND "target" = %[3]s AND "source" = %[4]s; INSERT INTO %[1]s ("pipeline", "target", "source", "version") VALUES (%[2]s, %[3]s, %[4]s, %[5]d)`,
+		d.schemas(), Literal(d.pipeline), target, source, t.version))
+	if err != nil {
+		return fmt.Errorf("record schema of %s: %w", t.quoted(), err)
+	}
+	return nil
+}
+
+func (d *Destination) begin() error {
+	if d.inTx {
+		return nil
+	}
+	if err := pdk.Begin(); err != nil {
+		return err
+	}
+	d.inTx = true
+	return nil
+}
+
+// Commit implements pdk.Destination.
+func (d *Destination) Commit(entries []pdk.Checkpoint) error {
+	if err := d.begin(); err != nil {
+		return err
+	}
+	var keys, values []string
+	for _, e := range entries {
+		keys = append(keys, Literal(e.Key))
+		if e.Value != nil {
+			values = append(values, fmt.Sprintf("(%s, %s, %s)", Literal(d.pipeline), Literal(e.Key), Literal(*e.Value)))
+		}
+	}
+	if len(keys) > 0 {
+		statement := fmt.Sprintf(`DELETE FROM %s WHERE "pipeline" = %s AND "key" IN (%s)`, d.checkpoints(), Literal(d.pipeline), strings.Join(keys, ", "))
+		if len(values) > 0 {
+			statement += fmt.Sprintf(`; INSERT INTO %s ("pipeline", "key", "value") VALUES %s`, d.checkpoints(), strings.Join(values, ", "))
+		}
+		if _, err := pdk.Exec(statement); err != nil {
+			return fmt.Errorf("store checkpoint: %w", err)
+		}
+	}
+	if err := pdk.CommitSQL(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	d.inTx = false
+	for _, t := range d.pending {
+		t.ready = committed
+	}
+	d.pending = d.pending[:0]
+	return nil
+}
+
+// Checkpoint implements pdk.Destination.
+func (d *Destination) Checkpoint() ([]pdk.Checkpoint, error) {
+	rows, err := pdk.Query(fmt.Sprintf(`SELECT "key", "value" FROM %s WHERE "pipeline" = %s ORDER BY "key"`, d.checkpoints(), Literal(d.pipeline)))
+	if err != nil {
+		return nil, fmt.Errorf("read checkpoints: %w", err)
+	}
+	out := make([]pdk.Checkpoint, len(rows.Rows))
+	for i, r := range rows.Rows {
+		out[i] = pdk.Checkpoint{Key: *r[0], Value: r[1]}
+	}
+	return out, nil
+}
+
+// Rollback implements pdk.Destination.
+func (d *Destination) Rollback() error {
+	for _, t := range d.pending {
+		t.ready = planned
+	}
+	d.pending = d.pending[:0]
+	d.inTx = false
+	return pdk.RollbackSQL()
+}
+
+// Close implements pdk.Destination.
+func (d *Destination) Close() error { return d.Rollback() }

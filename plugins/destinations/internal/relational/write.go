@@ -1,0 +1,232 @@
+package relational
+
+import (
+	"fmt"
+	"strings"
+
+	pdk "github.com/leat-etl/leat/pdk/go"
+)
+
+// Write implements pdk.Destination.
+func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
+	t, ok := p.State.(*table)
+	if !ok {
+		return fmt.Errorf("the plan of %s is not this destination's", p.Table)
+	}
+	if err := d.begin(); err != nil {
+		return err
+	}
+	if err := d.prepare(t); err != nil {
+		return err
+	}
+	w := &writing{Destination: d, table: t, batch: b}
+	var err error
+	switch {
+	case b.IsTruncate():
+		err = w.truncate()
+	case len(t.key) == 0:
+		err = w.append()
+	case d.config.Deletes == hard && !b.Has("UDRK"):
+		err = w.ingest(pdk.IngestInput{Table: t.quoted(), Columns: w.direct(pdk.IngestColumn{Type: d.dialect.Text, From: pdk.FromOp})})
+	default:
+		err = w.merge()
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", t.quoted(), err)
+	}
+	return nil
+}
+
+// writing is one batch on its way into one table.
+type writing struct {
+	*Destination
+	table *table
+	batch *pdk.WriteBatch
+	// absent are the columns with a flag in the stage.
+	absent []int
+}
+
+func (w *writing) ingest(in pdk.IngestInput) error {
+	_, err := w.batch.Ingest(in)
+	return err
+}
+
+func (w *writing) exec(format string, args ...any) error {
+	_, err := pdk.Exec(fmt.Sprintf(format, args...))
+	return err
+}
+
+// direct lists the columns of an ingest straight into the table. op says
+// where the operation comes from.
+func (w *writing) direct(op pdk.IngestColumn) []pdk.IngestColumn {
+	var out []pdk.IngestColumn
+	for i, c := range w.table.columns {
+		out = append(out, pdk.IngestColumn{Name: c.name, Type: c.mapping.Type, From: pdk.FromColumn, Column: i, Lossy: c.mapping.Lossy})
+	}
+	op.Name = w.meta.op
+	out = append(out, op, pdk.IngestColumn{Name: w.meta.modified, Type: w.dialect.Timestamp, From: pdk.FromCommitTime})
+	if w.meta.lsn != "" {
+		out = append(out,
+			pdk.IngestColumn{Name: w.meta.lsn, Type: "BIGINT", From: pdk.FromLSN},
+			pdk.IngestColumn{Name: w.meta.ordinal, Type: "BIGINT", From: pdk.FromOrdinal})
+	}
+	return out
+}
+
+// Names of the stage's own columns. Those of the table are c0, c1 and so on,
+// the flags of absent cells a0, a1.
+const stageName = "__leat_stage"
+
+func (w *writing) stage() string {
+	if w.dialect.StageSchema == "" {
+		return Quote(stageName)
+	}
+	return w.dialect.StageSchema + "." + Quote(stageName)
+}
+
+// fillStage moves the rows with one of ops into the stage.
+func (w *writing) fillStage(ops string) error {
+	var columns []pdk.IngestColumn
+	for i, c := range w.table.columns {
+		columns = append(columns, pdk.IngestColumn{Name: cell(i), Type: c.mapping.Type, From: pdk.FromColumn, Column: i, Lossy: c.mapping.Lossy})
+	}
+	for _, i := range w.absent {
+		columns = append(columns, pdk.IngestColumn{Name: flag(i), Type: w.dialect.Boolean, From: pdk.FromAbsent, Column: i})
+	}
+	columns = append(columns,
+		pdk.IngestColumn{Name: "op", Type: w.dialect.Text, From: pdk.FromOp},
+		pdk.IngestColumn{Name: "at", Type: w.dialect.Timestamp, From: pdk.FromCommitTime},
+		pdk.IngestColumn{Name: "n", Type: "BIGINT", From: pdk.FromRow})
+	if w.meta.lsn != "" {
+		columns = append(columns,
+			pdk.IngestColumn{Name: "lsn", Type: "BIGINT", From: pdk.FromLSN},
+			pdk.IngestColumn{Name: "ordinal", Type: "BIGINT", From: pdk.FromOrdinal})
+	}
+	return w.ingest(pdk.IngestInput{Table: Quote(stageName), Temporary: true, Columns: columns, Ops: ops})
+}
+
+func cell(i int) string { return fmt.Sprintf("c%d", i) }
+func flag(i int) string { return fmt.Sprintf("a%d", i) }
+
+// merge replaces the rows of every key in the batch.
+func (w *writing) merge() error {
+	w.absent = w.batch.Absent
+	if w.config.Deletes == soft && w.batch.Has("D") {
+		w.absent = w.absent[:0:0] // a marked row keeps what it was
+		for i, c := range w.table.columns {
+			if !c.key {
+				w.absent = append(w.absent, i)
+			}
+		}
+	}
+	if err := w.fillStage(""); err != nil {
+		return err
+	}
+	for _, s := range w.mergeStatements() {
+		if err := w.exec("%s", s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mergeStatements bring the rows of the stage into the table.
+func (w *writing) mergeStatements() []string {
+	t, stage := w.table, w.stage()
+	var out []string
+	if w.config.Deletes == ignore && w.batch.Has("D") {
+		if w.batch.Has("K") { // an ignored delete leaves the row where it was
+			out = append(out, fmt.Sprintf(`DELETE FROM %[1]s AS k USING %[1]s AS d WHERE k.op = 'K' AND d.op = 'D' AND k.n = d.n - 1`, stage))
+		}
+		out = append(out, fmt.Sprintf(`DELETE FROM %s WHERE op = 'D'`, stage))
+	}
+	out = append(out, w.fillStatements()...)
+	if which := w.replaced(); which != "none" {
+		out = append(out, fmt.Sprintf(`DELETE FROM %s AS t USING %s AS s WHERE %s%s`, t.quoted(), stage, w.match("s"), which))
+	}
+	return append(out, w.insertStatement())
+}
+
+// replaced is the condition on the rows that are to be deleted, "none" if the
+// insertion replaces them by itself.
+func (w *writing) replaced() string {
+	onlyInserts := !w.batch.Has("UDRK")
+	switch {
+	case !w.dialect.PhysicalKey && onlyInserts && w.meta.marked != "":
+		return " AND t." + Quote(w.meta.marked)
+	case !w.dialect.PhysicalKey && onlyInserts:
+		return "none" // the key was not there
+	case !w.dialect.PhysicalKey:
+		return ""
+	case w.batch.Has("D") && w.config.Deletes == hard:
+		return " AND s.op IN ('K', 'D')"
+	case w.batch.Has("K"):
+		return " AND s.op = 'K'"
+	}
+	return "none"
+}
+
+// match compares the target's key with the key in the stage.
+func (w *writing) match(stage string) string {
+	parts := make([]string, len(w.table.key))
+	for i, k := range w.table.key {
+		name := Quote(w.table.columns[k].name)
+		operator := "="
+		if w.table.nullableKey {
+			operator = "IS NOT DISTINCT FROM"
+		}
+		parts[i] = fmt.Sprintf("t.%s %s %s.%s", name, operator, stage, cell(k))
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// fillStatements put the target's values into absent cells of the stage: from
+// the row under the old key, where one is named, otherwise from its own key.
+func (w *writing) fillStatements() []string {
+	if len(w.absent) == 0 {
+		return nil
+	}
+	var set, any []string
+	for _, i := range w.absent {
+		set = append(set, fmt.Sprintf("%[1]s = CASE WHEN s.%[2]s THEN t.%[3]s ELSE s.%[1]s END", cell(i), flag(i), Quote(w.table.columns[i].name)))
+		any = append(any, "s."+flag(i))
+	}
+	stage, list, some := w.stage(), strings.Join(set, ", "), "("+strings.Join(any, " OR ")+")"
+	own := ""
+	var out []string
+	if w.batch.Has("K") {
+		out = append(out, fmt.Sprintf(`UPDATE %[1]s AS s SET %[2]s FROM %[1]s AS k, %[3]s AS t WHERE k.op = 'K' AND k.n = s.n - 1 AND s.op <> 'K' AND %[4]s AND %[5]s`,
+			stage, list, w.table.quoted(), some, w.match("k")))
+		own = fmt.Sprintf(` AND NOT EXISTS (SELECT 1 FROM %s AS k WHERE k.op = 'K' AND k.n = s.n - 1)`, stage)
+	}
+	return append(out, fmt.Sprintf(`UPDATE %s AS s SET %s FROM %s AS t WHERE s.op <> 'K' AND %s AND %s%s`, stage, list, w.table.quoted(), some, w.match("s"), own))
+}
+
+// insertStatement inserts what lives on.
+func (w *writing) insertStatement() string {
+	var names, values, set []string
+	put := func(name, value string, key bool) {
+		names = append(names, Quote(name))
+		values = append(values, value)
+		if !key {
+			set = append(set, fmt.Sprintf("%[1]s = EXCLUDED.%[1]s", Quote(name)))
+		}
+	}
+	for i, c := range w.table.columns {
+		put(c.name, "s."+cell(i), c.key)
+	}
+	put(w.meta.op, "s.op", false)
+	put(w.meta.modified, "s.at", false)
+	put(w.meta.loaded, "CURRENT_TIMESTAMP", false)
+	live := "s.op NOT IN ('K', 'D')"
+	if w.meta.marked != "" {
+		live = "s.op <> 'K'"
+		put(w.meta.marked, "s.op = 'D'", false)
+	}
+	statement := fmt.Sprintf(`INSERT INTO %s (%s) SELECT %s FROM %s AS s WHERE %s`,
+		w.table.quoted(), strings.Join(names, ", "), strings.Join(values, ", "), w.stage(), live)
+	if w.dialect.PhysicalKey {
+		statement += fmt.Sprintf(` ON CONFLICT (%s) DO UPDATE SET %s`, w.table.keyList(""), strings.Join(set, ", "))
+	}
+	return statement
+}
