@@ -1,12 +1,14 @@
 package capability
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 )
 
 // pgTexts is a batch of one text column and a null.
@@ -138,5 +140,29 @@ func TestCopyCostsNoAllocationPerRow(t *testing.T) {
 	})
 	if n > 200 {
 		t.Errorf("%v allocations for %d rows", n, b.Len())
+	}
+}
+
+func TestOpenSQL(t *testing.T) {
+	for _, c := range []struct{ driver, config, shows string }{
+		{"oracle", `{}`, "oracle"},
+		{"postgres", `{"port": "s3cret"}`, "port"},
+		{"postgres", `{"prot": 1}`, "not valid"},
+	} {
+		_, err := OpenSQL(t.Context(), c.driver, []byte(c.config))
+		if classOf(err) != Schema || !strings.Contains(err.Error(), c.shows) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s %s: %v", c.driver, c.config, err)
+		}
+	}
+	server := pgserver.Test(t, pgserver.Options{})
+	db, err := OpenSQL(t.Context(), "postgres", fmt.Appendf(nil, `{"host": %q, "port": %d, "user": %q, "password": %q, "database": %q, "tls": {"mode": "disable"}}`,
+		server.Host(), server.Port(), server.User(), server.Password(), server.Database(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(t.Context(), "SELECT 1")
+	if err != nil || *rows.Rows[0][0] != "1" {
+		t.Errorf("%v, %v", rows, err)
 	}
 }
