@@ -1,0 +1,70 @@
+package bundle
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+
+	"github.com/leat-etl/leat/plugins/bundle/strict"
+)
+
+// Kind is what a plugin does.
+type Kind string
+
+// The kinds.
+const (
+	Transform   Kind = "transform"
+	Destination Kind = "destination"
+)
+
+// Manifest describes a plugin.
+type Manifest struct {
+	Name         string   `toml:"name" doc:"Name of the plugin: lower-case letters, digits and hyphens." required:"true" min:"1" max:"64"`
+	Version      string   `toml:"version" doc:"Version of the plugin, for example 1.2.0." required:"true" min:"1" max:"64"`
+	Kind         Kind     `toml:"kind" doc:"What the plugin does." required:"true" enum:"transform|destination"`
+	ABI          int      `toml:"abi" doc:"Version of the plugin interface that the module speaks." required:"true" min:"1" max:"1000"`
+	Description  string   `toml:"description" doc:"One sentence for lists." required:"true" min:"1" max:"500"`
+	Licence      string   `toml:"licence" doc:"SPDX identifier of the licence." required:"true" min:"1" max:"64"`
+	Capabilities []string `toml:"capabilities" doc:"What the plugin asks for; nothing else is linked." enum:"sql|http|blob|kv|log|metrics|clock"`
+	Limits       Limits   `toml:"limits" doc:"Bounds of the plugin that a pipeline may override."`
+
+	// ConfigSchema is the JSON Schema of the settings. It is the schema of an
+	// empty object for a plugin without settings.
+	ConfigSchema json.RawMessage `toml:"-"`
+}
+
+// noSettings is the schema of a plugin that takes none.
+const noSettings = `{"type":"object","additionalProperties":false}`
+
+var (
+	pluginName    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+	pluginVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$`)
+)
+
+// ParseManifest checks the text of a manifest; file is its name for errors.
+// schema is the text of config.schema.json, nil where there is none. Faults of
+// the manifest are returned together, as strict.Errors.
+func ParseManifest(file string, text, schema []byte) (Manifest, error) {
+	var m Manifest
+	doc, err := strict.Decode(file, text, &m)
+	if err != nil {
+		return Manifest{}, err
+	}
+	if m.Name != "" && !pluginName.MatchString(m.Name) {
+		doc.Fault(strict.Path{"name"}, "is %q: want lower-case letters, digits and hyphens", m.Name)
+	}
+	if m.Version != "" && !pluginVersion.MatchString(m.Version) {
+		doc.Fault(strict.Path{"version"}, "is %q: want three numbers, for example 1.2.0", m.Version)
+	}
+	if err := doc.Err(); err != nil {
+		return Manifest{}, err
+	}
+	if schema == nil {
+		schema = []byte(noSettings)
+	}
+	m.ConfigSchema = schema
+	if _, err := compileSchema(m); err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return m, nil
+}
