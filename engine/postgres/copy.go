@@ -132,6 +132,7 @@ func (d *copyDecoder) next(data []byte, b *batch.Builder, lsn uint64, readTime i
 			return n, nil
 		}
 		if failure, err = d.textRow(row, b); err != nil {
+			b.AbortRow()
 			return 0, err
 		}
 	}
