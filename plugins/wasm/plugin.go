@@ -27,7 +27,7 @@ type Plugin struct {
 type Limits struct {
 	// MemoryBytes caps an instance's memory; the default is 256 MiB.
 	MemoryBytes uint64
-	// Fuel bounds the loop iterations and calls of one call; the default is
+	// Fuel bounds the instructions of one call (see package meter); the default is
 	// 20 thousand million.
 	Fuel uint64
 	// Deadline bounds the time in the guest of one call, without the time in
