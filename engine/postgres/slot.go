@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/leat-etl/leat/engine/batch"
 )
@@ -117,7 +118,12 @@ func (s *Source) CreateSlot(ctx context.Context, name string, failover bool) (*S
 	if failover && s.Version >= 170000 {
 		options = "(SNAPSHOT 'export', FAILOVER true)"
 	}
-	result, err := pglogrepl.ParseCreateReplicationSlot(conn.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL pgoutput %s", quoteIdent(name), options)))
+	return s.exportSnapshot(ctx, conn, fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL pgoutput %s", quoteIdent(name), options), name)
+}
+
+// exportSnapshot creates the slot called name and takes over its snapshot.
+func (s *Source) exportSnapshot(ctx context.Context, conn *pgconn.PgConn, sql, name string) (*Snapshot, error) {
+	result, err := pglogrepl.ParseCreateReplicationSlot(conn.Exec(ctx, sql))
 	if err != nil {
 		e := Classify(err)
 		e.Op, e.Object = "create slot", name
@@ -131,6 +137,18 @@ func (s *Source) CreateSlot(ctx context.Context, name string, failover bool) (*S
 	// The exported snapshot lives as long as this connection does nothing
 	// else; the keeper takes it over and hands it on under its own name.
 	return s.keepSnapshot(ctx, result.SnapshotName, lsn)
+}
+
+// ExactSnapshot opens a snapshot of now whose LSN is exact, as that of
+// CreateSlot is, by way of a temporary slot.
+func (s *Source) ExactSnapshot(ctx context.Context) (*Snapshot, error) {
+	conn, err := s.cfg.connectReplication(ctx, s.Database)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx)
+	name := fmt.Sprintf("leat_snapshot_%d", conn.PID())
+	return s.exportSnapshot(ctx, conn, fmt.Sprintf("CREATE_REPLICATION_SLOT %s TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT", name), name)
 }
 
 // DropSlot removes a slot; one that does not exist is no error. The server
