@@ -64,14 +64,8 @@ func (w *writer) check() {
 	w.out = append(w.out, opEnd)
 }
 
-// head is the check of a loop head. A call inside a loop makes wazero's
-// register allocator store every variable that the loop carries from round to
-// round, in every round, for it is live across the call. So the tick copies
-// these variables first and then starts the loop over: the variables
-// themselves end at the copies, and the rounds that do not tick pay nothing.
-// A variable that the loop sets before it reads it must not be copied, for
-// that would make it live at the head and take a register. The order of the
-// text decides; where that is wrong the program is slower, not different.
+// head is the check of a loop head: the body becomes the arm of an if, and the
+// other arm, behind the loop in the machine code, ticks.
 func (w *writer) head(l *loop, blockType []byte) {
 	if l.hasInput {
 		w.check()
@@ -85,7 +79,14 @@ func (w *writer) head(l *loop, blockType []byte) {
 	w.open[len(w.open)-1].loop = l
 }
 
-// startOver is the arm of a loop that ticks.
+// startOver is the arm that ticks. A call inside a loop makes wazero's
+// register allocator store every variable that the loop carries from round to
+// round, in every round, for it is live across the call. So the tick copies
+// these variables first and then starts the loop over: the variables
+// themselves end at the copies, and the rounds that do not tick pay nothing.
+// A variable that the loop sets before it reads it must not be copied, for
+// that would make it live at the head and take a register. The order of the
+// text decides; where that is wrong the program is slower, not different.
 func (w *writer) startOver(l *loop) {
 	for _, u := range l.used {
 		if u.read && u.set {

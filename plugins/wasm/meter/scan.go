@@ -13,9 +13,6 @@ const (
 	// leafWeight is the size up to which a function without loops, calls and
 	// bulk operations is left as it is; its direct callers are charged for it.
 	leafWeight = 40
-	// foldWeight is the size up to which a run is charged together with the
-	// run that dominates it.
-	foldWeight = 12
 	// longRun is the weight after which straight code looks at the counter.
 	longRun = 5_000
 	// bulkChecks is how many bulk operations may follow each other, in the
@@ -28,7 +25,6 @@ const (
 // and executed in part.
 type run struct {
 	pos    int // of its first instruction in the body
-	parent int // the run that dominates it inside the same loop; -1: none
 	weight int64
 	check  bool // look at the counter here too
 }
@@ -65,7 +61,6 @@ func (l *loop) use(u use) {
 type frame struct {
 	op       byte
 	targeted bool // some branch leads to its end
-	before   int  // run in which it was opened
 	loop     int  // index of the loop, for opLoop
 }
 
@@ -106,21 +101,20 @@ type scanner struct {
 // weight of each function for its callers, -1 where it charges for itself.
 func (m *module) scan(r *reader, locals int, leaves []int64) *shape {
 	s := &scanner{m: m, r: r, run: -1}
-	s.frames = append(s.frames, frame{before: -1})
-	s.start(-1)
+	s.frames = append(s.frames, frame{})
+	s.start()
 	for len(s.frames) > 0 && r.err == nil {
 		s.step(locals, leaves)
 	}
 	if r.err == nil && !r.done() {
 		r.fail("%d bytes follow the end of the function", r.left())
 	}
-	s.fold()
 	return &s.shape
 }
 
 // start begins a run at the current position.
-func (s *scanner) start(parent int) {
-	s.shape.runs = append(s.shape.runs, run{pos: s.r.pos, parent: parent})
+func (s *scanner) start() {
+	s.shape.runs = append(s.shape.runs, run{pos: s.r.pos})
 	s.run = len(s.shape.runs) - 1
 }
 
@@ -132,7 +126,7 @@ func (s *scanner) add(weight int64) {
 	r.weight += weight
 	if r.weight > longRun {
 		r.check = true
-		s.start(-1)
+		s.start()
 	}
 }
 
@@ -196,7 +190,7 @@ func (s *scanner) open(op byte, inputs int) {
 		s.r.fail("blocks are nested more than %d deep", MaxNesting)
 		return
 	}
-	f := frame{op: op, before: s.run}
+	f := frame{op: op}
 	if op == opIf {
 		s.add(1)
 	}
@@ -204,9 +198,9 @@ func (s *scanner) open(op byte, inputs int) {
 		f.loop = len(s.shape.loops)
 		s.loops = append(s.loops, f.loop)
 		s.shape.loops = append(s.shape.loops, loop{hasInput: inputs > 0})
-		s.start(-1)
+		s.start()
 	} else if op == opIf {
-		s.start(f.before)
+		s.start()
 	}
 	s.frames = append(s.frames, f)
 }
@@ -220,7 +214,7 @@ func (s *scanner) alternate() {
 	f.op = opElse
 	f.targeted = f.targeted || !s.dead
 	s.dead = false
-	s.start(f.before)
+	s.start()
 }
 
 func (s *scanner) close() {
@@ -237,7 +231,7 @@ func (s *scanner) close() {
 	joins := f.targeted || f.op == opIf
 	if f.op == opLoop && !s.dead || joins {
 		s.dead = s.dead && !joins
-		s.start(f.before)
+		s.start()
 	}
 }
 
@@ -249,16 +243,6 @@ func (s *scanner) target(depth uint32) {
 	}
 	if f := &s.frames[len(s.frames)-1-int(depth)]; f.op != opLoop {
 		f.targeted = true
-	}
-}
-
-// fold charges small runs with the run that dominates them.
-func (s *scanner) fold() {
-	for i := len(s.shape.runs) - 1; i > 0; i-- {
-		if r := &s.shape.runs[i]; r.parent >= 0 && r.weight <= foldWeight {
-			s.shape.runs[r.parent].weight += r.weight
-			r.weight = 0
-		}
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkOverhead prints the time of a metered kernel over that of the same
-// kernel as it was, the median of pairs that alternate in the same run.
+// BenchmarkOverhead prints the processor time of a metered kernel over that of
+// the same kernel as it was, the median of pairs that alternate in one run.
 func BenchmarkOverhead(b *testing.B) {
 	for language, wasm := range guests(b) {
 		h := newHost(b)
@@ -46,6 +46,7 @@ func BenchmarkOverhead(b *testing.B) {
 	}
 }
 
+// cpu is the processor time of this thread in nanoseconds.
 func cpu() int64 {
 	var u unix.Timespec
 	unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &u)
