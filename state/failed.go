@@ -37,6 +37,10 @@ type Failed struct {
 	Attempts int       `json:"attempts"`
 }
 
+// EventID returns the ID that PutFailed will give the event, from its table,
+// position, operation, key hash and, without a hash, payload.
+func (f *Failed) EventID() string { return f.eventID().String() }
+
 // eventID gives the same row the same identity whenever it fails. The digest
 // tells rows apart that share a position, as those of a historical load may.
 func (f *Failed) eventID() eventID {

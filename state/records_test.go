@@ -163,6 +163,9 @@ func TestFailedEvents(t *testing.T) {
 		t.Helper()
 		id, err := s.PutFailed(f)
 		must(t, err)
+		if id != f.EventID() {
+			t.Errorf("ID %s, EventID %s", id, f.EventID())
+		}
 		return id
 	}
 	first := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

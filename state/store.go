@@ -19,6 +19,26 @@ import (
 // ErrNotFound is returned where a record is asked for that does not exist.
 var ErrNotFound = errors.New("not found in the state folder")
 
+// FolderError says that a state folder cannot be this pipeline's: another
+// pipeline owns it, or a newer Leat wrote it. Nothing in it was changed.
+type FolderError struct {
+	Dir string
+	// Reason completes the sentence "state folder ...", with what to do.
+	Reason string
+	Err    error // what Pebble said, nil where Leat decided
+}
+
+func (e *FolderError) Error() string {
+	s := fmt.Sprintf("state folder %s %s", e.Dir, e.Reason)
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *FolderError) Unwrap() error { return e.Err }
+
 // DefaultKVQuota bounds the bytes that one plugin may keep.
 const DefaultKVQuota = 64 << 20
 
@@ -118,7 +138,7 @@ func openPebble(fsys vfs.FS, dir string, o Options, readOnly bool) (*Store, erro
 	})
 	if err != nil {
 		if strings.Contains(err.Error(), "written in newer format") || strings.Contains(err.Error(), "unknown format version") {
-			return nil, fmt.Errorf("open state folder %s: it was written by a newer Leat, upgrade this one: %w", dir, err)
+			return nil, &FolderError{dir, "was written by a newer Leat: upgrade this one", err}
 		}
 		return nil, fmt.Errorf("open state folder %s: %w", dir, err)
 	}
@@ -146,9 +166,9 @@ func (s *Store) checkMeta(dir, pipeline string, readOnly bool) error {
 	case err != nil:
 		return fmt.Errorf("open state folder %s: %w", dir, err)
 	case m.Format > FormatVersion:
-		return fmt.Errorf("state folder %s was written by a newer Leat (format %d, this one knows up to %d): upgrade this Leat, or give the pipeline another state folder", dir, m.Format, FormatVersion)
+		return &FolderError{Dir: dir, Reason: fmt.Sprintf("was written by a newer Leat (format %d, this one knows up to %d): upgrade this one, or give the pipeline another state_dir", m.Format, FormatVersion)}
 	case m.Pipeline != pipeline && pipeline != "":
-		return fmt.Errorf("state folder %s belongs to pipeline %q, not to %q: give each pipeline its own state_dir, or correct the name", dir, m.Pipeline, pipeline)
+		return &FolderError{Dir: dir, Reason: fmt.Sprintf("belongs to pipeline %q, not to %q: give each pipeline its own state_dir, or correct the name", m.Pipeline, pipeline)}
 	}
 	return nil
 }

@@ -178,7 +178,8 @@ func TestForeignFolders(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, Options{Pipeline: "till"}); err == nil || !strings.Contains(err.Error(), `belongs to pipeline "shop", not to "till"`) {
+	var folder *FolderError
+	if _, err := Open(dir, Options{Pipeline: "till"}); !errors.As(err, &folder) || !strings.Contains(err.Error(), `belongs to pipeline "shop", not to "till"`) {
 		t.Errorf("other pipeline: %v", err)
 	}
 	if s, err = Open(dir, Options{Pipeline: "shop"}); err != nil {
@@ -191,11 +192,34 @@ func TestForeignFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, open := range []func(string, Options) (*Store, error){Open, OpenReadOnly} {
-		if _, err := open(dir, Options{Pipeline: "shop"}); err == nil || !strings.Contains(err.Error(), "written by a newer Leat (format 2, this one knows up to 1): upgrade") {
+		if _, err := open(dir, Options{Pipeline: "shop"}); !errors.As(err, &folder) || !strings.Contains(err.Error(), "written by a newer Leat (format 2, this one knows up to 1): upgrade") {
 			t.Errorf("newer format: %v", err)
 		}
 	}
 	if _, err := Open(t.TempDir(), Options{}); err == nil {
 		t.Error("a pipeline without a name")
+	}
+}
+
+// TestNewerPebble has a folder in a format of a later Pebble.
+func TestNewerPebble(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir, Options{Pipeline: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	markers, err := filepath.Glob(filepath.Join(dir, dbName, "marker.format-version.*"))
+	if err != nil || len(markers) != 1 {
+		t.Fatalf("%q %v", markers, err)
+	}
+	if err := os.Rename(markers[0], filepath.Join(dir, dbName, "marker.format-version.000099.999")); err != nil {
+		t.Fatal(err)
+	}
+	var folder *FolderError
+	if _, err := Open(dir, Options{Pipeline: "shop"}); !errors.As(err, &folder) || !strings.Contains(err.Error(), "upgrade") {
+		t.Errorf("newer Pebble: %v", err)
 	}
 }

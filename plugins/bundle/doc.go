@@ -9,6 +9,7 @@
 //	description = "Hide the values of chosen columns."
 //	licence = "Apache-2.0"
 //	capabilities = []             # what the plugin asks for: "sql", "kv", ...
+//	driver = "duckdb"             # only with "sql": the database driver behind it
 //
 //	[limits]                      # optional; a pipeline may override them
 //	memory = "64MB"

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/leat-etl/leat/plugins/bundle/strict"
 )
@@ -26,7 +27,9 @@ type Manifest struct {
 	Description  string   `toml:"description" doc:"One sentence for lists." required:"true" min:"1" max:"500"`
 	Licence      string   `toml:"licence" doc:"SPDX identifier of the licence." required:"true" min:"1" max:"64"`
 	Capabilities []string `toml:"capabilities" doc:"What the plugin asks for; nothing else is linked." enum:"sql|http|blob|kv|log|metrics|clock"`
-	Limits       Limits   `toml:"limits" doc:"Bounds of the plugin that a pipeline may override."`
+	// Driver is the SQL driver behind the sql capability of a destination.
+	Driver string `toml:"driver" doc:"SQL driver that a destination with the sql capability loads through." enum:"duckdb|postgres"`
+	Limits Limits `toml:"limits" doc:"Bounds of the plugin that a pipeline may override."`
 
 	// ConfigSchema is the JSON Schema of the settings. It is the schema of an
 	// empty object for a plugin without settings.
@@ -55,6 +58,12 @@ func ParseManifest(file string, text, schema []byte) (Manifest, error) {
 	}
 	if m.Version != "" && !pluginVersion.MatchString(m.Version) {
 		doc.Fault(strict.Path{"version"}, "is %q: want three numbers, for example 1.2.0", m.Version)
+	}
+	switch sql := m.Kind == Destination && slices.Contains(m.Capabilities, "sql"); {
+	case sql && m.Driver == "":
+		doc.Fault(strict.Path{"driver"}, "is missing: a destination with the capability sql names its driver")
+	case !sql && m.Driver != "":
+		doc.Fault(strict.Path{"driver"}, "is only for a destination with the capability sql")
 	}
 	if err := doc.Err(); err != nil {
 		return Manifest{}, err
