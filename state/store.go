@@ -137,7 +137,7 @@ func openPebble(fsys vfs.FS, dir string, o Options, readOnly bool) (*Store, erro
 		MemTableSize:       4 << 20,
 	})
 	if err != nil {
-		if strings.Contains(err.Error(), "written in newer format") || strings.Contains(err.Error(), "unknown format version") {
+		if strings.Contains(err.Error(), "unknown format major version") {
 			return nil, &FolderError{dir, "was written by a newer Leat: upgrade this one", err}
 		}
 		return nil, fmt.Errorf("open state folder %s: %w", dir, err)
