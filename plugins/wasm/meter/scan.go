@@ -118,6 +118,7 @@ func (s *scanner) start() {
 	s.run = len(s.shape.runs) - 1
 }
 
+// add charges an instruction that has been read to its end.
 func (s *scanner) add(weight int64) {
 	if s.dead {
 		return
@@ -141,14 +142,14 @@ func (s *scanner) step(locals int, leaves []int64) {
 	case opEnd:
 		s.close()
 	case opBr, opBrIf:
-		s.add(1)
 		s.target(r.u32())
+		s.add(1)
 		s.dead = s.dead || op == opBr
 	case opBrTable:
-		s.add(2)
 		for range r.count("branch target") + 1 {
 			s.target(r.u32())
 		}
+		s.add(2)
 		s.dead = true
 	case opReturn, opUnreachable:
 		s.add(1)

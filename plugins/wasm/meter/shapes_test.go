@@ -56,6 +56,22 @@ func TestEveryEndlessShapeIsStopped(t *testing.T) {
 	}
 }
 
+// Long straight code is cut into several runs; wherever the cut falls, the
+// code behind it is metered.
+func TestCodeBehindALongRunIsMetered(t *testing.T) {
+	for _, last := range []string{"\x41\x00\x0d\x00", "\x02\x40\x41\x00\x0e\x00\x00\x0b", "\x41\x00\x04\x40\x0b", "\x41\x00\x1a", "\x10\x01", "\x20\x00\x1a"} {
+		for nops := 4990; nops < 5005; nops++ {
+			h := newHost(t)
+			h.budget = tickEvery
+			body := strings.Repeat("\x01", nops) + last + endless["br_if"][0].code
+			wasm, _ := instrument(t, assemble(function{locals: "\x01\x01\x7f", code: body}, function{code: "\x01"}))
+			if _, _, err := h.call(h.instance(t, wasm), "f0"); !errors.Is(err, errOutOfFuel) {
+				t.Errorf("%d instructions before %q: ended with %v", nops, last, err)
+			}
+		}
+	}
+}
+
 func TestAnEndlessStartFunctionIsStopped(t *testing.T) {
 	h := newHost(t)
 	h.budget = 10 * tickEvery
