@@ -60,8 +60,10 @@ func ParseManifest(file string, text, schema []byte) (Manifest, error) {
 		doc.Fault(strict.Path{"version"}, "is %q: want three numbers, for example 1.2.0", m.Version)
 	}
 	switch sql := m.Kind == Destination && slices.Contains(m.Capabilities, "sql"); {
+	case sql && m.Driver == "" && (m.Name == "duckdb" || m.Name == "postgres"):
+		m.Driver = m.Name
 	case sql && m.Driver == "":
-		doc.Fault(strict.Path{"driver"}, "is missing: a destination with the capability sql names its driver")
+		doc.Fault(strict.Path{"driver"}, "is missing: a destination with the capability sql names its driver, duckdb or postgres")
 	case !sql && m.Driver != "":
 		doc.Fault(strict.Path{"driver"}, "is only for a destination with the capability sql")
 	}
