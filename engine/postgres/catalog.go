@@ -74,12 +74,16 @@ func (s *Source) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.Version, err = serverVersion(ctx, conn); err == nil {
+	version, err := serverVersion(ctx, conn)
+	if err == nil {
 		s.types, err = loadTypes(ctx, conn)
 	}
 	if err != nil {
 		conn.Close(ctx)
 		return wrap("open", "database "+s.Database, err)
+	}
+	if s.Version == 0 { // later only read, without the lock
+		s.Version = version
 	}
 	s.conn = conn
 	return nil

@@ -102,6 +102,26 @@ func TestGrantsAreEnough(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	wantItem(t, r, "default privileges", OK, "are readable", "")
+
+	source, err := Open(t.Context(), &cfg, f.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close(t.Context())
+	snapshot, err := source.CreateSlot(t.Context(), f.database, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Close(t.Context())
+	if _, err := source.System(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := source.Heartbeat(t.Context(), ""); err != nil {
+		t.Error(err)
+	}
+	if err := source.DropSlot(t.Context(), f.database); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestCheckGoesAsFarAsItCan(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
@@ -134,6 +135,21 @@ func TestUnreachable(t *testing.T) {
 	wantError(t, err, 0, Canceled, "", "hidden-secret")
 }
 
+func TestDialReplacesTheNetwork(t *testing.T) {
+	f := newFixture(t)
+	cfg := *f.cfg
+	cfg.Host, cfg.Port = "database.behind.tunnel", 1
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address != "database.behind.tunnel:1" {
+			return nil, fmt.Errorf("dialled %s", address)
+		}
+		return new(net.Dialer).DialContext(ctx, network, fmt.Sprintf("%s:%d", f.cfg.Host, f.cfg.Port))
+	}
+	if err := connectError(t, cfg, f.database); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestHBAErrors(t *testing.T) {
 	server := pgserver.Own(t, pgserver.Options{HBA: []string{
 		"host all only 127.0.0.1/32 scram-sha-256",
@@ -178,7 +194,12 @@ func TestServerPrerequisites(t *testing.T) {
 		}
 		lost = slot.Lost()
 	}
-	_, err = f.conn.Exec(t.Context(), "SELECT pg_logical_slot_peek_binary_changes('only_one', NULL, NULL, 'proto_version', '1', 'publication_names', 'p')")
+	sender, err = f.cfg.connectReplication(t.Context(), f.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = pglogrepl.StartReplication(t.Context(), sender, "only_one", 0, pglogrepl.StartReplicationOptions{PluginArgs: []string{"proto_version '1'", "publication_names 'p'"}})
+	sender.Close(t.Context())
 	wantError(t, wrap("read slot", "only_one", err), 0, Resync, "leat objects restart")
 	report := Check(t.Context(), f.cfg, Requirements{Slot: "only_one"})
 	wantItem(t, report, "slot", Fail, "lost", "pg_drop_replication_slot")

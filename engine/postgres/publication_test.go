@@ -86,12 +86,19 @@ func TestEnsurePublicationWithoutPrivilege(t *testing.T) {
 
 func TestAdoptPublications(t *testing.T) {
 	f := newFixture(t, `CREATE TABLE a (id int PRIMARY KEY, secret text)`, `CREATE TABLE b (id int PRIMARY KEY)`, `CREATE TABLE c (id int PRIMARY KEY)`,
-		`CREATE PUBLICATION one FOR TABLE a (id)`, `CREATE PUBLICATION two FOR TABLE b`)
+		`CREATE PUBLICATION two FOR TABLE b`)
+	filtered := 0
+	if f.source.Version >= 150000 {
+		filtered = 1
+		f.exec(t, `CREATE PUBLICATION one FOR TABLE a (id)`)
+	} else {
+		f.exec(t, `CREATE PUBLICATION one FOR TABLE a`)
+	}
 	pub, err := f.source.AdoptPublications(t.Context(), []string{"one", "two"}, f.tables(t, "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(pub.Missing) != 1 || pub.Missing[0].Name != "c" || len(pub.Filtered) != 1 || pub.Filtered[0].Name != "a" || len(pub.Unsafe) != 0 {
+	if len(pub.Missing) != 1 || pub.Missing[0].Name != "c" || len(pub.Filtered) != filtered || len(pub.Unsafe) != 0 {
 		t.Errorf("adopted %+v", pub)
 	}
 	_, err = f.source.AdoptPublications(t.Context(), []string{"three"}, f.tables(t, "*"))

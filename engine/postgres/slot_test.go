@@ -16,7 +16,7 @@ func (f *fixture) createSlot(t *testing.T, name string) *Snapshot {
 }
 
 func TestSlotLife(t *testing.T) {
-	f := newFixture(t, `CREATE TABLE t (id int PRIMARY KEY)`, `INSERT INTO t VALUES (1)`)
+	f := newFixture(t, `CREATE TABLE t (id int PRIMARY KEY)`, `INSERT INTO t VALUES (1)`, `CREATE PUBLICATION none`)
 	name := f.database
 	if slot, err := f.source.Slot(t.Context(), name); slot != nil || err != nil {
 		t.Fatalf("no slot yet: %+v, %v", slot, err)

@@ -65,8 +65,8 @@ func (r *Reader) Close(ctx context.Context) error { return r.conn.Close(ctx) }
 
 // ReadChunk reads a chunk as of the snapshot and hands it on batch by batch,
 // in the goroutine of the caller: a slow emit slows the server down. It
-// returns the number of rows and of bytes received. A *RestartError says that
-// the chunk no longer fits the table. After any error the same chunk may be
+// returns the number of rows and of bytes received. An error of emit comes back
+// as it is; a *RestartError says that the chunk no longer fits the table. After any error the same chunk may be
 // read again, by this Reader unless Closed.
 func (r *Reader) ReadChunk(ctx context.Context, t *Table, c Chunk, limit Limit, emit Emit) (rows, bytes int64, err error) {
 	where, err := c.condition(r.snapshot.source.Version, r.now)
@@ -93,7 +93,7 @@ func (r *Reader) ReadChunk(ctx context.Context, t *Table, c Chunk, limit Limit, 
 			err = sink.flush()
 		}
 	}
-	if err != nil {
+	if err != nil && sink.refused == nil {
 		err = r.chunkError(t, &c, err)
 	}
 	return sink.rows, sink.bytes, err
@@ -210,6 +210,7 @@ type chunkSink struct {
 	position    batch.Position
 	pending     int64 // bytes in builder
 	rows, bytes int64
+	refused     error // emit's
 }
 
 // Write implements io.Writer.
@@ -243,5 +244,6 @@ func (s *chunkSink) flush() error {
 	if out == nil && len(failed) == 0 {
 		return nil
 	}
-	return s.emit(out, failed)
+	s.refused = s.emit(out, failed)
+	return s.refused
 }

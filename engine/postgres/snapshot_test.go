@@ -200,6 +200,50 @@ func TestBatchesAreCut(t *testing.T) {
 	}
 }
 
+func TestEmitErrorComesBack(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE t (id int PRIMARY KEY)`, `INSERT INTO t SELECT generate_series(1, 100)`)
+	reader, err := f.takeSnapshot(t).Join(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close(context.Background())
+	table, full := f.table(t, "t"), errors.New("destination is full")
+	for _, rows := range []int{1000, 10} { // at the end of the data, and inside, which costs the connection
+		_, _, err = reader.ReadChunk(t.Context(), table, f.plan(t, table)[0], Limit{Rows: rows, Bytes: 1 << 20}, func(b *batch.Batch, _ []RawFailure) error {
+			b.Release()
+			return full
+		})
+		if err != full {
+			t.Errorf("error %v", err)
+		}
+	}
+	if !reader.Closed() {
+		t.Error("the reader is in the middle of a COPY")
+	}
+}
+
+// TestResumeReadsNewPartitions moves a row into a partition that is younger
+// than the plan.
+func TestResumeReadsNewPartitions(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id)`,
+		`CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100)`, `INSERT INTO parts VALUES (1), (2)`)
+	table := f.table(t, "parts")
+	first := f.takeSnapshot(t)
+	ledger := []LedgerEntry{{Chunk: f.plan(t, table)[0], ReadIn: first.Visible}}
+	f.exec(t, `CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (100) TO (200)`, `UPDATE parts SET id = 101 WHERE id = 1`)
+	second := f.takeSnapshot(t)
+	chunks, err := f.source.ResumeChunks(t.Context(), table, ledger, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(chunks) != 2 || chunks[0].Seq == chunks[1].Seq || chunks[0].CatchUp == "" || chunks[1].CatchUp != "" {
+		t.Errorf("chunks %+v", chunks)
+	}
+	got := make(map[string]int)
+	f.read(t, second, table, chunks, Limit{Rows: 10, Bytes: 1 << 20}, func(row string) { got[row]++ })
+	differ(t, got, map[string]int{"101": 1})
+}
+
 // TestTypesTravelAsText reads types whose binary form the decoder leaves to
 // the server.
 func TestTypesTravelAsText(t *testing.T) {
