@@ -1,0 +1,84 @@
+package wasm
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// benchBatch has 8192 rows of customers.
+func benchBatch() *batch.Batch {
+	b := batch.NewBuilder(customers("shop"))
+	for i := range 8192 {
+		b.Column(0).AppendUint64(uint64(i))
+		b.Column(1).AppendBytes(fmt.Appendf(nil, "person%d@example.org", i))
+		b.Column(2).AppendBytes([]byte("a note of moderate length for every row"))
+		b.Column(3).AppendBytes(fmt.Appendf(nil, "{%d,NULL,3}", i))
+		b.EndRow(batch.Insert, 1, uint64(i), 1)
+	}
+	return b.Finish(batch.Position{LSN: 1})
+}
+
+func benchProcess(b *testing.B, tr *Transform, in *batch.Batch, bytes int64) {
+	p := mustPlan(b, tr, PlanInput{Schema: in.Schema})
+	ctx := context.Background()
+	b.SetBytes(bytes)
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := tr.Process(ctx, p, in)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, out := range r.Batches {
+			out.Release()
+		}
+	}
+	b.ReportMetric(float64(in.Len())*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkCall is what a batch of one row costs beside its data.
+func BenchmarkCall(b *testing.B) {
+	one := customerBatch(customers("shop"), row{batch.Insert, 1, [3]string{"a", "b", null}})
+	b.Run("go", func(b *testing.B) { benchProcess(b, rowsPlugin(b, newHost(b), "nothing", Limits{}), one, 0) })
+	b.Run("native", func(b *testing.B) {
+		benchProcess(b, transform(b, newHost(b), "../../transforms/database-name", Plugin{}), one, 0)
+	})
+}
+
+// BenchmarkColumnIn is the way of a text column into a guest that ignores it.
+func BenchmarkColumnIn(b *testing.B) {
+	in := benchBatch()
+	size := 8192*8 + int64(8193*4) + int64(in.Rows.Column(1).Data().Buffers()[2].Len())
+	reply := `{"ok": {"needs": [0, 1], "computed": [], "filters": true, "outputs": [{"table": {"database": "d", "schema": "s", "name": "t"}, "columns": []}]}}`
+	c := good(reply)
+	c.image = c.image[:resultAt+64]
+	clear(c.image[resultAt:])
+	c.image.u32(resultAt+8, 8192)
+	c.alloc, c.pages = i32const(1<<16), 64
+	tr, err := newHost(b).Transform(context.Background(), c.bytes(), Plugin{Name: "in", Version: "1"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	benchProcess(b, tr, in, size)
+}
+
+// BenchmarkTransform is the bundled transforms on one text column each.
+func BenchmarkTransform(b *testing.B) {
+	in := benchBatch()
+	for _, c := range []struct{ name, plugin, config string }{
+		{"mask hash", "mask", `{"columns": ["email"]}`},
+		{"mask keep-domain", "mask", `{"columns": ["email"], "method": "keep-domain"}`},
+		{"array-to-varchar json", "array-to-varchar", `{}`},
+		{"array-to-varchar postgres", "array-to-varchar", `{"format": "postgres"}`},
+		{"merge-tables", "merge-tables", `{}`},
+		{"database-name", "database-name", `{}`},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			tr := transform(b, newHost(b), "../../transforms/"+c.plugin, Plugin{Config: json.RawMessage(c.config)})
+			benchProcess(b, tr, in, 0)
+		})
+	}
+}
