@@ -166,6 +166,9 @@ func (w *writer) instructions() {
 		}
 		w.instruction()
 	}
+	if next < len(w.shape.runs) && w.shape.runs[next].pos < len(w.r.b) {
+		panic("meter: a run does not begin at an instruction") // what follows would be free of charge
+	}
 }
 
 func (w *writer) begin(r *run) {
