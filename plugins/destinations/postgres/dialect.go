@@ -87,8 +87,11 @@ func mapping(c pdk.Column) relational.Mapping {
 // withTypmod adds the modifiers as format_type prints them.
 func withTypmod(name, long string, typmod int32) string {
 	if typmod < 0 {
-		if name == "bpchar" {
-			return "bpchar" // character alone means character(1)
+		switch name { // whose bare SQL names mean a length of 1
+		case "bpchar":
+			return "bpchar"
+		case "bit":
+			return "bit varying"
 		}
 		return long
 	}

@@ -2,13 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 	pdk "github.com/leat-etl/leat/pdk/go"
 	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/destinations/internal/desttest"
+	"github.com/leat-etl/leat/plugins/destinations/internal/relational"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgserver.Main(m)) }
@@ -41,4 +44,94 @@ func opener(t *testing.T) func(string) pdk.Destination {
 func TestRandomChanges(t *testing.T) {
 	h := desttest.NewHost(t.Context(), openDB(t))
 	desttest.Random(t, h, opener(t), "public", 15)
+}
+
+func TestCases(t *testing.T) {
+	h := desttest.NewHost(t.Context(), openDB(t))
+	desttest.Cases(t, h, opener(t), "public")
+}
+
+func TestSandboxed(t *testing.T) { desttest.Sandboxed(t, openDB(t)) }
+
+func TestMapping(t *testing.T) {
+	for _, c := range []struct {
+		format, pg, kind string
+		typmod           int32
+		want             string
+	}{
+		{"l", "int8", "b", -1, "bigint"},
+		{"l", "bigint", "b", -1, "bigint"},
+		{"u", "varchar", "b", 14, "character varying(10)"},
+		{"u", "bpchar", "b", 14, "character(10)"},
+		{"u", "bpchar", "b", -1, "bpchar"},
+		{"d:12,2", "numeric", "b", 786438, "numeric(12,2)"},
+		{"u", "numeric", "b", -1, "numeric"},
+		{"u", "numeric", "b", 2*65536 + (2048 - 3) + 4, "numeric(2,-3)"},
+		{"tsu:UTC", "timestamptz", "b", 3, "timestamp(3) with time zone"},
+		{"u", "int4[]", "a", -1, "integer[]"},
+		{"u", "varchar[]", "a", 14, "character varying(10)[]"},
+		{"u", "public.mood", "e", -1, "text"},
+		{"u", "public.mood[]", "a", -1, "text"},
+		{"i", "public.positive", "d", -1, "integer"},
+		{"u", "regclass", "b", -1, "text"},
+		{"u", "int4range", "r", -1, "int4range"},
+		{"l", "int4", "b", -1, "bigint"},
+		{"u", "int4", "b", -1, "integer"},
+	} {
+		got := mapping(pdk.Column{Format: c.format, PG: pdk.PGType{Name: c.pg, Kind: c.kind, Typmod: c.typmod}})
+		if got.Type != c.want {
+			t.Errorf("%s %s: %s, want %s", c.format, c.pg, got.Type, c.want)
+		}
+	}
+}
+
+// TestTypesAreThoseThatTheServerPrints holds the names that mapping gives
+// against format_type: a difference would look like a change of type.
+func TestTypesAreThoseThatTheServerPrints(t *testing.T) {
+	db := openDB(t)
+	var columns []string
+	want := map[string]string{}
+	add := func(name string, typmod int32) {
+		for _, array := range []string{"", "[]"} {
+			kind := map[string]string{"": "b", "[]": "a"}[array]
+			column := fmt.Sprintf("%s%s%d", name, array, typmod)
+			want[column] = mapping(pdk.Column{Format: "u", PG: pdk.PGType{Name: name + array, Kind: kind, Typmod: typmod}}).Type
+			columns = append(columns, relational.Quote(column)+" "+want[column])
+		}
+	}
+	for name := range builtin {
+		add(name, -1)
+	}
+	for name, typmod := range map[string]int32{"varchar": 14, "bpchar": 14, "numeric": 786438, "timestamptz": 3, "timestamp": 0, "time": 6, "timetz": 2, "bit": 5, "varbit": 7} {
+		add(name, typmod)
+	}
+	if _, err := db.Exec(t.Context(), "CREATE TABLE every ("+strings.Join(columns, ", ")+")"); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := db.Query(t.Context(), dialect.Columns("public", "every"))
+	if err != nil || len(rows.Rows) != len(columns) {
+		t.Fatalf("%d columns: %v", len(columns), err)
+	}
+	for _, r := range rows.Rows {
+		if *r[1] != want[*r[0]] {
+			t.Errorf("%s: %s, the server prints %s", *r[0], want[*r[0]], *r[1])
+		}
+	}
+}
+
+func TestWidens(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		want     bool
+	}{
+		{"integer", "bigint", true}, {"bigint", "integer", false}, {"integer", "numeric(12,2)", true}, {"bigint", "numeric(12,2)", false},
+		{"numeric(10,2)", "numeric", true}, {"numeric", "numeric(10,2)", false}, {"numeric(10,2)", "numeric(11,3)", true},
+		{"character varying(10)", "character varying(20)", true}, {"character varying", "character varying(20)", false},
+		{"character varying(10)", "text", true}, {"text", "integer", false}, {"character(5)", "text", false},
+		{"timestamp(3) with time zone", "timestamp with time zone", true}, {"timestamp without time zone", "timestamp with time zone", false},
+	} {
+		if got := widens(c.from, c.to); got != c.want {
+			t.Errorf("widens(%s, %s) = %v", c.from, c.to, got)
+		}
+	}
 }

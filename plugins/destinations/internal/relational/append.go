@@ -33,7 +33,7 @@ func (w *writing) appendStaged() error {
 		names, values = append(names, Quote(c.name)), append(values, "s."+cell(i))
 	}
 	for _, i := range w.absent {
-		unchanged = append(unchanged, fmt.Sprintf("CASE WHEN s.%s THEN %s END", flag(i), Literal(w.table.columns[i].name)))
+		unchanged = append(unchanged, fmt.Sprintf("CASE WHEN s.%s THEN %s END", absence(i), Literal(w.table.columns[i].name)))
 	}
 	m := w.meta
 	for _, v := range []struct{ name, value string }{

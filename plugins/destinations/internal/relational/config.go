@@ -62,3 +62,7 @@ func (c *Config) complete(d *Dialect) error {
 
 // marks says whether tables have a column that marks deleted rows.
 func (c *Config) marks() bool { return c.LoadMode == merge && c.Deletes == soft }
+
+// insertsAreNew says that the target has no live row of a key that the source
+// inserts: nothing that the source deleted was left as it was.
+func (c *Config) insertsAreNew() bool { return c.Deletes != ignore && c.Truncate != ignore }

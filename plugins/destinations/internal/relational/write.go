@@ -26,7 +26,7 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 		err = w.truncate()
 	case len(t.key) == 0:
 		err = w.append()
-	case d.config.Deletes == hard && !b.Has("UDRK"):
+	case d.config.Deletes == hard && d.config.insertsAreNew() && !b.Has("UDRK"):
 		err = w.ingest(pdk.IngestInput{Table: t.quoted(), Columns: w.direct(pdk.IngestColumn{Type: d.dialect.Text, From: pdk.FromOp})})
 	default:
 		err = w.merge()
@@ -91,7 +91,7 @@ func (w *writing) fillStage(ops string) error {
 		columns = append(columns, pdk.IngestColumn{Name: cell(i), Type: c.mapping.Type, From: pdk.FromColumn, Column: i, Lossy: c.mapping.Lossy})
 	}
 	for _, i := range w.absent {
-		columns = append(columns, pdk.IngestColumn{Name: flag(i), Type: w.dialect.Boolean, From: pdk.FromAbsent, Column: i})
+		columns = append(columns, pdk.IngestColumn{Name: absence(i), Type: w.dialect.Boolean, From: pdk.FromAbsent, Column: i})
 	}
 	columns = append(columns,
 		pdk.IngestColumn{Name: "op", Type: w.dialect.Text, From: pdk.FromOp},
@@ -106,7 +106,7 @@ func (w *writing) fillStage(ops string) error {
 }
 
 func cell(i int) string { return fmt.Sprintf("c%d", i) }
-func flag(i int) string { return fmt.Sprintf("a%d", i) }
+func absence(i int) string { return fmt.Sprintf("a%d", i) }
 
 // merge replaces the rows of every key in the batch.
 func (w *writing) merge() error {
@@ -150,12 +150,9 @@ func (w *writing) mergeStatements() []string {
 // replaced is the condition on the rows that are to be deleted, "none" if the
 // insertion replaces them by itself.
 func (w *writing) replaced() string {
-	onlyInserts := !w.batch.Has("UDRK")
 	switch {
-	case !w.dialect.PhysicalKey && onlyInserts && w.meta.marked != "":
-		return " AND t." + Quote(w.meta.marked)
-	case !w.dialect.PhysicalKey && onlyInserts:
-		return "none" // the key was not there
+	case !w.dialect.PhysicalKey && w.config.insertsAreNew() && !w.batch.Has("UDRK"):
+		return " AND t." + Quote(w.meta.marked) // else the key was not there
 	case !w.dialect.PhysicalKey:
 		return ""
 	case w.batch.Has("D") && w.config.Deletes == hard:
@@ -188,8 +185,8 @@ func (w *writing) fillStatements() []string {
 	}
 	var set, any []string
 	for _, i := range w.absent {
-		set = append(set, fmt.Sprintf("%[1]s = CASE WHEN s.%[2]s THEN t.%[3]s ELSE s.%[1]s END", cell(i), flag(i), Quote(w.table.columns[i].name)))
-		any = append(any, "s."+flag(i))
+		set = append(set, fmt.Sprintf("%[1]s = CASE WHEN s.%[2]s THEN t.%[3]s ELSE s.%[1]s END", cell(i), absence(i), Quote(w.table.columns[i].name)))
+		any = append(any, "s."+absence(i))
 	}
 	stage, list, some := w.stage(), strings.Join(set, ", "), "("+strings.Join(any, " OR ")+")"
 	own := ""

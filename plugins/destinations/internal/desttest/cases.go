@@ -1,0 +1,278 @@
+package desttest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	pdk "github.com/leat-etl/leat/pdk/go"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// Cases are the promises of every SQL destination beside Random. schema is
+// where tables of public land.
+func Cases(t *testing.T, h *Host, open func(config string) pdk.Destination, schema string) {
+	c := cases{h, open, schema}
+	t.Run("checkpoints are kept by pipeline", c.checkpoints)
+	t.Run("rows and checkpoint are one transaction", c.oneTransaction)
+	t.Run("append keeps every change", c.appends)
+	t.Run("the table follows its schema", c.evolves)
+	t.Run("a narrower type is refused", c.refuses)
+	t.Run("two tables cannot share a target", c.collides)
+	t.Run("a table without key is appended to", c.keyless)
+	t.Run("an ignored delete changes nothing", c.ignores)
+	t.Run("a truncate spares other databases", c.truncatesOwn)
+	t.Run("the plan writes nothing", c.plansOnly)
+}
+
+type cases struct {
+	*Host
+	open   func(config string) pdk.Destination
+	schema string
+}
+
+func (c cases) plan(t *testing.T, d pdk.Destination, s *batch.Schema) *pdk.TablePlan {
+	t.Helper()
+	p, err := c.Plan(d, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (c cases) write(t *testing.T, d pdk.Destination, p *pdk.TablePlan, s *batch.Schema, changes ...change) {
+	t.Helper()
+	b := build(s, changes)
+	defer b.Release()
+	if err := c.Write(d, p, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c cases) commit(t *testing.T, d pdk.Destination) {
+	t.Helper()
+	if err := d.Commit(nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rows asks the database and returns one line a row.
+func (c cases) rows(t *testing.T, sql string) string {
+	t.Helper()
+	found, err := c.DB.Query(c.ctx, sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make([]string, len(found.Rows))
+	for i, r := range found.Rows {
+		cells := make([]string, len(r))
+		for j, v := range r {
+			cells[j] = show(v)
+		}
+		lines[i] = strings.Join(cells, " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (c cases) want(t *testing.T, sql, want string) {
+	t.Helper()
+	if got := c.rows(t, sql); got != want {
+		t.Errorf("%s\ngot:\n%s\nwant:\n%s", sql, got, want)
+	}
+}
+
+func text(s string) *string { return &s }
+
+func insert(id int64, name string) change {
+	return change{kind: 'I', id: id, name: text(name), big: text("big")}
+}
+
+func (c cases) checkpoints(t *testing.T) {
+	d := c.open(`{}`)
+	for _, entries := range [][]pdk.Checkpoint{
+		{{Key: "position", Value: text("1:0/1")}, {Key: "it's", Value: text("a 'quoted' value")}},
+		{{Key: "position", Value: text("1:0/2")}, {Key: "it's"}},
+	} {
+		if err := d.Commit(entries); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := c.open(`{}`).Checkpoint()
+	if err != nil || len(got) != 1 || got[0].Key != "position" || *got[0].Value != "1:0/2" {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func (c cases) oneTransaction(t *testing.T) {
+	d := c.open(`{}`)
+	s := modelSchema("undone")
+	p := c.plan(t, d, s)
+	c.write(t, d, p, s, insert(1, "a"))
+	if err := d.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if found := c.rows(t, `SELECT table_name FROM information_schema.tables WHERE table_name = 'undone'`); found != "" {
+		t.Error("the table outlives the rollback")
+	}
+	c.write(t, d, p, s, insert(1, "a"))
+	c.commit(t, d)
+	c.want(t, p.Read, "1 a big")
+}
+
+func (c cases) appends(t *testing.T) {
+	d := c.open(`{"load_mode": "append"}`)
+	s := modelSchema("appended")
+	p := c.plan(t, d, s)
+	c.write(t, d, p, s, insert(1, "a"), insert(2, "b"))
+	c.write(t, d, p, s,
+		change{kind: 'U', id: 1, name: text("c"), bigAbsent: true},
+		change{kind: 'M', from: 2, id: 3, name: text("d"), big: text("x")},
+		change{kind: 'D', id: 1})
+	c.write(t, d, p, s, change{kind: 'T'})
+	c.commit(t, d)
+	c.want(t, fmt.Sprintf(`SELECT id, name, big, "__leat_op_type", "__leat_unchanged" FROM "%s"."appended" ORDER BY CASE WHEN "__leat_op_type" = 'T' THEN 1 ELSE 0 END, "__leat_op_type", id, name`, c.schema),
+		"1 NULL NULL D NULL\n2 NULL NULL D NULL\n1 a big I NULL\n2 b big I NULL\n1 c NULL U big\n3 d x U NULL\nNULL NULL NULL T NULL")
+}
+
+// evolves adds a column, drops one, and widens the key, between two writes of
+// one transaction and after it.
+func (c cases) evolves(t *testing.T) {
+	d := c.open(`{}`)
+	one := modelSchema("evolving")
+	one.Columns[0].Type, one.Columns[0].PG = arrow.PrimitiveTypes.Int32, batch.PGType{Name: "int4", OID: 23, Typmod: -1, Kind: "b"}
+	p1 := c.plan(t, d, one)
+	b := batch.NewBuilder(one)
+	b.Column(0).AppendUint32(1)
+	b.Column(1).AppendBytes([]byte("a"))
+	b.Column(2).AppendBytes([]byte("old"))
+	b.EndRow(batch.Insert, 1, 1, 1)
+	first := b.Finish(batch.Position{})
+	defer first.Release()
+	if err := c.Write(d, p1, first); err != nil {
+		t.Fatal(err)
+	}
+	two := modelSchema("evolving")
+	two.Version = 2
+	two.Columns[2].Name = "extra" // big is gone
+	p2 := c.plan(t, d, two)
+	if len(p2.Statements) == 0 {
+		t.Error("the plan of the new version has no statements")
+	}
+	c.write(t, d, p2, two, insert(2, "b"), insert(1<<40, "wide"))
+	c.commit(t, d)
+	c.want(t, fmt.Sprintf(`SELECT id, name, big, extra FROM "%s".evolving ORDER BY id`, c.schema), "1 a old NULL\n2 b NULL big\n1099511627776 wide NULL big")
+	again := c.open(`{}`)
+	p := c.plan(t, again, two)
+	if len(p.Statements) != 0 {
+		t.Errorf("a table that is as it should be: %q", p.Statements)
+	}
+	c.write(t, again, p, two, change{kind: 'U', id: 1, name: text("c"), bigAbsent: true})
+	c.commit(t, again)
+	c.want(t, p.Read+" ORDER BY id", "1 c NULL\n2 b big\n1099511627776 wide big")
+	c.want(t, fmt.Sprintf(`SELECT "version" FROM "%s"."__leat_schemas" WHERE "target" LIKE '%%.evolving'`, c.schema), "2")
+}
+
+func (c cases) refuses(t *testing.T) {
+	d := c.open(`{}`)
+	s := modelSchema("narrow")
+	c.write(t, d, c.plan(t, d, s), s, insert(1, "a"))
+	c.commit(t, d)
+	n := modelSchema("narrow")
+	n.Columns[1].Type, n.Columns[1].PG = arrow.FixedWidthTypes.Boolean, batch.PGType{Name: "bool", OID: 16, Typmod: -1, Kind: "b"}
+	_, err := c.Plan(d, n)
+	var e *pdk.SQLError
+	if !errors.As(err, &e) || e.Class != pdk.ClassSchema || !strings.Contains(err.Error(), `"name"`) {
+		t.Errorf("text to boolean: %v", err)
+	}
+}
+
+func (c cases) collides(t *testing.T) {
+	d := c.open(`{}`)
+	s := modelSchema(strings.Repeat("long", 20))
+	p := c.plan(t, d, s)
+	other := modelSchema(strings.Repeat("long", 20) + "er")
+	if q := c.plan(t, d, other); q.Table == p.Table {
+		t.Errorf("two long names become %s", p.Table)
+	}
+	home := modelSchema("home")
+	c.plan(t, d, home)
+	away := modelSchema("home")
+	away.Table.Schema = c.schema
+	if c.schema != "public" {
+		if q := c.plan(t, d, away); strings.HasPrefix(q.Table, `"`+c.schema+`".`) {
+			t.Errorf("a schema called %s lands in that of public", c.schema)
+		}
+	}
+	elsewhere := modelSchema("home")
+	elsewhere.Table.Database = "another"
+	c.plan(t, d, elsewhere) // the same name of another database is the same target
+}
+
+func (c cases) keyless(t *testing.T) {
+	d := c.open(`{}`)
+	s := modelSchema("keyless")
+	s.Columns[0].Key = 0
+	p := c.plan(t, d, s)
+	for range 2 {
+		c.write(t, d, p, s, insert(1, "a"))
+	}
+	c.commit(t, d)
+	c.want(t, p.Read, "1 a big\n1 a big")
+}
+
+func (c cases) ignores(t *testing.T) {
+	d := c.open(`{"deletes": "ignore"}`)
+	s := modelSchema("ignored")
+	p := c.plan(t, d, s)
+	c.write(t, d, p, s, insert(1, "a"), insert(2, "b"))
+	c.write(t, d, p, s, change{kind: 'D', id: 1}, change{kind: 'M', from: 2, id: 3, name: text("c"), bigAbsent: true})
+	c.write(t, d, p, s, change{kind: 'T'})
+	c.commit(t, d)
+	c.want(t, p.Read+" ORDER BY id", "1 a big\n3 c big")
+	c.write(t, d, p, s, insert(1, "again"))
+	c.commit(t, d)
+	c.want(t, p.Read+" ORDER BY id", "1 again big\n3 c big")
+	for _, deletes := range []string{"soft", "hard"} {
+		d := c.open(fmt.Sprintf(`{"deletes": %q, "truncate": "ignore"}`, deletes))
+		s := modelSchema("kept_" + deletes)
+		p := c.plan(t, d, s)
+		c.write(t, d, p, s, insert(1, "a"))
+		c.write(t, d, p, s, change{kind: 'T'})
+		c.write(t, d, p, s, insert(1, "again"))
+		c.commit(t, d)
+		c.want(t, p.Read, "1 again big")
+	}
+}
+
+func (c cases) truncatesOwn(t *testing.T) {
+	d := c.open(`{}`)
+	var plans [2]*pdk.TablePlan
+	var schemas [2]*batch.Schema
+	for i, database := range []string{"eu", "us"} {
+		s := modelSchema("merged")
+		s.Table.Database = database
+		s.Columns[2].Name, s.Columns[2].Key = "__leat_database_name", 2
+		s.Columns[2].Nullable = false
+		schemas[i], plans[i] = s, c.plan(t, d, s)
+		c.write(t, d, plans[i], s, change{kind: 'I', id: 1, name: text(database), big: text(database)})
+	}
+	c.write(t, d, plans[0], schemas[0], change{kind: 'T'})
+	c.commit(t, d)
+	c.want(t, plans[1].Read, "1 us us")
+}
+
+func (c cases) plansOnly(t *testing.T) {
+	d := c.open(`{}`)
+	c.Statements = nil
+	p := c.plan(t, d, modelSchema("only_planned"))
+	if len(p.Statements) != 2 || !strings.Contains(p.Statements[1], "CREATE TABLE") || p.Read == "" {
+		t.Errorf("statements %q, read %q", p.Statements, p.Read)
+	}
+	if found := c.rows(t, `SELECT table_name FROM information_schema.tables WHERE table_name = 'only_planned'`); found != "" {
+		t.Error("planning made the table")
+	}
+}
