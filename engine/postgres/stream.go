@@ -243,7 +243,9 @@ func (s *Stream) handleRead(ctx context.Context) error {
 			return err
 		}
 		if !ok {
-			wake(s.changed)
+			if s.decoder.group.reached && !s.decoder.tx.open {
+				wake(s.changed)
+			}
 			return nil
 		}
 		if err := s.handle(ctx, kind, body); err != nil {

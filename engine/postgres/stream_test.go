@@ -298,7 +298,7 @@ func TestIdleSlotMovesOn(t *testing.T) {
 		if err := t.Context().Err(); err != nil {
 			t.Fatal(err)
 		}
-		s.await(t.Context(), 5*time.Millisecond) // a read wakes it
+		s.await(t.Context(), 5*time.Millisecond)
 	}
 	f.exec(t, `INSERT INTO a VALUES (2)`)
 	expect(t, describe(t, s.next(t)), "a I 2")
@@ -420,5 +420,29 @@ func TestEveryTypeStreams(t *testing.T) {
 				compareCell(t, c.typ, row, canonical(t, b, col, row), want[row][i])
 			}
 		}
+	}
+}
+
+func TestKeyOfTheStreamIsTheCatalogues(t *testing.T) {
+	f := newFixture(t,
+		`CREATE TABLE swapped (a int, b int, PRIMARY KEY (b, a))`,
+		`CREATE TABLE whole (a int, b int, c int PRIMARY KEY)`, `ALTER TABLE whole REPLICA IDENTITY FULL`,
+		`CREATE TABLE other (a int PRIMARY KEY, b int NOT NULL UNIQUE)`, `ALTER TABLE other REPLICA IDENTITY USING INDEX other_b_key`,
+		`CREATE TABLE bag (a int, b int)`, `ALTER TABLE bag REPLICA IDENTITY FULL`,
+		`CREATE TABLE gone (a int, b int PRIMARY KEY)`)
+	s := f.tap(t, f.options(f.publish(t)))
+	for _, c := range []struct {
+		table, values string
+		key           []int
+	}{{"swapped", "1, 2", []int{1, 0}}, {"whole", "1, 2, 3", []int{2}}, {"other", "1, 2", []int{1}}, {"bag", "1, 2", []int{0, 1}}} {
+		f.exec(t, "INSERT INTO "+c.table+" VALUES ("+c.values+")")
+		schema := s.next(t).Batches[0].Schema
+		if !slices.Equal(schema.Key(), c.key) || schema.Fingerprint() != f.table(t, "public."+c.table).Schema.Fingerprint() {
+			t.Errorf("%s: key %v, want %v and the catalogue's shape", c.table, schema.Key(), c.key)
+		}
+	}
+	f.exec(t, "BEGIN; INSERT INTO gone VALUES (1, 2); DROP TABLE gone; COMMIT")
+	if key := s.next(t).Batches[0].Schema.Key(); !slices.Equal(key, []int{1}) {
+		t.Errorf("dropped table: key %v", key)
 	}
 }

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leat-etl/leat/engine/postgres"
+)
+
+func (p *program) initCommand() *cobra.Command {
+	var output, destination string
+	cmd := &cobra.Command{
+		Use:   "init DSN",
+		Short: "Write a pipeline file for a database, and print the GRANTs it needs",
+		Long: `Init connects to a database, looks at its tables, writes a pipeline file that
+replicates them into a DuckDB file beside it, and prints the statements that
+give a role of its own what replication needs.`,
+		Example: `  leat init postgres://leat@db.example.com:5432/shop`,
+		Args:    exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.initialise(cmd.Context(), args[0], output, destination)
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "pipeline file to write (default DATABASE.toml)")
+	cmd.Flags().StringVar(&destination, "duckdb", "", "DuckDB file to replicate into (default DATABASE.duckdb)")
+	return cmd
+}
+
+func (p *program) initialise(ctx context.Context, dsn, output, destination string) error {
+	cfg, database, err := postgres.ParseDSN(dsn)
+	if err != nil {
+		return err
+	}
+	source, err := postgres.Open(ctx, cfg, database)
+	if err != nil {
+		return err
+	}
+	tables, err := source.Tables(ctx, postgres.Selection{Include: []string{"*"}})
+	if err := errors.Join(err, source.Close(ctx)); err != nil {
+		return err
+	}
+	if output == "" {
+		output = database + ".toml"
+	}
+	if destination == "" {
+		destination = database + ".duckdb"
+	}
+	f, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return errUsage{fmt.Errorf("%s exists: remove it, or name another file with --output", output)}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(pipelineFile(cfg, database, destination, tables))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write pipeline file: %w", err)
+	}
+	fmt.Fprintf(p.out, "wrote %s\n\nA role that may replicate is made by an administrator with:\n\n", output)
+	for _, sql := range postgres.Grants(cfg.User, []string{database}, schemasOf(tables)) {
+		fmt.Fprintf(p.out, "  %s\n", sql)
+	}
+	fmt.Fprintf(p.out, "\nThen: export PGPASSWORD=..., leat check %[1]s, leat plan %[1]s, leat run %[1]s\n", output)
+	return nil
+}
+
+func schemasOf(tables []*postgres.Table) []string {
+	var out []string
+	for _, t := range tables {
+		if t.Reason == "" && !slices.Contains(out, t.ID().Schema) {
+			out = append(out, t.ID().Schema)
+		}
+	}
+	return out
+}
+
+// pipelineFile is the text of a pipeline for the tables of a database. The
+// password is never written.
+func pipelineFile(cfg *postgres.Config, database, destination string, tables []*postgres.Table) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "name = %s\n\n[source]\ntype = \"postgres\"\nhost = %s\nport = %d\nuser = %s\npassword = { env = \"PGPASSWORD\" }\ndatabase = %s\n",
+		quoted(database), quoted(cfg.Host), cfg.Port, quoted(cfg.User), quoted(database))
+	if cfg.TLS.Mode != "" {
+		fmt.Fprintf(&s, "\n[source.tls]\nmode = %s\n", quoted(string(cfg.TLS.Mode)))
+	}
+	s.WriteString("\n[objects]\ninclude = [")
+	for i, schema := range schemasOf(tables) {
+		if i > 0 {
+			s.WriteString(", ")
+		}
+		s.WriteString(quoted(pattern(schema) + ".*"))
+	}
+	s.WriteString("]\n")
+	for _, t := range tables {
+		switch {
+		case t.Reason != "":
+			fmt.Fprintf(&s, "# %s.%s is not replicated: %s\n", t.ID().Schema, t.ID().Name, t.Reason)
+		case t.Keyless:
+			fmt.Fprintf(&s, "# %s.%s has no key: only its inserts and truncates are replicated\n", t.ID().Schema, t.ID().Name)
+		}
+	}
+	fmt.Fprintf(&s, "\n[[transforms]]\nplugin = \"array-to-varchar\"\n\n[destination]\nplugin = \"duckdb\"\nconfig = { path = %s }\n", quoted(destination))
+	return s.String()
+}
+
+// quoted is a TOML basic string.
+func quoted(s string) string { return strconv.Quote(s) }
+
+// pattern quotes a name for an object pattern.
+func pattern(name string) string {
+	if strings.ContainsAny(name, `.*?" ,;`) {
+		return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+	}
+	return name
+}

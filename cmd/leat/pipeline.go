@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/server"
+	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/state"
+)
+
+// load reads a pipeline file and prints its warnings.
+func (p *program) load(path string) (*spec.Spec, error) {
+	s, err := spec.Load(path)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, errUsage{fmt.Errorf("pipeline file %s does not exist: leat init DSN writes one", path)}
+		}
+		return nil, err
+	}
+	for _, w := range s.Warnings {
+		fmt.Fprintf(p.err, "warning: %s\n", w)
+	}
+	return s, nil
+}
+
+func (p *program) options() engine.Options {
+	return engine.Options{StateDir: p.stateDir, Log: p.log()}
+}
+
+// running returns a client of the engine that runs the pipeline, nil if none
+// does.
+func (p *program) running(s *spec.Spec) (*server.Client, error) {
+	store, err := state.OpenReadOnly(engine.StateDir(s, p.stateDir), state.Options{Pipeline: s.Name})
+	if err == nil {
+		return nil, store.Close()
+	}
+	var locked *state.LockedError
+	if errors.As(err, &locked) {
+		if locked.Holder.Socket == "" {
+			return nil, err
+		}
+		return server.Dial(locked.Holder.Socket), nil
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// stopped opens the state folder of a pipeline that does not run, for reading.
+func (p *program) stopped(s *spec.Spec) (*state.Store, error) {
+	store, err := state.OpenReadOnly(engine.StateDir(s, p.stateDir), state.Options{Pipeline: s.Name})
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("pipeline %q has never run: leat run %s", s.Name, s.Path)
+	}
+	return store, err
+}
+
+// withPipeline opens a pipeline that does not run, for one operation on it.
+func (p *program) withPipeline(ctx context.Context, s *spec.Spec, do func(*engine.Pipeline) error) error {
+	pipeline, err := engine.Open(ctx, s, p.options())
+	if err != nil {
+		return err
+	}
+	err = do(pipeline)
+	return errors.Join(err, pipeline.Close(context.WithoutCancel(ctx)))
+}

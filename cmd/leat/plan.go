@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leat-etl/leat/engine"
+)
+
+func (p *program) planCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "plan FILE",
+		Short: "Show what would be created, changed and lost, and which plugin sees which column",
+		Args:  exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := p.load(args[0])
+			if err != nil {
+				return err
+			}
+			return p.withPipeline(cmd.Context(), s, func(pipeline *engine.Pipeline) error {
+				tables, err := pipeline.Plan(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if p.json {
+					return json.NewEncoder(p.out).Encode(tables)
+				}
+				return p.printPlan(tables)
+			})
+		},
+	}
+}
+
+func (p *program) printPlan(tables []engine.PlannedTable) error {
+	losses := 0
+	for _, t := range tables {
+		if t.Reason != "" {
+			fmt.Fprintf(p.out, "%s is not replicated: %s\n\n", t.Source, t.Reason)
+			continue
+		}
+		fmt.Fprintf(p.out, "%s\n", t.Source)
+		if t.Note != "" {
+			fmt.Fprintf(p.out, "  note: %s\n", t.Note)
+		}
+		for _, c := range t.Skipped {
+			fmt.Fprintf(p.out, "  column %s is not replicated: it is generated\n", c)
+		}
+		for _, v := range t.Sees {
+			columns := "no column"
+			if len(v.Columns) > 0 {
+				columns = strings.Join(v.Columns, ", ")
+			}
+			fmt.Fprintf(p.out, "  %s sees %s\n", v.Plugin, columns)
+		}
+		for _, target := range t.Targets {
+			fmt.Fprintf(p.out, "  -> %s\n", target.Table)
+			out := newTable(p.out)
+			for _, c := range target.Columns {
+				key := ""
+				if c.Key {
+					key = "key"
+				}
+				loss := strings.Join(c.Losses, "; ")
+				if loss != "" {
+					losses++
+					loss = "LOSS: " + loss
+				}
+				out.row("     "+c.Name, c.Type, c.SourceType, key, loss)
+			}
+			if err := out.end(); err != nil {
+				return err
+			}
+			for _, sql := range target.Statements {
+				fmt.Fprintf(p.out, "     %s;\n", strings.ReplaceAll(sql, "\n", "\n     "))
+			}
+		}
+		fmt.Fprintln(p.out)
+	}
+	fmt.Fprintf(p.out, "%d tables, %d columns with a loss\n", len(tables), losses)
+	return nil
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/leat-etl/leat/engine"
+)
+
+// showProgress prints what the pipelines do: on a terminal a block that is
+// drawn anew, elsewhere a line now and then when something has changed.
+func (p *program) showProgress(ctx context.Context, pipelines []*engine.Pipeline) error {
+	every := 5 * time.Second
+	terminal := isTerminal(p.err)
+	if terminal {
+		every = 500 * time.Millisecond
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	views := make([]progressView, len(pipelines))
+	drawn := 0
+	for {
+		stopping := false
+		select {
+		case <-ctx.Done():
+			stopping = true
+		case <-tick.C:
+		}
+		var text strings.Builder
+		for i, pipeline := range pipelines {
+			views[i].print(&text, pipeline, terminal)
+		}
+		if terminal && drawn > 0 {
+			fmt.Fprintf(p.err, "\x1b[%dA\x1b[J", drawn)
+		}
+		if _, err := io.WriteString(p.err, text.String()); err != nil {
+			return err
+		}
+		drawn = strings.Count(text.String(), "\n")
+		if stopping {
+			return nil
+		}
+	}
+}
+
+// progressView remembers what it showed last, for rates.
+type progressView struct {
+	at      time.Time
+	rows    int64
+	printed string
+}
+
+func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, terminal bool) {
+	s := pipeline.Status()
+	slices.SortFunc(s.Tables, func(a, b engine.TableProgress) int { return strings.Compare(a.Table.String(), b.Table.String()) })
+	slices.SortFunc(s.Databases, func(a, b engine.DatabaseProgress) int { return strings.Compare(a.Database, b.Database) })
+	var rows, loaded, estimate int64
+	loading := false
+	for _, t := range s.Tables {
+		rows += t.Changes() + t.Loaded
+		loaded += t.Loaded
+		if t.LoadTotal > t.LoadChunks {
+			loading = true
+		}
+		estimate += max(t.LoadEstimate, t.Loaded)
+	}
+	now := time.Now()
+	rate := 0.0
+	if !v.at.IsZero() {
+		rate = float64(rows-v.rows) / now.Sub(v.at).Seconds()
+	}
+	v.at, v.rows = now, rows
+	var line strings.Builder
+	for _, d := range s.Databases {
+		fmt.Fprintf(&line, "%s %s %s, %s behind", d.Database, d.Phase, d.Durable, size(d.LagBytes))
+		if d.Error != "" {
+			fmt.Fprintf(&line, " (%s)", d.Error)
+		}
+		line.WriteString("; ")
+	}
+	if !terminal {
+		text := fmt.Sprintf("%s: %s%d rows", pipeline.Spec.Name, line.String(), rows)
+		if text == v.printed {
+			return
+		}
+		v.printed = text
+		fmt.Fprintf(w, "%s, %.0f rows/s\n", text, rate)
+		return
+	}
+	fmt.Fprintf(w, "%s  %d rows, %.0f rows/s", pipeline.Spec.Name, rows, rate)
+	if s.Failed > 0 {
+		fmt.Fprintf(w, ", %d failed events", s.Failed)
+	}
+	w.WriteString("\n")
+	if loading {
+		fmt.Fprintf(w, "  historical load %s %s\n", bar(loaded, estimate), left(estimate-loaded, rate))
+	}
+	for _, d := range s.Databases {
+		fmt.Fprintf(w, "  %-20s %-10s at %-18s %s behind\n", d.Database, d.Phase, d.Durable, size(d.LagBytes))
+		if d.Error != "" {
+			fmt.Fprintf(w, "    %s\n", d.Error)
+		}
+	}
+	for _, t := range s.Tables {
+		fmt.Fprintf(w, "  %-40s", t.Table)
+		if t.LoadTotal > t.LoadChunks {
+			fmt.Fprintf(w, " loading %d of about %d rows, part %d of %d\n", t.Loaded, max(t.LoadEstimate, t.Loaded), t.LoadChunks, t.LoadTotal)
+			continue
+		}
+		fmt.Fprintf(w, " loaded %d, +%d ~%d -%d, last %s\n", t.Loaded, t.Inserts, t.Updates, t.Deletes, t.Position)
+	}
+}
+
+func bar(done, total int64) string {
+	const width = 30
+	n := 0
+	if total > 0 {
+		n = int(min(width, width*done/total))
+	}
+	return "[" + strings.Repeat("#", n) + strings.Repeat("-", width-n) + "]"
+}
+
+func left(rows int64, rate float64) string {
+	if rows <= 0 || rate < 1 {
+		return ""
+	}
+	return "about " + (time.Duration(float64(rows)/rate) * time.Second).Round(time.Second).String() + " left"
+}
+
+// size prints bytes for people.
+func size(n int64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB"}
+	v := float64(n)
+	i := 0
+	for v >= 1000 && i < len(units)-1 {
+		v /= 1000
+		i++
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
+}

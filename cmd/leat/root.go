@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// program is what every verb shares: where it writes and how.
+type program struct {
+	out, err io.Writer
+	json     bool
+	logJSON  bool
+	verbose  bool
+	stateDir string
+}
+
+func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
+	p := &program{out: out, err: errOut}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		report(errOut, err)
+	}
+	return exitCode(err)
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "leat",
+		Short: "Replicate PostgreSQL through WebAssembly plugins",
+		Long: `Leat reads PostgreSQL's write-ahead log and tables and passes every batch through
+sandboxed WebAssembly plugins: transforms that shape it and a destination that
+stores it, exactly once.
+
+A pipeline is one TOML file. Start with leat demo, or leat init DSN.`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.PersistentFlags().BoolVar(&p.json, "json", false, "print results as JSON")
+	root.PersistentFlags().BoolVar(&p.logJSON, "log-json", false, "write the log as JSON lines")
+	root.PersistentFlags().BoolVarP(&p.verbose, "verbose", "v", false, "log details")
+	root.PersistentFlags().StringVar(&p.stateDir, "state-dir", "", "state folder (default .leat/NAME beside the pipeline file)")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
+	root.AddCommand(p.demoCommand(), p.initCommand(), p.checkCommand(), p.planCommand(), p.runCommand(),
+		p.statusCommand(), p.objectsCommand(), p.failedCommand(), p.verifyCommand(), p.queryCommand(),
+		p.schemaCommand(), p.pluginCommand())
+	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "The exit codes of leat", Long: exitCodeHelp})
+	return root
+}
+
+// exactly is cobra.ExactArgs with a usage error that says what is missing.
+func exactly(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
+			return errUsage{err}
+		}
+		return nil
+	}
+}
+
+// log writes to standard error: coloured text on a terminal, plain text
+// elsewhere, JSON by flag.
+func (p *program) log() *slog.Logger {
+	level := slog.LevelInfo
+	if p.verbose {
+		level = slog.LevelDebug
+	}
+	if p.logJSON {
+		return slog.New(slog.NewJSONHandler(p.err, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(tint.NewHandler(p.err, &tint.Options{Level: level, NoColor: !colours(p.err), TimeFormat: "15:04:05"}))
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// colours says whether w may be coloured: a terminal, without NO_COLOR.
+func colours(w io.Writer) bool {
+	return isTerminal(w) && os.Getenv("NO_COLOR") == ""
+}

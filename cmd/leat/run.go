@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/server"
+	"github.com/leat-etl/leat/engine/spec"
+)
+
+func (p *program) runCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run FILE...",
+		Short: "Replicate until stopped",
+		Long: `Run replicates the pipelines until it is stopped with Ctrl-C or SIGTERM, which
+finish what is in flight. It can be killed at any moment and goes on where the
+destination stands.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.MinimumNArgs(1)(cmd, args); err != nil {
+				return errUsage{err}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var specs []*spec.Spec
+			for _, path := range args {
+				s, err := p.load(path)
+				if err != nil {
+					return err
+				}
+				specs = append(specs, s)
+			}
+			return p.run(cmd.Context(), specs, o)
+		},
+	}
+	cmd.Flags().BoolVar(&o.untilCaughtUp, "until-caught-up", false, "end with exit code 0 once everything committed at the source by now is at the destination")
+	cmd.Flags().StringVar(&o.metrics, "metrics", "", "serve Prometheus metrics at this address, for example 127.0.0.1:9187")
+	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "show no progress")
+	return cmd
+}
+
+type runOptions struct {
+	untilCaughtUp, quiet bool
+	metrics              string
+}
+
+// run opens the pipelines and runs them beside their control sockets, the
+// metrics and the progress display.
+func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (err error) {
+	var pipelines []*engine.Pipeline
+	defer func() {
+		for _, pipeline := range pipelines {
+			err = errors.Join(err, pipeline.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	for _, s := range specs {
+		pipeline, err := engine.Open(ctx, s, p.options())
+		if err != nil {
+			return err
+		}
+		pipelines = append(pipelines, pipeline)
+		if o.metrics == "" {
+			o.metrics = s.Metrics.Listen
+		}
+	}
+	// What is beside the pipelines ends when they have ended.
+	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var helpers errgroup.Group
+	if err := p.listen(beside, &helpers, pipelines, o); err != nil {
+		return err
+	}
+	if !o.quiet {
+		helpers.Go(func() error { return p.showProgress(beside, pipelines) })
+	}
+	g, running := errgroup.WithContext(ctx)
+	for _, pipeline := range pipelines {
+		g.Go(func() error { return pipeline.Run(running, engine.RunOptions{UntilCaughtUp: o.untilCaughtUp}) })
+	}
+	err = g.Wait()
+	stop()
+	return errors.Join(err, helpers.Wait())
+}
+
+// listen opens the control sockets and, if asked for, the metrics port.
+func (p *program) listen(ctx context.Context, g *errgroup.Group, pipelines []*engine.Pipeline, o runOptions) error {
+	for _, pipeline := range pipelines {
+		l, path, err := server.Listen(engine.StateDir(pipeline.Spec, p.stateDir))
+		if err != nil {
+			return err
+		}
+		if err := pipeline.SetSocket(path); err != nil {
+			return errors.Join(err, l.Close())
+		}
+		g.Go(func() error { return server.Serve(ctx, l, server.Control(pipeline)) })
+	}
+	if o.metrics == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", o.metrics)
+	if err != nil {
+		return fmt.Errorf("serve metrics at %s: %w", o.metrics, err)
+	}
+	g.Go(func() error { return server.Serve(ctx, l, server.Metrics(pipelines...)) })
+	return nil
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/state"
+)
+
+func (p *program) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status FILE",
+		Short: "Show where a pipeline stands",
+		Args:  exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := p.load(args[0])
+			if err != nil {
+				return err
+			}
+			client, err := p.running(s)
+			if err != nil {
+				return err
+			}
+			if client == nil {
+				store, err := p.stopped(s)
+				if err != nil {
+					return err
+				}
+				defer store.Close()
+				return p.printStopped(s.Name, store)
+			}
+			status, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if p.json {
+				return json.NewEncoder(p.out).Encode(map[string]any{"pipeline": s.Name, "running": true, "status": status})
+			}
+			return p.printStatus(s.Name, status)
+		},
+	}
+}
+
+func (p *program) printStatus(name string, s engine.Status) error {
+	fmt.Fprintf(p.out, "%s has been running for %s, %d failed events since\n\n", name, time.Since(s.Started).Round(time.Second), s.Failed)
+	out := newTable(p.out)
+	out.head("database", "phase", "durable position", "behind", "retained wal", "error")
+	for _, d := range s.Databases {
+		out.row(d.Database, d.Phase, d.Durable, size(d.LagBytes), size(d.RetainedWAL), d.Error)
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.out)
+	slices.SortFunc(s.Tables, func(a, b engine.TableProgress) int { return strings.Compare(a.Table.String(), b.Table.String()) })
+	out = newTable(p.out)
+	out.head("table", "loaded", "inserts", "updates", "deletes", "truncates", "bytes", "position")
+	for _, t := range s.Tables {
+		out.row(t.Table, t.Loaded, t.Inserts, t.Updates, t.Deletes, t.Truncates, size(t.Bytes), t.Position)
+	}
+	return out.end()
+}
+
+// stoppedStatus is what is known of a pipeline that does not run.
+type stoppedStatus struct {
+	Pipeline string         `json:"pipeline"`
+	Running  bool           `json:"running"`
+	Sources  []state.Source `json:"sources"`
+	Runs     []state.Run    `json:"runs"`
+	Failed   int64          `json:"failed"`
+}
+
+func (p *program) printStopped(name string, store *state.Store) (err error) {
+	s := stoppedStatus{Pipeline: name}
+	if s.Sources, err = store.Sources(); err != nil {
+		return err
+	}
+	if s.Runs, err = store.Runs(5); err != nil {
+		return err
+	}
+	counts, err := store.FailedCounts()
+	if err != nil {
+		return err
+	}
+	for _, n := range counts {
+		s.Failed += n
+	}
+	if p.json {
+		return json.NewEncoder(p.out).Encode(s)
+	}
+	fmt.Fprintf(p.out, "%s is not running; %d failed events\n\n", name, s.Failed)
+	out := newTable(p.out)
+	out.head("database", "slot", "durable position")
+	for _, d := range s.Sources {
+		out.row(d.Database, d.Slot, d.Durable)
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.out)
+	out = newTable(p.out)
+	out.head("last runs", "took", "rows", "outcome")
+	for _, r := range s.Runs {
+		took, outcome := "", r.Outcome
+		if r.Ended.IsZero() {
+			outcome = "killed"
+		} else {
+			took = r.Ended.Sub(r.Started).Round(time.Millisecond).String()
+		}
+		out.row(r.Started.Format(time.DateTime), took, r.Rows, outcome)
+	}
+	return out.end()
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/leat-etl/leat/engine"
+)
+
+// table prints rows in aligned columns.
+type table struct {
+	w      *tabwriter.Writer
+	headed bool
+	n      int64
+}
+
+func newTable(w io.Writer) *table { return &table{w: tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)} }
+
+func (t *table) head(names ...string) {
+	fmt.Fprintln(t.w, strings.ToUpper(strings.Join(names, "\t")))
+	t.headed = true
+}
+
+func (t *table) row(cells ...any) {
+	text := make([]string, len(cells))
+	for i, c := range cells {
+		text[i] = oneLine(fmt.Sprint(c))
+	}
+	fmt.Fprintln(t.w, strings.Join(text, "\t"))
+	t.n++
+}
+
+// rows prints a part of a result, NULL as an empty cell.
+func (t *table) rows(r engine.Rows) error {
+	if !t.headed {
+		t.head(r.Columns...)
+	}
+	for _, row := range r.Rows {
+		cells := make([]any, len(row))
+		for i, c := range row {
+			cells[i] = ""
+			if c != nil {
+				cells[i] = *c
+			}
+		}
+		t.row(cells...)
+	}
+	return nil
+}
+
+func (t *table) end() error { return t.w.Flush() }

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leat-etl/leat/engine"
+)
+
+func (p *program) verifyCommand() *cobra.Command {
+	var keys int
+	cmd := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Prove that source and destination are equal, row by row",
+		Long: `Verify reads the source, passes its rows through the transforms and compares
+every one with the destination's. It needs bounded memory whatever the size of
+the tables. Keys that differ are named, and the exit code is 7.
+
+While the pipeline runs, rows that are on their way are waited for.`,
+		Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := p.load(args[0])
+			if err != nil {
+				return err
+			}
+			client, err := p.running(s)
+			if err != nil {
+				return err
+			}
+			var v *engine.Verification
+			if client != nil {
+				v, err = client.Verify(cmd.Context())
+			} else {
+				err = p.withPipeline(cmd.Context(), s, func(pipeline *engine.Pipeline) error {
+					v, err = pipeline.Verify(cmd.Context(), nil, nil)
+					return err
+				})
+			}
+			if err != nil {
+				return err
+			}
+			if p.json {
+				err = json.NewEncoder(p.out).Encode(v)
+			} else {
+				err = p.printVerification(v, client == nil, keys)
+			}
+			if err == nil && !v.Equal() {
+				return errReported(exitDifferent)
+			}
+			return err
+		},
+	}
+	cmd.Flags().IntVar(&keys, "keys", 20, "name at most this many keys of each table")
+	return cmd
+}
+
+func (p *program) printVerification(v *engine.Verification, stopped bool, most int) error {
+	out := newTable(p.out)
+	out.head("table", "source rows", "destination rows", "set aside", "differing keys")
+	for _, t := range v.Tables {
+		out.row(t.Target, t.SourceRows, t.DestinationRows, t.SetAside, t.Different)
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	for _, t := range v.Tables {
+		for i, k := range t.Keys {
+			if i == most {
+				fmt.Fprintf(p.out, "%s: %d more\n", t.Target, t.Different-int64(most))
+				break
+			}
+			fmt.Fprintf(p.out, "%s: %s: %s\n", t.Target, k.Key, k.What)
+		}
+	}
+	switch {
+	case v.Equal():
+		fmt.Fprintln(p.out, "source and destination are equal")
+	case stopped && v.LagBytes > 0:
+		fmt.Fprintf(p.out, "the destination is %s of log behind: leat run --until-caught-up, then verify again\n", size(v.LagBytes))
+	}
+	return nil
+}

@@ -1,0 +1,291 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/plugins/wasm"
+)
+
+// maxIsolated bounds how many rows of one batch may be set aside one by one.
+// A plugin that fails on more is broken, not the rows.
+const maxIsolated = 100
+
+// Chain is the transforms of a pipeline followed by its destination, planned
+// once for each version of each source table. It belongs to whoever holds the
+// destination (see delivery).
+type Chain struct {
+	transforms  []boundTransform
+	destination *wasm.Destination
+	databases   []string
+	// current has the newest schema of each source table, by schema-qualified
+	// name, then database: the peers that a merging transform resolves with.
+	current map[[2]string]map[string]*batch.Schema
+	roots   map[*batch.Schema]*step
+}
+
+// boundTransform is a transform with the source tables it applies to.
+type boundTransform struct {
+	plugin *wasm.Transform
+	loaded loadedPlugin
+	match  func(batch.TableID) bool
+}
+
+// step is one node of a planned chain: a transform with a next step for each
+// table it may route to, or, last, the destination's plan.
+type step struct {
+	transform *boundTransform
+	plan      *wasm.Plan
+	next      []*step
+	schema    *batch.Schema // what comes in
+	target    *wasm.DestinationPlan
+}
+
+// Output is a batch as the destination takes it.
+type Output struct {
+	Plan  *wasm.DestinationPlan
+	Batch *batch.Batch
+}
+
+// rowFailure is a row that a plugin refused.
+type rowFailure struct {
+	lsn, ordinal            uint64
+	plugin, digest, message string
+}
+
+func newChain(p *plugins, databases []string) *Chain {
+	return &Chain{transforms: p.transforms, databases: databases,
+		current: map[[2]string]map[string]*batch.Schema{}, roots: map[*batch.Schema]*step{}}
+}
+
+// replan forgets every plan: they are made for one connection of the
+// destination.
+func (c *Chain) replan(d *wasm.Destination) {
+	c.destination = d
+	clear(c.roots)
+}
+
+// Announce makes a table's newest schema known. Plans of the same table in
+// other databases are made anew when they are next needed.
+func (c *Chain) Announce(s *batch.Schema) {
+	name := [2]string{s.Table.Schema, s.Table.Name}
+	peers := c.current[name]
+	if peers == nil {
+		peers = map[string]*batch.Schema{}
+		c.current[name] = peers
+	}
+	if peers[s.Table.Database] == s {
+		return
+	}
+	peers[s.Table.Database] = s
+	for schema := range c.roots {
+		if schema.Table.Schema == name[0] && schema.Table.Name == name[1] {
+			delete(c.roots, schema)
+		}
+	}
+}
+
+// plan returns the planned chain for batches of schema s.
+func (c *Chain) plan(ctx context.Context, s *batch.Schema) (*step, error) {
+	if root := c.roots[s]; root != nil {
+		return root, nil
+	}
+	root, err := c.planFrom(ctx, 0, s.Table, s)
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: %w", s.Table, err)
+	}
+	c.roots[s] = root
+	return root, nil
+}
+
+func (c *Chain) planFrom(ctx context.Context, i int, source batch.TableID, s *batch.Schema) (*step, error) {
+	for i < len(c.transforms) && !c.transforms[i].match(source) {
+		i++
+	}
+	if i == len(c.transforms) {
+		target, err := c.destination.Plan(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		return &step{schema: s, target: target}, nil
+	}
+	t := &c.transforms[i]
+	in := wasm.PlanInput{Schema: s, Databases: c.databases}
+	peers, err := c.peersAt(ctx, i, source)
+	if err != nil {
+		return nil, err
+	}
+	in.Peers = peers
+	plan, err := t.plugin.Plan(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	n := &step{transform: t, plan: plan, schema: s}
+	for _, out := range plan.Outputs {
+		next, err := c.planFrom(ctx, i+1, source, out)
+		if err != nil {
+			return nil, err
+		}
+		n.next = append(n.next, next)
+	}
+	return n, nil
+}
+
+// peersAt returns the schemas that the tables of the same name in the other
+// databases have when they reach transform i.
+func (c *Chain) peersAt(ctx context.Context, i int, source batch.TableID) ([]*batch.Schema, error) {
+	var peers []*batch.Schema
+	for _, database := range c.databases {
+		peer := c.current[[2]string{source.Schema, source.Name}][database]
+		if peer == nil || database == source.Database {
+			continue
+		}
+		for j := range i {
+			t := &c.transforms[j]
+			if !t.match(peer.Table) {
+				continue
+			}
+			plan, err := t.plugin.Plan(ctx, wasm.PlanInput{Schema: peer, Databases: c.databases})
+			if err != nil {
+				return nil, err
+			}
+			peer = plan.Outputs[0]
+		}
+		peers = append(peers, peer)
+	}
+	return peers, nil
+}
+
+// Process passes a batch of a source table through the transforms. The
+// outputs are in order and belong to the caller; rows that a plugin refused
+// come back beside them (invariant 3).
+func (c *Chain) Process(ctx context.Context, b *batch.Batch) ([]Output, []rowFailure, error) {
+	root, err := c.plan(ctx, b.Schema)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &passage{}
+	b.Retain()
+	if err := r.pass(ctx, root, b); err != nil {
+		r.release()
+		return nil, nil, err
+	}
+	return r.outputs, r.failures, nil
+}
+
+// passage is one batch on its way through the chain.
+type passage struct {
+	outputs  []Output
+	failures []rowFailure
+}
+
+func (r *passage) release() {
+	for _, o := range r.outputs {
+		o.Batch.Release()
+	}
+}
+
+// pass takes over the caller's reference to b.
+func (r *passage) pass(ctx context.Context, s *step, b *batch.Batch) error {
+	if s.target != nil {
+		r.outputs = append(r.outputs, Output{s.target, b})
+		return nil
+	}
+	defer b.Release()
+	if b.IsTruncate() {
+		for i, next := range s.next {
+			if err := r.pass(ctx, next, truncateOf(s.plan.Outputs[i], b)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	result, err := s.transform.plugin.Process(ctx, s.plan, b)
+	if err != nil {
+		return r.isolate(ctx, s, b, err)
+	}
+	for _, f := range result.Failed {
+		r.fail(s, b, f.Row, f.Message)
+	}
+	for i, out := range result.Batches {
+		if err := r.pass(ctx, s.nextOf(out.Schema), out); err != nil {
+			for _, rest := range result.Batches[i+1:] {
+				rest.Release()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// nextOf returns the step that takes the transform's output of schema s.
+func (s *step) nextOf(out *batch.Schema) *step {
+	for i, planned := range s.plan.Outputs {
+		if planned == out {
+			return s.next[i]
+		}
+	}
+	panic("engine: a transform returned a batch that its plan has not")
+}
+
+func (r *passage) fail(s *step, b *batch.Batch, row int, message string) {
+	p := s.transform.loaded
+	r.failures = append(r.failures, rowFailure{b.LSN[row], b.Ordinal[row], p.identity(), p.Digest, message})
+}
+
+// isolate halves a batch on which a plugin failed as a whole until the rows
+// that make it fail stand alone.
+func (r *passage) isolate(ctx context.Context, s *step, b *batch.Batch, cause error) error {
+	if actionFor(cause) != setAside || len(r.failures) >= maxIsolated {
+		return cause
+	}
+	low, high := halves(b)
+	if high == nil {
+		message := cause.Error()
+		var plugin *wasm.Error
+		if errors.As(cause, &plugin) {
+			message = plugin.Message
+		}
+		r.fail(s, b, b.Len()-1, message)
+		return nil
+	}
+	for _, rows := range [][]int32{low, high} {
+		if err := r.pass(ctx, s, batch.Take(b, rows)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// halves splits the rows of a batch in two without parting an OldKey from the
+// row after it. high is nil where only one change is left.
+func halves(b *batch.Batch) (low, high []int32) {
+	middle := b.Len() / 2
+	if middle > 0 && b.Ops[middle-1] == batch.OldKey {
+		middle++
+	}
+	if middle == 0 || middle == b.Len() {
+		return rowRange(0, b.Len()), nil
+	}
+	return rowRange(0, middle), rowRange(middle, b.Len())
+}
+
+func rowRange(from, to int) []int32 {
+	rows := make([]int32, to-from)
+	for i := range rows {
+		rows[i] = int32(from + i)
+	}
+	return rows
+}
+
+// truncateOf returns b, a TRUNCATE, as one of a table of schema s.
+func truncateOf(s *batch.Schema, b *batch.Batch) *batch.Batch {
+	builder := batch.NewBuilder(s)
+	for i := range s.Columns {
+		builder.Column(i).AppendAbsent()
+	}
+	builder.EndRow(batch.Truncate, b.LSN[0], b.Ordinal[0], b.CommitTime[0])
+	return builder.Finish(b.Position)
+}

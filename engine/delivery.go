@@ -1,0 +1,297 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/capability"
+	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
+)
+
+// applier owns the destination and what stands before it. Whoever holds it
+// may use its other fields: one delivery at a time.
+type applier struct {
+	holder      sync.Mutex
+	plugins     *plugins
+	chain       *Chain
+	destination *wasm.Destination // nil after its connection was lost
+	sql         capability.SQL
+	compacts    bool
+	quarantine  *quarantine
+	progress    *Progress
+}
+
+// open connects to the destination if it is not connected. The caller holds a.
+func (a *applier) open(ctx context.Context) error {
+	if a.destination != nil {
+		return nil
+	}
+	destination, info, sql, err := a.plugins.openDestination(ctx)
+	if err != nil {
+		return err
+	}
+	a.destination, a.sql, a.compacts = destination, sql, info.Compacts
+	a.chain.replan(destination)
+	return nil
+}
+
+// close ends the connection to the destination.
+func (a *applier) close(ctx context.Context) error {
+	if a.destination == nil {
+		return nil
+	}
+	err := errors.Join(a.destination.Close(ctx), a.sql.Close())
+	a.destination, a.sql = nil, nil
+	return err
+}
+
+// checkpoint returns what the destination itself has stored.
+func (a *applier) checkpoint(ctx context.Context) ([]wasm.Checkpoint, error) {
+	a.holder.Lock()
+	defer a.holder.Unlock()
+	if err := a.open(ctx); err != nil {
+		return nil, err
+	}
+	entries, err := a.destination.Checkpoint(ctx)
+	if err != nil && actionFor(err) == retry {
+		return nil, errors.Join(err, a.close(ctx))
+	}
+	return entries, err
+}
+
+// announce makes the newest schema of a source table known to the chain.
+func (a *applier) announce(s *batch.Schema) {
+	a.holder.Lock()
+	defer a.holder.Unlock()
+	a.chain.Announce(s)
+}
+
+// errSetAside says that rows which the destination cannot store have become
+// failed events and that the delivery has to be made again without them.
+var errSetAside = errors.New("rows set aside")
+
+// delivery is one transaction of the destination: batches in order, then the
+// checkpoint they reach (invariant 5). Exactly one of commit and abort ends
+// it; abort after commit does nothing.
+type delivery struct {
+	*applier
+	failed []state.Failed
+	tally  tally
+	ended  bool
+}
+
+// begin waits for the destination and connects to it again if need be.
+func (a *applier) begin(ctx context.Context) (*delivery, error) {
+	a.holder.Lock()
+	if err := a.open(ctx); err != nil {
+		a.holder.Unlock()
+		return nil, err
+	}
+	return &delivery{applier: a}, nil
+}
+
+// write passes a batch of a source table through the chain to the
+// destination. The batch stays the caller's.
+func (d *delivery) write(ctx context.Context, b *batch.Batch) error {
+	outputs, err := d.transform(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer releaseAll(outputs)
+	for _, o := range outputs {
+		if err := d.store(ctx, o); err != nil {
+			return fmt.Errorf("write %d rows of %s: %w", o.Batch.Len(), b.Schema.Table, err)
+		}
+	}
+	failpoint("delivery-written")
+	d.tally.add(b)
+	return nil
+}
+
+// transform runs the chain until no row of what is left fails. A row that
+// fails takes the later rows of its key with it, so the rest is made anew.
+func (d *delivery) transform(ctx context.Context, b *batch.Batch) ([]Output, error) {
+	for {
+		kept, waiting, err := d.quarantine.divert(b)
+		if err != nil {
+			return nil, err
+		}
+		d.failed = append(d.failed, waiting...)
+		if kept == nil {
+			return nil, nil
+		}
+		outputs, failures, err := d.chain.Process(ctx, kept)
+		if err == nil && len(failures) == 0 {
+			kept.Release()
+			return outputs, nil
+		}
+		releaseAll(outputs)
+		if err == nil {
+			err = d.setAside(kept, failures)
+		}
+		kept.Release()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (d *delivery) setAside(b *batch.Batch, failures []rowFailure) error {
+	rows := map[rowID]int{}
+	for r := range b.Ops {
+		rows[rowID{b.LSN[r], b.Ordinal[r]}] = r
+	}
+	for _, f := range failures {
+		r, ok := rows[rowID{f.lsn, f.ordinal}]
+		if !ok {
+			return fmt.Errorf("plugin %s failed a row that batch %s of %s has not", f.plugin, b.Position, b.Schema.Table)
+		}
+		events, err := d.quarantine.events(b, r, failure{reason: f.message, plugin: f.plugin, digest: f.digest})
+		if err != nil {
+			return err
+		}
+		d.failed = append(d.failed, events...)
+		delete(rows, rowID{f.lsn, f.ordinal})
+	}
+	return nil
+}
+
+// undecodable keeps a change that no batch could hold.
+func (d *delivery) undecodable(f postgres.RawFailure) error {
+	events, err := d.quarantine.rawEvents(f)
+	if err != nil {
+		return err
+	}
+	d.failed = append(d.failed, events...)
+	return nil
+}
+
+// store hands one output to the destination plugin, reduced to the last state
+// of each key if it merges.
+func (a *applier) store(ctx context.Context, o Output) error {
+	b := o.Batch
+	if a.compacts {
+		b = batch.Compact(b)
+		defer b.Release()
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return a.destination.Write(ctx, o.Plan, b)
+}
+
+// commit stores the failed events, then commits rows and checkpoint together.
+func (d *delivery) commit(ctx context.Context, entries ...wasm.Checkpoint) error {
+	if err := d.quarantine.put(d.failed); err != nil {
+		return fmt.Errorf("store failed events: %w", err)
+	}
+	failpoint("failed-stored")
+	if err := d.destination.Commit(ctx, entries); err != nil {
+		return fmt.Errorf("commit at the destination: %w", err)
+	}
+	failpoint("destination-committed")
+	d.progress.delivered(d.tally, len(d.failed))
+	d.ended = true
+	d.holder.Unlock()
+	return nil
+}
+
+// abort takes back what was written. cause decides what comes of it: rows
+// that the destination refuses are found in culprit and set aside, which
+// turns cause into errSetAside.
+func (d *delivery) abort(ctx context.Context, culprit *batch.Batch, cause error) error {
+	if d.ended {
+		return cause
+	}
+	d.ended = true
+	defer d.holder.Unlock()
+	if err := d.quarantine.reload(); err != nil {
+		return errors.Join(cause, err)
+	}
+	if err := d.destination.Rollback(ctx); err != nil || lostConnection(cause) {
+		// A new connection cannot see what the old one did not commit.
+		_ = d.close(ctx)
+		return cause
+	}
+	var database *capability.Error
+	if culprit == nil || !errors.As(cause, &database) || actionFor(cause) != setAside {
+		return cause
+	}
+	return d.isolate(ctx, culprit, cause)
+}
+
+// lostConnection says whether the destination's connection is of no more use.
+func lostConnection(err error) bool {
+	var database *capability.Error
+	return errors.As(err, &database) && database.Class == capability.Connection
+}
+
+// isolate finds the rows of b that the destination refuses, by trying halves
+// in transactions that are rolled back, and keeps them as failed events.
+func (d *delivery) isolate(ctx context.Context, b *batch.Batch, cause error) error {
+	d.failed = nil
+	outputs, err := d.transform(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer releaseAll(outputs)
+	var refused []rowFailure
+	for _, o := range outputs {
+		if err := d.refusals(ctx, o, &refused); err != nil {
+			return err
+		}
+	}
+	if len(refused) == 0 {
+		return cause // it is not a matter of single rows
+	}
+	if err := d.setAside(b, refused); err != nil {
+		return err
+	}
+	if err := d.quarantine.put(d.failed); err != nil {
+		return fmt.Errorf("store failed events: %w", err)
+	}
+	return errSetAside
+}
+
+func (d *delivery) refusals(ctx context.Context, o Output, refused *[]rowFailure) error {
+	cause := d.store(ctx, o)
+	if err := d.destination.Rollback(ctx); err != nil {
+		return err
+	}
+	if cause == nil {
+		return nil
+	}
+	var database *capability.Error
+	if !errors.As(cause, &database) || database.Class != capability.Data || len(*refused) >= maxIsolated {
+		return cause
+	}
+	low, high := halves(o.Batch)
+	if high == nil {
+		r := o.Batch.Len() - 1
+		*refused = append(*refused, rowFailure{
+			lsn: o.Batch.LSN[r], ordinal: o.Batch.Ordinal[r], message: database.Message,
+			plugin: d.plugins.target.identity(), digest: d.plugins.target.Digest,
+		})
+		return nil
+	}
+	for _, rows := range [][]int32{low, high} {
+		half := Output{o.Plan, batch.Take(o.Batch, rows)}
+		err := d.refusals(ctx, half, refused)
+		half.Batch.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func releaseAll(outputs []Output) {
+	for _, o := range outputs {
+		o.Batch.Release()
+	}
+}

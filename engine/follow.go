@@ -1,0 +1,288 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+)
+
+// errCaughtUp ends a run that was to end when it has caught up.
+var errCaughtUp = errors.New("caught up")
+
+// follow delivers the log from the destination's position on until ctx ends
+// or something fails. Receiving, delivering and the heartbeat run beside each
+// other; the stream's keep-alives wait for none of them.
+func (l *lane) follow(ctx context.Context) error {
+	cfg, err := SourceConfig(l.p.Spec)
+	if err != nil {
+		return err
+	}
+	at, _, err := l.destinationPosition()
+	if err != nil {
+		return err
+	}
+	connection, err := cfg.ReplicationConfig(l.database)
+	if err != nil {
+		return err
+	}
+	engine := l.p.Spec.Engine
+	stream, err := postgres.OpenStream(ctx, connection, postgres.StreamOptions{
+		Slot: l.record.Slot, Publications: l.publication.Names, Database: l.database, Timeline: l.system.Timeline,
+		Start: l.record.Acknowledged.LSN, SkipTo: at.Position, Binary: l.binary(),
+		MaxBytes: int(engine.BatchBytes), MaxRows: engine.BatchRows, Linger: engine.FlushInterval,
+		StatusInterval: statusInterval, Schemas: l.source.SchemaByOID, Types: l.source.Types,
+	})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return stream.Run(ctx) })
+	g.Go(func() error { return l.deliver(ctx, stream) })
+	g.Go(func() error { return l.watch(ctx, stream) })
+	if err := g.Wait(); !errors.Is(err, errCaughtUp) {
+		return err
+	}
+	return nil
+}
+
+// statusInterval is well below any sensible wal_sender_timeout, and is how
+// often the server hears of progress.
+const statusInterval = time.Second
+
+// longestBeat bounds how old the figures of the slot may be.
+const longestBeat = 10 * time.Second
+
+// binary says in which form the server is to send values.
+func (l *lane) binary() bool {
+	switch l.p.Spec.Source.DecoderFormat {
+	case "binary":
+		return true
+	case "text":
+		return false
+	}
+	var schemas []*batch.Schema
+	for _, t := range l.tables {
+		schemas = append(schemas, t.Schema)
+	}
+	return l.source.Types().PreferBinary(schemas, l.source.Version)
+}
+
+// deliver moves groups of batches to the destination. A transaction that the
+// stream passes on in parts is one delivery.
+func (l *lane) deliver(ctx context.Context, stream *postgres.Stream) error {
+	for {
+		group, err := stream.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := l.deliverGroup(ctx, stream, group); err != nil {
+			return err
+		}
+		if l.untilCaughtUp && l.reached() {
+			return errCaughtUp
+		}
+	}
+}
+
+func (l *lane) deliverGroup(ctx context.Context, stream *postgres.Stream, group *postgres.Group) error {
+	d, err := l.applier.begin(ctx)
+	if err != nil {
+		return err
+	}
+	// What has begun is finished even if ctx ends; only the wait for the rest
+	// of a large transaction is given up.
+	work := context.WithoutCancel(ctx)
+	for {
+		if culprit, err := l.write(work, d, group); err != nil {
+			return d.abort(work, culprit, err)
+		}
+		if group.Complete {
+			break
+		}
+		if group, err = stream.Next(ctx); err != nil {
+			return d.abort(work, nil, err)
+		}
+	}
+	entry, err := l.checkpoint(group.Position, group.End())
+	if err != nil {
+		return d.abort(work, nil, err)
+	}
+	if err := d.commit(work, entry); err != nil {
+		return d.abort(work, nil, err)
+	}
+	return l.advance(stream, group)
+}
+
+// write hands the batches of a group to a delivery and releases them. It
+// returns the batch that failed.
+func (l *lane) write(ctx context.Context, d *delivery, group *postgres.Group) (*batch.Batch, error) {
+	for _, b := range group.Batches {
+		l.applier.chain.Announce(b.Schema)
+		settled, err := l.settle(b)
+		if err != nil {
+			return nil, err
+		}
+		if settled == nil {
+			continue
+		}
+		if err := d.write(ctx, settled); err != nil {
+			return settled, err
+		}
+		settled.Release()
+	}
+	for _, f := range group.Failed {
+		if err := d.undecodable(f); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// settle deals with what the log repeats after a historical load that was
+// interrupted: what was committed before the LSN of the load's last snapshot may
+// be at the destination already, and of a table without a key it is. It
+// takes over the reference and returns nil if nothing is left.
+func (l *lane) settle(b *batch.Batch) (*batch.Batch, error) {
+	until, err := strconv.ParseUint(l.stored.get(loadKey(b.Schema.Table)), 10, 64)
+	if err != nil || b.Len() == 0 || b.LSN[0] >= until {
+		return b, nil // a table that was never loaded has no entry
+	}
+	if len(b.Schema.Key()) > 0 {
+		for i, op := range b.Ops {
+			if op == batch.Insert && b.LSN[i] < until && l.applier.compacts {
+				b.Ops[i] = batch.Update
+			}
+		}
+		return b, nil
+	}
+	first := 0
+	for first < b.Len() && b.LSN[first] < until {
+		first++
+	}
+	defer b.Release()
+	if first == b.Len() {
+		return nil, nil
+	}
+	return batch.Take(b, rowRange(first, b.Len())), nil
+}
+
+// advance records the position and only then lets the slot move (invariants 1
+// and 2).
+func (l *lane) advance(stream *postgres.Stream, group *postgres.Group) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if group.Position.Compare(l.record.Durable) < 0 {
+		return fmt.Errorf("position %s lies before %s, which the destination has", group.Position, l.record.Durable)
+	}
+	l.record.Durable = group.Position
+	l.record.Acknowledged = batch.Position{Timeline: group.Position.Timeline, LSN: group.End()}
+	if err := l.p.store.PutSource(l.record); err != nil {
+		return err
+	}
+	failpoint("position-recorded")
+	stream.Acknowledge(group.Position)
+	failpoint("acknowledged")
+	l.progress(func(d *DatabaseProgress) {
+		d.Durable = group.Position
+		d.LagSeconds = time.Since(time.UnixMicro(group.LastCommitTime)).Seconds()
+	})
+	return nil
+}
+
+// watch keeps the slot moving while nothing concerns this pipeline, writes
+// the heartbeat and measures the lag.
+func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
+	tick := time.NewTicker(statusInterval)
+	defer tick.Stop()
+	beat := time.NewTimer(0) // the first at once: it proves the way through
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-beat.C:
+			if _, err := l.source.Heartbeat(ctx, l.p.Spec.Name); err != nil {
+				return err
+			}
+			if err := l.measureSlot(ctx); err != nil {
+				return err
+			}
+			beat.Reset(min(l.p.Spec.Source.Heartbeat, longestBeat))
+		case <-tick.C:
+			if err := l.idle(stream); err != nil {
+				return err
+			}
+			l.measureLag(stream)
+			if l.untilCaughtUp && l.reached() {
+				return errCaughtUp
+			}
+		}
+	}
+}
+
+// idle lets the slot pass log without changes for this pipeline. The
+// destination's checkpoint stays; the state folder remembers how far the slot
+// has gone beyond it.
+func (l *lane) idle(stream *postgres.Stream) error {
+	at, ok := stream.IdlePosition()
+	if !ok {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.record.IdleAcknowledged = at.LSN
+	if err := l.p.store.PutSource(l.record); err != nil {
+		return err
+	}
+	failpoint("idle-recorded")
+	stream.Acknowledge(at)
+	return nil
+}
+
+// reached says whether everything that was committed when the run started is
+// at the destination.
+func (l *lane) reached() bool { return l.has(l.goal) }
+
+// has says whether everything before lsn is at the destination.
+func (l *lane) has(lsn uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.record.Durable.LSN, l.record.IdleAcknowledged) >= lsn
+}
+
+func (l *lane) measureLag(stream *postgres.Stream) {
+	stats := stream.Stats()
+	l.mu.Lock()
+	at := max(l.record.Durable.LSN, l.record.IdleAcknowledged)
+	durable := l.record.Durable
+	l.mu.Unlock()
+	l.progress(func(d *DatabaseProgress) {
+		d.Durable = durable
+		d.LagBytes = max(0, int64(stats.ServerEnd)-int64(at))
+		if d.LagBytes == 0 {
+			d.LagSeconds = 0
+		}
+	})
+}
+
+// measureSlot reads how much log the slot keeps, and notices a lost slot
+// before the stream does.
+func (l *lane) measureSlot(ctx context.Context) error {
+	slot, err := l.source.Slot(ctx, l.record.Slot)
+	if err != nil {
+		return err
+	}
+	if slot == nil || slot.Lost() {
+		at, _, err := l.destinationPosition()
+		return errors.Join(err, l.checkContinuity(at, slot))
+	}
+	l.progress(func(d *DatabaseProgress) { d.RetainedWAL = slot.RetainedBytes })
+	return nil
+}

@@ -1,0 +1,358 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
+)
+
+// lane is the replication of one source database: prepare, load, follow.
+type lane struct {
+	p        *Pipeline
+	applier  *applier
+	database string
+	log      *slog.Logger
+
+	untilCaughtUp bool
+	goal          uint64 // the end of the log when the run started
+
+	// Of one session, that is until the next failure:
+	source      *postgres.Source
+	tables      []*postgres.Table
+	publication *postgres.Publication
+	system      postgres.System
+	stored      checkpointEntries
+
+	mu     sync.Mutex // guards record while the log is followed
+	record state.Source
+}
+
+func newLane(p *Pipeline, database string) *lane {
+	return &lane{p: p, applier: p.applier, database: database, log: p.log.With("database", database)}
+}
+
+// run keeps a session going until ctx ends or an operator has to act.
+func (l *lane) run(ctx context.Context) error {
+	err := persist(ctx, l.log, "replication", func(ctx context.Context) error {
+		err := l.session(ctx)
+		if err != nil && ctx.Err() == nil {
+			l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "retrying", err.Error() })
+		}
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("database %s: %w", l.database, err)
+	}
+	return err
+}
+
+func (l *lane) progress(change func(*DatabaseProgress)) {
+	l.p.progress.database(l.database, change)
+}
+
+// session is the straight line of a lane.
+func (l *lane) session(ctx context.Context) (err error) {
+	l.progress(func(d *DatabaseProgress) { d.Phase = "connecting" })
+	cfg, err := SourceConfig(l.p.Spec)
+	if err != nil {
+		return err
+	}
+	if l.source, err = postgres.Open(ctx, cfg, l.database); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.source.Close(context.WithoutCancel(ctx))) }()
+	if l.tables, err = l.selectTables(ctx); err != nil {
+		return err
+	}
+	load, err := l.prepare(ctx, l.tables)
+	if err != nil {
+		return err
+	}
+	if load != nil {
+		err := l.load(ctx, load)
+		err = errors.Join(err, load.snapshot.Close(context.WithoutCancel(ctx)))
+		if err != nil {
+			return err
+		}
+	}
+	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "streaming", "" })
+	return l.follow(ctx)
+}
+
+// selectTables returns the tables that are replicated, and says why others
+// that are selected cannot be.
+func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
+	all, err := l.source.Tables(ctx, selection(l.p.Spec))
+	if err != nil {
+		return nil, err
+	}
+	var out []*postgres.Table
+	for _, t := range all {
+		if t.Reason != "" {
+			l.log.Warn("table is not replicated", "table", t.ID().String(), "reason", t.Reason)
+			if err := l.p.store.PutObject(state.Object{Table: t.ID(), State: state.Inaccessible, Reason: t.Reason}); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		for _, column := range t.Skipped {
+			l.log.Warn("generated column is not replicated", "table", t.ID().String(), "column", column)
+		}
+		l.applier.announce(t.Schema)
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// prepare makes sure of publication and slot. It returns the historical load
+// that is to be done before the log is followed, nil for none.
+func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history, error) {
+	var err error
+	if l.system, err = l.source.System(ctx); err != nil {
+		return nil, err
+	}
+	if l.goal == 0 {
+		l.goal = l.system.LSN
+	}
+	if err := l.stored.read(ctx, l.applier); err != nil {
+		return nil, err
+	}
+	slot, publication := names(l.p.Spec, l.database)
+	if l.publication, err = l.source.EnsurePublication(ctx, publication, tables); err != nil {
+		return nil, err
+	}
+	l.record, err = l.p.store.Source(l.database)
+	switch {
+	case errors.Is(err, state.ErrNotFound):
+		l.record = state.Source{Database: l.database, Slot: slot, Publication: publication}
+	case err != nil:
+		return nil, err
+	}
+	position, started, err := l.destinationPosition()
+	if err != nil {
+		return nil, err
+	}
+	found, err := l.source.Slot(ctx, l.record.Slot)
+	if err != nil {
+		return nil, err
+	}
+	if !started {
+		return l.begin(ctx, tables, found)
+	}
+	if err := l.checkContinuity(position, found); err != nil {
+		return nil, err
+	}
+	return l.unfinished(ctx, tables)
+}
+
+// position is the value of a database in the destination's checkpoint.
+type position struct {
+	Position batch.Position `json:"position"`
+	// End is the LSN that the slot may be told for Position.
+	End uint64 `json:"end"`
+	// System is the identity of the server that Position is a place of.
+	System uint64 `json:"system,string"`
+	Slot   string `json:"slot"`
+}
+
+func (l *lane) positionKey() string { return "position/" + l.database }
+
+// destinationPosition is what the destination says it has. It wins over the
+// state folder, which may be a moment behind.
+func (l *lane) destinationPosition() (p position, started bool, err error) {
+	text := l.stored.get(l.positionKey())
+	if text == "" {
+		return p, false, nil
+	}
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		return p, false, fmt.Errorf("checkpoint of database %s at the destination: %w", l.database, err)
+	}
+	return p, true, nil
+}
+
+// begin creates the slot and plans the load of a database that the
+// destination knows nothing of.
+func (l *lane) begin(ctx context.Context, tables []*postgres.Table, found *postgres.Slot) (*history, error) {
+	if !l.record.Durable.IsZero() {
+		return nil, &GapError{l.database,
+			fmt.Sprintf("the state folder says that the destination has everything up to %s, but the destination has no checkpoint of this pipeline", l.record.Durable),
+			fmt.Sprintf("if the destination was emptied on purpose, remove the state folder, run SELECT pg_drop_replication_slot('%s') at the source and start again", l.record.Slot)}
+	}
+	if found != nil && !l.record.SlotCreating {
+		return nil, &GapError{l.database,
+			fmt.Sprintf("slot %q exists, but neither the state folder nor the destination knows it", found.Name),
+			fmt.Sprintf("if no other pipeline uses it, run SELECT pg_drop_replication_slot('%s') at the source and start again; otherwise give this pipeline another name or slot", found.Name)}
+	}
+	l.record.SlotCreating, l.record.SystemIdentifier = true, strconv.FormatUint(l.system.ID, 10)
+	if err := l.p.store.PutSource(l.record); err != nil {
+		return nil, err
+	}
+	failpoint("slot-intent")
+	if found != nil {
+		if err := l.source.DropSlot(ctx, found.Name); err != nil {
+			return nil, err
+		}
+	}
+	snapshot, err := l.source.CreateSlot(ctx, l.record.Slot, true)
+	if err != nil {
+		return nil, err
+	}
+	failpoint("slot-created")
+	l.log.Info("slot created", "slot", l.record.Slot, "at", batch.FormatLSN(snapshot.LSN))
+	h := &history{lane: l, tables: tables, snapshot: snapshot}
+	if err := l.start(ctx, h); err != nil {
+		return nil, errors.Join(err, snapshot.Close(context.WithoutCancel(ctx)))
+	}
+	return h, nil
+}
+
+// start records where the log begins, at the destination first: from then on
+// the slot is known.
+func (l *lane) start(ctx context.Context, h *history) error {
+	var err error
+	if l.p.Spec.Source.LoadHistoricalData {
+		if h.tasks, err = h.plan(ctx); err != nil {
+			return err
+		}
+	}
+	failpoint("load-planned")
+	at := batch.Position{Timeline: h.snapshot.Timeline, LSN: h.snapshot.LSN} // a commit exactly there is still to come
+	entry, err := l.checkpoint(at, h.snapshot.LSN)
+	if err != nil {
+		return err
+	}
+	d, err := l.applier.begin(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.commit(ctx, entry); err != nil {
+		return d.abort(ctx, nil, err)
+	}
+	l.stored.apply([]wasm.Checkpoint{entry})
+	l.record.SlotCreating, l.record.Durable, l.record.Acknowledged = false, at, at
+	return l.p.store.PutSource(l.record)
+}
+
+func (l *lane) checkpoint(at batch.Position, end uint64) (wasm.Checkpoint, error) {
+	value, err := json.Marshal(position{at, end, l.system.ID, l.record.Slot})
+	if err != nil {
+		return wasm.Checkpoint{}, fmt.Errorf("encode checkpoint: %w", err)
+	}
+	text := string(value)
+	return wasm.Checkpoint{Key: l.positionKey(), Value: &text}, nil
+}
+
+// checkContinuity makes sure that the slot still has everything after the
+// destination's position, and that the position is one of this server.
+func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
+	again := fmt.Sprintf("to load everything again: empty the destination, remove the state folder, run SELECT pg_drop_replication_slot('%s') if the slot exists, and start again", at.Slot)
+	gap := func(format string, args ...any) error {
+		return &GapError{l.database, fmt.Sprintf(format, args...), again}
+	}
+	l.record.Slot = at.Slot
+	acknowledged := max(at.End, l.record.Acknowledged.LSN)
+	if l.record.Durable.Compare(at.Position) <= 0 {
+		acknowledged = max(acknowledged, l.record.IdleAcknowledged)
+	} else {
+		acknowledged = at.End // the destination has gone back behind the state folder
+	}
+	switch {
+	case at.System != l.system.ID:
+		return gap("the server is another one: its system identifier is %d, the destination's position is of %d", l.system.ID, at.System)
+	case at.Position.Timeline != l.system.Timeline:
+		return gap("the server is on timeline %d, the destination's position %s on %d: the server was restored or failed over", l.system.Timeline, at.Position, at.Position.Timeline)
+	case found == nil:
+		return gap("slot %q does not exist any more", at.Slot)
+	case found.Lost():
+		return gap("slot %q has lost log that is needed (wal_status lost): max_slot_wal_keep_size was exceeded", at.Slot)
+	case found.Database != l.database:
+		return gap("slot %q belongs to database %q", at.Slot, found.Database)
+	case found.ConfirmedFlushLSN > acknowledged:
+		return gap("slot %q was advanced to %s, the destination has only %s", at.Slot, batch.FormatLSN(found.ConfirmedFlushLSN), at.Position)
+	}
+	l.record.SystemIdentifier = strconv.FormatUint(l.system.ID, 10)
+	l.record.SlotCreating = false
+	l.record.Durable = at.Position
+	if l.record.Acknowledged.LSN < found.ConfirmedFlushLSN {
+		l.record.Acknowledged = batch.Position{Timeline: l.system.Timeline, LSN: found.ConfirmedFlushLSN, Ordinal: batch.EndOfTransaction}
+	}
+	return l.p.store.PutSource(l.record)
+}
+
+// unfinished returns the rest of a historical load, nil if it is complete.
+func (l *lane) unfinished(ctx context.Context, tables []*postgres.Table) (*history, error) {
+	h := &history{lane: l}
+	for _, t := range tables {
+		if l.p.Spec.Source.LoadHistoricalData && l.stored.get(loadKey(t.ID())) == "" {
+			h.tables = append(h.tables, t)
+		}
+	}
+	if len(h.tables) == 0 {
+		return nil, nil
+	}
+	var err error
+	if h.snapshot, err = l.source.ExactSnapshot(ctx); err != nil {
+		return nil, err
+	}
+	if h.tasks, err = h.resume(ctx); err != nil {
+		return nil, errors.Join(err, h.snapshot.Close(context.WithoutCancel(ctx)))
+	}
+	return h, nil
+}
+
+func (l *lane) load(ctx context.Context, h *history) error {
+	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "loading", "" })
+	if len(h.tasks) > 0 {
+		if err := h.run(ctx); err != nil {
+			return err
+		}
+		l.log.Info("historical load finished", "tables", len(h.tables))
+	}
+	return h.finish(ctx)
+}
+
+// checkpointEntries is the destination's checkpoint as this process knows it.
+type checkpointEntries struct {
+	mu      sync.Mutex
+	entries map[string]string
+}
+
+func (c *checkpointEntries) get(key string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.entries[key]
+}
+
+func (c *checkpointEntries) apply(entries []wasm.Checkpoint) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range entries {
+		if e.Value == nil {
+			delete(c.entries, e.Key)
+		} else {
+			c.entries[e.Key] = *e.Value
+		}
+	}
+}
+
+// read asks the destination.
+func (c *checkpointEntries) read(ctx context.Context, a *applier) error {
+	entries, err := a.checkpoint(ctx)
+	if err != nil {
+		return fmt.Errorf("read the destination's checkpoint: %w", err)
+	}
+	c.mu.Lock()
+	c.entries = map[string]string{}
+	c.mu.Unlock()
+	c.apply(entries)
+	return nil
+}

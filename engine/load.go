@@ -1,0 +1,422 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
+)
+
+// history is the historical load of one database: every chunk of every table
+// read in one snapshot, each chunk one transaction at the destination that
+// also records the chunk, so that a chunk is loaded exactly once. After a
+// crash a new snapshot reads the chunks that are left and, again, what has
+// changed in those that are done (see postgres.Chunk.CatchUp). The log starts
+// before both, so until it has passed the last snapshot it repeats what the
+// load has (see lane.settle).
+//
+// A table without identity cannot be caught up: all of it is one transaction.
+type history struct {
+	*lane
+	tables   []*postgres.Table
+	snapshot *postgres.Snapshot
+	tasks    []task
+	resumed  bool
+}
+
+// task is the chunks of a table that make one transaction at the destination.
+type task struct {
+	table  *postgres.Table
+	chunks []postgres.Chunk
+}
+
+// tasksOf parts the chunks of a table into transactions.
+func tasksOf(t *postgres.Table, chunks []postgres.Chunk) []task {
+	if len(t.Schema.Key()) == 0 && len(chunks) > 0 {
+		return []task{{t, chunks}}
+	}
+	tasks := make([]task, len(chunks))
+	for i := range chunks {
+		tasks[i] = task{t, chunks[i : i+1]}
+	}
+	return tasks
+}
+
+// ledger is the payload of a chunk in the state folder.
+type ledger struct {
+	Chunk postgres.Chunk `json:"chunk"`
+}
+
+// readIn is the value of a chunk in the destination's checkpoint: the snapshot
+// in which it was read to its end.
+type readIn struct {
+	Visible string `json:"visible"`
+	LSN     uint64 `json:"lsn"`
+}
+
+// chunkKey names a chunk in the destination's checkpoint.
+func chunkKey(t batch.TableID, seq int) string {
+	return fmt.Sprintf("chunk/%s/%s/%s/%d", t.Database, t.Schema, t.Name, seq)
+}
+
+// run loads the chunks in parallel. Each worker reads a chunk while another
+// writes.
+func (h *history) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	queue := make(chan task)
+	g.Go(func() error {
+		defer close(queue)
+		for _, t := range h.tasks {
+			select {
+			case queue <- t:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	for range min(h.p.Spec.Engine.LoadWorkers, len(h.tasks)) {
+		g.Go(func() error {
+			reader, err := h.snapshot.Join(ctx)
+			if err != nil {
+				return err
+			}
+			defer reader.Close(context.WithoutCancel(ctx))
+			for t := range queue {
+				if err := h.loadTask(ctx, reader, t); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// loadTask moves the rows of a task to the destination. They are collected
+// first, so that several workers read while one writes; beyond its budget a
+// worker takes the destination and writes as it reads.
+func (h *history) loadTask(ctx context.Context, reader *postgres.Reader, t task) error {
+	w := &chunkWriter{history: h, task: t, budget: 2 * int64(h.p.Spec.Engine.ChunkBytes)}
+	defer w.release()
+	limit := postgres.Limit{Rows: h.p.Spec.Engine.BatchRows, Bytes: int64(h.p.Spec.Engine.BatchBytes)}
+	for i, c := range t.chunks {
+		w.chunk = c
+		rows, bytes, err := reader.ReadChunk(ctx, t.table, c, limit, func(b *batch.Batch, failed []postgres.RawFailure) error {
+			return w.take(ctx, b, failed)
+		})
+		if err != nil {
+			return w.abort(ctx, err)
+		}
+		w.done = append(w.done, state.Chunk{Table: t.table.ID(), Seq: t.chunks[i].Seq, Rows: rows, Bytes: bytes})
+	}
+	if err := w.flush(ctx); err != nil {
+		return w.abort(ctx, err)
+	}
+	return w.commit(ctx)
+}
+
+// chunkWriter collects the batches of one task and delivers them.
+type chunkWriter struct {
+	*history
+	task     task
+	chunk    postgres.Chunk // being read
+	done     []state.Chunk  // read to their end
+	budget   int64
+	pending  []*batch.Batch
+	failed   []postgres.RawFailure
+	bytes    int64
+	delivery *delivery
+	culprit  *batch.Batch
+}
+
+func (w *chunkWriter) take(ctx context.Context, b *batch.Batch, failed []postgres.RawFailure) error {
+	w.failed = append(w.failed, failed...)
+	if b != nil {
+		w.number(b)
+		w.pending = append(w.pending, b)
+		w.bytes += b.Bytes
+	}
+	if w.delivery == nil && w.bytes < w.budget {
+		return nil
+	}
+	return w.flush(ctx)
+}
+
+// number makes the ordinals of a load unique in their table, and rows that
+// may be there already into updates.
+func (w *chunkWriter) number(b *batch.Batch) {
+	for i := range b.Ordinal {
+		b.Ordinal[i] += uint64(w.chunk.Seq+1) << 36
+	}
+	if w.resumed && w.applier.compacts && len(b.Schema.Key()) > 0 {
+		for i := range b.Ops {
+			b.Ops[i] = batch.Update
+		}
+	}
+}
+
+func (w *chunkWriter) flush(ctx context.Context) error {
+	if w.delivery == nil {
+		d, err := w.applier.begin(ctx)
+		if err != nil {
+			return err
+		}
+		w.delivery = d
+	}
+	for len(w.pending) > 0 {
+		b := w.pending[0]
+		if err := w.delivery.write(context.WithoutCancel(ctx), b); err != nil {
+			w.culprit = b
+			return err
+		}
+		b.Release()
+		w.pending, w.bytes = w.pending[1:], w.bytes-b.Bytes
+	}
+	for _, f := range w.failed {
+		if err := w.delivery.undecodable(f); err != nil {
+			return err
+		}
+	}
+	w.failed = nil
+	return nil
+}
+
+func (w *chunkWriter) abort(ctx context.Context, cause error) error {
+	if w.delivery == nil {
+		return cause
+	}
+	return w.delivery.abort(context.WithoutCancel(ctx), w.culprit, cause)
+}
+
+func (w *chunkWriter) release() {
+	for _, b := range w.pending {
+		b.Release()
+	}
+}
+
+// commit records the chunks at the destination, in the transaction of their
+// rows, and then in the state folder.
+func (w *chunkWriter) commit(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	failpoint("chunk-written")
+	id := w.task.table.ID()
+	value, err := json.Marshal(readIn{w.snapshot.Visible, w.snapshot.LSN})
+	if err != nil {
+		return fmt.Errorf("record chunks of %s: %w", id, err)
+	}
+	text := string(value)
+	entries := make([]wasm.Checkpoint, len(w.done))
+	for i, c := range w.done {
+		entries[i] = wasm.Checkpoint{Key: chunkKey(id, c.Seq), Value: &text}
+	}
+	if err := w.delivery.commit(ctx, entries...); err != nil {
+		return w.delivery.abort(ctx, nil, err)
+	}
+	failpoint("chunk-committed")
+	w.stored.apply(entries)
+	if err := w.finished(id, w.done); err != nil {
+		return err
+	}
+	failpoint("chunk-recorded")
+	w.p.progress.table(id, func(t *TableProgress) { t.LoadChunks += len(w.done) })
+	return nil
+}
+
+func (h *history) finished(id batch.TableID, done []state.Chunk) error {
+	return h.p.store.Update(func(tx *state.Tx) error {
+		o, err := tx.Object(id)
+		if err != nil {
+			return err
+		}
+		for _, c := range done {
+			if err := tx.FinishChunk(id, 0, c.Seq, c.Rows, c.Bytes); err != nil {
+				return err
+			}
+			o.RowsLoaded += c.Rows
+			o.BytesLoaded += c.Bytes
+		}
+		o.Updated = time.Now()
+		return tx.PutObject(o)
+	})
+}
+
+// plan cuts the tables for a first load and records the ledger.
+func (h *history) plan(ctx context.Context) ([]task, error) {
+	var tasks []task
+	for _, t := range h.tables {
+		chunks, err := h.source.PlanChunks(ctx, t, int64(h.p.Spec.Engine.ChunkBytes))
+		if err != nil {
+			return nil, err
+		}
+		if err := h.record(t, chunks); err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, tasksOf(t, chunks)...)
+	}
+	return tasks, nil
+}
+
+func (h *history) record(t *postgres.Table, chunks []postgres.Chunk) error {
+	records := make([]state.Chunk, len(chunks))
+	for i, c := range chunks {
+		payload, err := json.Marshal(ledger{c})
+		if err != nil {
+			return fmt.Errorf("record chunk %d of %s: %w", c.Seq, t.ID(), err)
+		}
+		records[i] = state.Chunk{Table: t.ID(), Seq: c.Seq, Payload: payload}
+	}
+	h.p.progress.table(t.ID(), func(p *TableProgress) { p.LoadTotal, p.LoadChunks, p.LoadEstimate = len(chunks), 0, t.Rows })
+	return h.p.store.Update(func(tx *state.Tx) error {
+		if err := tx.DeleteChunks(t.ID()); err != nil {
+			return err
+		}
+		if err := tx.PutChunks(records); err != nil {
+			return err
+		}
+		return tx.PutObject(state.Object{Table: t.ID(), State: state.HistoricalLoad, BytesTotal: t.Bytes, Updated: time.Now()})
+	})
+}
+
+// resume finds what is left of a load that was interrupted: the destination's
+// checkpoint says which chunks it has, the ledger what they are.
+func (h *history) resume(ctx context.Context) ([]task, error) {
+	h.resumed = true
+	var tasks []task
+	for _, t := range h.tables {
+		var entries []postgres.LedgerEntry
+		left := 0
+		for c, err := range h.p.store.Chunks(t.ID(), 0) {
+			if err != nil {
+				return nil, err
+			}
+			var l ledger
+			if err := json.Unmarshal(c.Payload, &l); err != nil {
+				return nil, fmt.Errorf("ledger of %s, chunk %d: %w", t.ID(), c.Seq, err)
+			}
+			read, err := h.readBefore(t.ID(), c.Seq)
+			if err != nil {
+				return nil, err
+			}
+			if read.Visible == "" {
+				left++
+			}
+			entries = append(entries, postgres.LedgerEntry{Chunk: l.Chunk, ReadIn: read.Visible})
+		}
+		if len(t.Schema.Key()) == 0 && left == 0 && len(entries) > 0 {
+			continue // complete as of an earlier snapshot
+		}
+		chunks, err := h.remaining(ctx, t, entries)
+		if err != nil {
+			return nil, err
+		}
+		h.p.progress.table(t.ID(), func(p *TableProgress) {
+			p.LoadTotal, p.LoadChunks, p.LoadEstimate = len(chunks), 0, t.Rows
+		})
+		tasks = append(tasks, tasksOf(t, chunks)...)
+	}
+	return tasks, nil
+}
+
+// readBefore returns the snapshot in which the destination has a chunk, the
+// zero value if it has it not.
+func (h *history) readBefore(t batch.TableID, seq int) (read readIn, err error) {
+	if text := h.stored.get(chunkKey(t, seq)); text != "" {
+		if err := json.Unmarshal([]byte(text), &read); err != nil {
+			return read, fmt.Errorf("checkpoint of %s, chunk %d: %w", t, seq, err)
+		}
+	}
+	return read, nil
+}
+
+// remaining is what to read of a table in the new snapshot.
+func (h *history) remaining(ctx context.Context, t *postgres.Table, entries []postgres.LedgerEntry) ([]postgres.Chunk, error) {
+	target := int64(h.p.Spec.Engine.ChunkBytes)
+	chunks, err := h.source.ResumeChunks(ctx, t, entries, target)
+	var again *postgres.RestartError
+	switch {
+	case errors.As(err, &again):
+		// Rows of the old storage are replaced by key; those that are gone by
+		// now are deleted by the log, which starts before the load.
+		h.log.Warn("loading a table again from its first chunk", "table", t.ID().String(), "reason", again.Reason)
+	case err != nil || len(entries) > 0 && len(chunks) == len(entries):
+		return chunks, err
+	}
+	// New storage or new partitions: a new ledger, in which what is to be
+	// caught up counts as not read, so that another crash reads it in full.
+	if again != nil {
+		if chunks, err = h.source.PlanChunks(ctx, t, target); err != nil {
+			return nil, err
+		}
+	}
+	return chunks, h.record(t, chunks)
+}
+
+// loadKey marks a table as loaded in the destination's checkpoint. The value
+// is the LSN up to which the log may repeat what the load has.
+func loadKey(t batch.TableID) string {
+	return fmt.Sprintf("loaded/%s/%s/%s", t.Database, t.Schema, t.Name)
+}
+
+// finish replaces the chunks of the tables in the checkpoint by one entry each.
+func (h *history) finish(ctx context.Context) error {
+	entries, err := h.destination()
+	if err != nil {
+		return err
+	}
+	d, err := h.applier.begin(ctx)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := d.commit(ctx, entries...); err != nil {
+		return d.abort(ctx, nil, err)
+	}
+	h.stored.apply(entries)
+	return h.p.store.Update(func(tx *state.Tx) error {
+		for _, t := range h.tables {
+			o := state.Object{Table: t.ID(), BytesTotal: t.Bytes}
+			if known, err := tx.Object(t.ID()); err == nil {
+				o = known
+			} else if !errors.Is(err, state.ErrNotFound) {
+				return err
+			}
+			o.State, o.Updated = state.Streaming, time.Now()
+			if err := tx.PutObject(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// destination returns the entries that end the load.
+func (h *history) destination() ([]wasm.Checkpoint, error) {
+	var entries []wasm.Checkpoint
+	for _, t := range h.tables {
+		last := uint64(0)
+		for c, err := range h.p.store.Chunks(t.ID(), 0) {
+			if err != nil {
+				return nil, err
+			}
+			read, err := h.readBefore(t.ID(), c.Seq)
+			if err != nil {
+				return nil, err
+			}
+			last = max(last, read.LSN)
+			entries = append(entries, wasm.Checkpoint{Key: chunkKey(t.ID(), c.Seq)})
+		}
+		value := strconv.FormatUint(last, 10)
+		entries = append(entries, wasm.Checkpoint{Key: loadKey(t.ID()), Value: &value})
+	}
+	return entries, nil
+}

@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
+)
+
+// Status returns what the pipeline has done since it was opened.
+func (p *Pipeline) Status() Status { return p.progress.Status() }
+
+// PluginStats returns what each plugin has done and cost, by name.
+func (p *Pipeline) PluginStats() map[string]wasm.Stats { return p.plugins.stats() }
+
+// Objects returns the source tables and what became of them.
+func (p *Pipeline) Objects() ([]state.Object, error) { return p.store.Objects() }
+
+// FailedEvents yields the failed events that are kept.
+func (p *Pipeline) FailedEvents(q state.FailedFilter) iter.Seq2[state.Failed, error] {
+	return p.store.FailedEvents(q)
+}
+
+// FailedCount is the number of failed events that are kept.
+func (p *Pipeline) FailedCount() (int64, error) {
+	counts, err := p.store.FailedCounts()
+	var n int64
+	for _, c := range counts {
+		n += c
+	}
+	return n, err
+}
+
+// SetSocket lets other processes know where the running pipeline listens.
+func (p *Pipeline) SetSocket(path string) error { return p.store.SetSocket(path) }
+
+// CatchUp waits until everything that the source has committed by now is at
+// the destination. The pipeline must be running.
+func (p *Pipeline) CatchUp(ctx context.Context) error {
+	for _, l := range p.lanes {
+		cfg, err := SourceConfig(p.Spec)
+		if err != nil {
+			return err
+		}
+		source, err := postgres.Open(ctx, cfg, l.database)
+		if err != nil {
+			return err
+		}
+		system, err := source.System(ctx)
+		if err == nil {
+			_, err = source.Heartbeat(ctx, p.Spec.Name) // something to arrive behind it
+		}
+		if err := errors.Join(err, source.Close(ctx)); err != nil {
+			return err
+		}
+		if err := l.waitFor(ctx, system.LSN); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lane) waitFor(ctx context.Context, lsn uint64) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !l.has(lsn) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/state"
+)
+
+// Options of Open.
+type Options struct {
+	// StateDir replaces the state folder of the pipeline file.
+	StateDir string
+	// CacheDir keeps compiled plugins between runs; empty is the user's cache
+	// folder.
+	CacheDir string
+	Log      *slog.Logger
+}
+
+// Pipeline is one pipeline file with its state folder, plugins and
+// destination open. Open makes it, Run moves data, Close gives everything
+// back.
+type Pipeline struct {
+	Spec *spec.Spec
+
+	log      *slog.Logger
+	store    *state.Store
+	plugins  *plugins
+	applier  *applier
+	lanes    []*lane
+	progress *Progress
+}
+
+// Open opens the state folder, loads and checks the plugins and connects to
+// the destination. It does not touch the source.
+func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &Pipeline{Spec: s, log: o.Log.With("pipeline", s.Name), progress: newProgress()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if p.plugins, err = loadPlugins(ctx, s, o.CacheDir, p.log); err != nil {
+		return nil, err
+	}
+	if p.store, err = state.Open(StateDir(s, o.StateDir), state.Options{Pipeline: s.Name, Log: p.log}); err != nil {
+		return nil, err
+	}
+	quarantine, err := newQuarantine(p.store)
+	if err != nil {
+		return nil, err
+	}
+	p.applier = &applier{chain: newChain(p.plugins, Databases(s)), plugins: p.plugins, quarantine: quarantine, progress: p.progress}
+	if err := p.applier.open(ctx); err != nil {
+		return nil, err
+	}
+	for _, database := range Databases(s) {
+		p.lanes = append(p.lanes, newLane(p, database))
+	}
+	return p, p.forgetReplayed(ctx)
+}
+
+// RunOptions of Run.
+type RunOptions struct {
+	// UntilCaughtUp ends the run once everything that was committed at the
+	// source when it started is at the destination.
+	UntilCaughtUp bool
+}
+
+// Run replicates until ctx ends, an operator has to act, or it has caught up.
+// What is in flight when ctx ends is finished or taken back (invariant 7).
+func (p *Pipeline) Run(ctx context.Context, o RunOptions) error {
+	run := state.Run{Started: time.Now()}
+	if err := p.store.PutRun(run); err != nil {
+		return err
+	}
+	err := p.replicate(ctx, o)
+	run.Ended, run.Outcome = time.Now(), "finished"
+	switch {
+	case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
+		run.Outcome, err = "stopped", nil
+	case err != nil:
+		run.Outcome = err.Error()
+	}
+	for _, t := range p.Status().Tables {
+		run.Rows += t.Changes() + t.Loaded
+		run.Bytes += t.Bytes
+	}
+	return errors.Join(err, p.store.PutRun(run))
+}
+
+func (p *Pipeline) replicate(ctx context.Context, o RunOptions) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, l := range p.lanes {
+		l.untilCaughtUp = o.UntilCaughtUp
+		g.Go(func() error { return l.run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Close releases everything. The pipeline must not be running.
+func (p *Pipeline) Close(ctx context.Context) error {
+	var errs []error
+	if p.applier != nil {
+		errs = append(errs, p.applier.close(ctx))
+	}
+	if p.plugins != nil {
+		errs = append(errs, p.plugins.close(ctx))
+	}
+	if p.store != nil {
+		errs = append(errs, p.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// GapError says that the log no longer holds what the destination needs, so
+// that going on would leave a gap.
+type GapError struct {
+	Database, Reason, Hint string
+}
+
+// Error implements error.
+func (e *GapError) Error() string {
+	return fmt.Sprintf("database %q cannot be followed without a gap: %s", e.Database, e.Reason)
+}

@@ -1,0 +1,197 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/state"
+)
+
+// Check looks at every prerequisite of the pipeline at its source.
+func Check(ctx context.Context, s *spec.Spec) (*postgres.Report, error) {
+	cfg, err := SourceConfig(s)
+	if err != nil {
+		return nil, err
+	}
+	out := new(postgres.Report)
+	for _, database := range cfg.Databases {
+		one := *cfg
+		one.Databases = []string{database}
+		slot, publication := names(s, database)
+		r := postgres.Check(ctx, &one, postgres.Requirements{Selection: selection(s), Slot: slot, Publication: publication})
+		for _, item := range r.Items {
+			if !slices.ContainsFunc(out.Items, func(seen postgres.Item) bool { return seen.Name == item.Name && seen.Object == item.Object && seen.Found == item.Found }) {
+				out.Items = append(out.Items, item)
+			}
+		}
+	}
+	return out, nil
+}
+
+// PlannedTable is what the pipeline would make of a source table.
+type PlannedTable struct {
+	Source batch.TableID `json:"source"`
+	// Reason is why the table is not replicated, empty if it is.
+	Reason string `json:"reason,omitempty"`
+	// Note says what a table without a key gets, and what would improve it.
+	Note string `json:"note,omitempty"`
+	// Skipped are columns that are not replicated.
+	Skipped []string `json:"skipped,omitempty"`
+	// Sees says which columns enter which plugin, in the order of the chain.
+	Sees    []PluginView    `json:"sees,omitempty"`
+	Targets []PlannedTarget `json:"targets,omitempty"`
+}
+
+// PluginView is the columns of a table that a transform sees.
+type PluginView struct {
+	Plugin string `json:"plugin"`
+	// Columns that enter the plugin's memory; none if it only plans.
+	Columns []string `json:"columns"`
+}
+
+// PlannedTarget is a table at the destination.
+type PlannedTarget struct {
+	Table      string          `json:"table"`
+	Columns    []PlannedColumn `json:"columns"`
+	Statements []string        `json:"statements"`
+}
+
+// PlannedColumn is a column at the destination.
+type PlannedColumn struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// Source is the column behind it, empty for one that the destination adds.
+	Source     string `json:"source,omitempty"`
+	SourceType string `json:"source_type,omitempty"`
+	Key        bool   `json:"key,omitempty"`
+	// Losses are what the type cannot hold (invariant 6).
+	Losses []string `json:"losses,omitempty"`
+}
+
+// Plan says what the pipeline would create and change, what would be lost and
+// which plugin would see which column. It writes nothing to the source.
+func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
+	cfg, err := SourceConfig(p.Spec)
+	if err != nil {
+		return nil, err
+	}
+	var tables []*postgres.Table
+	for _, database := range Databases(p.Spec) {
+		source, err := postgres.Open(ctx, cfg, database)
+		if err != nil {
+			return nil, err
+		}
+		found, err := source.Tables(ctx, selection(p.Spec))
+		if err := errors.Join(err, source.Close(ctx)); err != nil {
+			return nil, err
+		}
+		for _, t := range found {
+			if t.Reason == "" {
+				p.applier.announce(t.Schema)
+			}
+		}
+		tables = append(tables, found...)
+	}
+	out := make([]PlannedTable, len(tables))
+	for i, t := range tables {
+		if out[i], err = p.planTable(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (p *Pipeline) planTable(ctx context.Context, t *postgres.Table) (PlannedTable, error) {
+	out := PlannedTable{Source: t.ID(), Reason: t.Reason, Skipped: t.Skipped}
+	if t.Reason != "" {
+		return out, nil
+	}
+	if t.Keyless {
+		out.Note = "the log identifies no row of this table: inserts and truncates are replicated, updates and deletes are not; add a primary key, or: ALTER TABLE " +
+			t.ID().Schema + "." + t.ID().Name + " REPLICA IDENTITY FULL"
+	}
+	p.applier.holder.Lock()
+	defer p.applier.holder.Unlock()
+	root, err := p.applier.chain.plan(ctx, t.Schema)
+	if err != nil {
+		return out, err
+	}
+	root.describe(&out)
+	return out, nil
+}
+
+// describe walks a planned chain.
+func (s *step) describe(out *PlannedTable) {
+	if s.target == nil {
+		out.Sees = append(out.Sees, PluginView{s.transform.loaded.identity(), s.plan.Sees})
+		for _, next := range s.next {
+			next.describe(out)
+		}
+		return
+	}
+	target := PlannedTarget{Table: s.target.Table, Statements: s.target.Statements}
+	for _, c := range s.target.Columns {
+		planned := PlannedColumn{Name: c.Name, Type: c.Type, Source: c.Source, Losses: c.Losses}
+		if i := s.schema.Column(c.Source); c.Source != "" && i >= 0 {
+			planned.SourceType = s.schema.Columns[i].PG.Name
+			planned.Key = s.schema.Columns[i].Key > 0
+		}
+		target.Columns = append(target.Columns, planned)
+	}
+	out.Targets = append(out.Targets, target)
+}
+
+// DescribedEvent is a failed event with its row for people.
+type DescribedEvent struct {
+	Event state.Failed   `json:"event"`
+	Rows  []DescribedRow `json:"rows"`
+}
+
+// DescribedRow is a row of a failed event: the old key of a change of key, or
+// the row itself.
+type DescribedRow struct {
+	Op    string          `json:"operation"`
+	Cells []DescribedCell `json:"cells"`
+}
+
+// DescribedCell is a cell in one of the states value, null and absent.
+type DescribedCell struct {
+	Column string `json:"column"`
+	State  string `json:"state"`
+	Value  string `json:"value,omitempty"`
+}
+
+// Describe reads the row of a failed event.
+func Describe(f state.Failed) (*DescribedEvent, error) {
+	out := &DescribedEvent{Event: f}
+	if len(f.Payload) == 0 || f.Payload[0] == '{' {
+		return out, nil // half of a change of key, or not decodable
+	}
+	b, err := batch.Unmarshal(f.Payload)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Release()
+	for r := range b.Ops {
+		row := DescribedRow{Op: b.Ops[r].String()}
+		for i, c := range b.Schema.Columns {
+			cell := DescribedCell{Column: c.Name, State: "value"}
+			switch arr := b.Rows.Column(i); {
+			case !b.IsPresent(i, r):
+				cell.State = "absent"
+			case arr.IsNull(r):
+				cell.State = "null"
+			default:
+				cell.Value = strings.Clone(arr.ValueStr(r))
+			}
+			row.Cells = append(row.Cells, cell)
+		}
+		out.Rows = append(out.Rows, row)
+	}
+	return out, nil
+}

@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/plugins/bundle"
+	"github.com/leat-etl/leat/plugins/capability"
+	"github.com/leat-etl/leat/plugins/wasm"
+)
+
+// plugins are the plugins of a pipeline, loaded and with their settings
+// checked: the transforms in order, and what is needed to open the
+// destination.
+type plugins struct {
+	host       *wasm.Host
+	transforms []boundTransform
+	pipeline   string
+	target     loadedPlugin
+	guest      json.RawMessage // the destination's settings without secrets
+	private    json.RawMessage // those for the host alone
+}
+
+// loadedPlugin is a bundle with what the pipeline file says of it.
+type loadedPlugin struct {
+	*bundle.Bundle
+	plugin wasm.Plugin
+}
+
+// identity names the very code that ran.
+func (p loadedPlugin) identity() string { return p.Manifest.Name + "@" + p.Manifest.Version }
+
+// loadPlugins resolves, checks and compiles every plugin of the pipeline.
+func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.Logger) (_ *plugins, err error) {
+	if cacheDir == "" {
+		if cacheDir, err = userCache(); err != nil {
+			return nil, err
+		}
+	}
+	host, err := wasm.NewHost(ctx, wasm.Config{CacheDir: cacheDir, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	p := &plugins{host: host, pipeline: s.Name}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close(ctx))
+		}
+	}()
+	transforms, err := chainOf(s)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range transforms {
+		config, err := t.ConfigJSON(true)
+		if err != nil {
+			return nil, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)
+		}
+		loaded, err := resolve(s, t.Plugin, bundle.Transform, config, t.Limits)
+		if err != nil {
+			return nil, err
+		}
+		loaded.plugin.Columns = t.Columns
+		transform, err := host.Transform(ctx, loaded.Module, loaded.plugin)
+		if err != nil {
+			return nil, err
+		}
+		p.transforms = append(p.transforms, boundTransform{plugin: transform, loaded: loaded, match: matcher(t.Tables)})
+	}
+	config, err := s.Destination.ConfigJSON(true)
+	if err != nil {
+		return nil, fmt.Errorf("settings of plugin %s: %w", s.Destination.Plugin, err)
+	}
+	if p.target, err = resolve(s, s.Destination.Plugin, bundle.Destination, config, s.Destination.Limits); err != nil {
+		return nil, err
+	}
+	p.guest, p.private, err = bundle.SplitConfig(p.target.Manifest, config)
+	p.target.plugin.Config = p.guest
+	return p, err
+}
+
+// userCache is where compiled plugins are kept for all pipelines of a user.
+func userCache() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	dir = filepath.Join(dir, "leat", "plugins")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make plugin cache: %w", err)
+	}
+	return dir, nil
+}
+
+// chainOf is the transforms of the pipeline file, and behind them those that
+// its source section asks for.
+func chainOf(s *spec.Spec) ([]spec.Transform, error) {
+	chain := append([]spec.Transform(nil), s.Transforms...)
+	if s.Source.Database != "" && !s.Source.MergeTables {
+		return chain, nil
+	}
+	naming := map[string]any{"merge": s.Source.MergeTables}
+	if !s.Source.MergeTables {
+		naming["name"] = "{database}_{table}"
+	}
+	merge, err := spec.NewTransform("merge-tables", naming)
+	if err != nil {
+		return nil, err
+	}
+	chain = append(chain, merge)
+	if s.Source.MergeTables {
+		name, err := spec.NewTransform("database-name", map[string]any{"key": true})
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, name)
+	}
+	return chain, nil
+}
+
+func resolve(s *spec.Spec, ref string, kind bundle.Kind, config json.RawMessage, limits bundle.Limits) (loadedPlugin, error) {
+	b, err := bundle.Resolve(ref, s.Dir)
+	if err != nil {
+		return loadedPlugin{}, err
+	}
+	if b.Manifest.Kind != kind {
+		return loadedPlugin{}, fmt.Errorf("plugin %s is a %s: the pipeline file uses it as a %s", ref, b.Manifest.Kind, kind)
+	}
+	if err := bundle.ValidateConfig(b.Manifest, config); err != nil {
+		return loadedPlugin{}, err
+	}
+	limits = limits.Or(b.Manifest.Limits)
+	return loadedPlugin{Bundle: b, plugin: wasm.Plugin{
+		Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: config,
+		Limits: wasm.Limits{MemoryBytes: uint64(limits.Memory), Fuel: uint64(limits.Fuel), Deadline: limits.Deadline},
+	}}, nil
+}
+
+func matcher(patterns []spec.Pattern) func(batch.TableID) bool {
+	selection := spec.Selection{Include: patterns}
+	return func(t batch.TableID) bool { return selection.Match(t.Schema, t.Name) }
+}
+
+// openDestination connects to the destination and starts its plugin.
+func (p *plugins) openDestination(ctx context.Context) (*wasm.Destination, wasm.Info, capability.SQL, error) {
+	sql, err := capability.OpenSQL(ctx, p.target.Manifest.Driver, p.private)
+	if err != nil {
+		return nil, wasm.Info{}, nil, fmt.Errorf("open destination %s: %w", p.target.Manifest.Name, err)
+	}
+	d, err := p.host.Destination(ctx, p.target.Module, p.target.plugin, sql)
+	if err != nil {
+		return nil, wasm.Info{}, nil, errors.Join(err, sql.Close())
+	}
+	info, err := d.Open(ctx, wasm.OpenInput{Pipeline: p.pipeline})
+	if err != nil {
+		return nil, wasm.Info{}, nil, errors.Join(err, d.Close(ctx), sql.Close())
+	}
+	return d, info, sql, nil
+}
+
+func (p *plugins) close(ctx context.Context) error {
+	var errs []error
+	for _, t := range p.transforms {
+		errs = append(errs, t.plugin.Close(ctx))
+	}
+	return errors.Join(append(errs, p.host.Close(ctx))...)
+}
+
+// stats returns what each plugin has done, by its place in the chain.
+func (p *plugins) stats() map[string]wasm.Stats {
+	out := map[string]wasm.Stats{}
+	for i, t := range p.transforms {
+		out[fmt.Sprintf("%d:%s", i+1, t.loaded.Manifest.Name)] = t.plugin.Stats()
+	}
+	return out
+}

@@ -1,0 +1,82 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/capability"
+	"github.com/leat-etl/leat/plugins/wasm"
+)
+
+// action is what the engine does about a failure.
+type action int
+
+const (
+	stop     action = iota // end the pipeline: an operator has to act
+	retry                  // try again after a pause, for ever
+	setAside               // find the rows that cause it and keep them as failed events
+)
+
+// actionFor is the one table from a class of error to what is done about it.
+// What it does not know stops the pipeline: going on could lose something.
+func actionFor(err error) action {
+	var source *postgres.Error
+	var database *capability.Error
+	var plugin *wasm.Error
+	var again *postgres.RestartError
+	switch {
+	case errors.Is(err, errSetAside), errors.As(err, &again):
+		return retry // what is left is another thing to do
+	case errors.As(err, &database):
+		return map[capability.Class]action{
+			capability.Connection: retry,
+			capability.Locked:     stop,
+			capability.Data:       setAside,
+		}[database.Class]
+	case errors.As(err, &plugin):
+		switch plugin.Kind {
+		case wasm.KindTrap, wasm.KindFuel, wasm.KindDeadline, wasm.KindMemory, wasm.KindGuest:
+			return setAside
+		}
+		return stop
+	case errors.As(err, &source):
+		if source.Class == postgres.Retry {
+			return retry
+		}
+	}
+	return stop
+}
+
+const (
+	firstPause = 250 * time.Millisecond
+	lastPause  = 30 * time.Second
+	calm       = time.Minute // a run longer than this starts the pauses anew
+)
+
+// persist calls run until it succeeds, ctx ends or it fails in a way that is
+// not worth retrying. It is the only back-off loop.
+func persist(ctx context.Context, log *slog.Logger, what string, run func(context.Context) error) error {
+	pause := firstPause
+	for {
+		started := time.Now()
+		err := run(ctx)
+		if err == nil || ctx.Err() != nil || actionFor(err) != retry {
+			return err
+		}
+		if time.Since(started) > calm {
+			pause = firstPause
+		}
+		wait := pause/2 + rand.N(pause)
+		log.Warn(what+" failed, trying again", "error", err, "in", wait.Round(time.Millisecond))
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+		pause = min(2*pause, lastPause)
+	}
+}

@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// Progress counts what a pipeline does, for people and metrics. It is safe
+// for concurrent use.
+type Progress struct {
+	mu        sync.Mutex
+	started   time.Time
+	tables    map[batch.TableID]*TableProgress
+	databases map[string]*DatabaseProgress
+	failed    int64
+	batches   int64
+}
+
+// TableProgress is what has reached the destination of one source table.
+type TableProgress struct {
+	Table     batch.TableID  `json:"table"`
+	Inserts   int64          `json:"inserts"`
+	Updates   int64          `json:"updates"`
+	Deletes   int64          `json:"deletes"`
+	Truncates int64          `json:"truncates"`
+	Loaded    int64          `json:"loaded"`
+	Bytes     int64          `json:"bytes"`
+	Position  batch.Position `json:"position"`
+	// LoadChunks of LoadTotal chunks of the historical load are done;
+	// LoadEstimate is the rows that the source expects.
+	LoadChunks   int   `json:"load_chunks"`
+	LoadTotal    int   `json:"load_total"`
+	LoadEstimate int64 `json:"load_estimate"`
+}
+
+// Changes is the rows of all operations.
+func (t *TableProgress) Changes() int64 { return t.Inserts + t.Updates + t.Deletes + t.Truncates }
+
+// DatabaseProgress is where one source database stands.
+type DatabaseProgress struct {
+	Database string `json:"database"`
+	// Phase is connecting, loading, streaming or retrying.
+	Phase string `json:"phase"`
+	// Durable is what the destination has.
+	Durable batch.Position `json:"durable"`
+	// Lag is the bytes of log between the server's end and Durable; LagSeconds
+	// the age of the newest commit delivered when more was waiting, 0 when
+	// caught up.
+	LagBytes   int64   `json:"lag_bytes"`
+	LagSeconds float64 `json:"lag_seconds"`
+	// RetainedWAL is the bytes of log that the slot keeps at the source.
+	RetainedWAL int64  `json:"retained_wal"`
+	Error       string `json:"error,omitempty"`
+}
+
+func newProgress() *Progress {
+	return &Progress{started: time.Now(), tables: map[batch.TableID]*TableProgress{}, databases: map[string]*DatabaseProgress{}}
+}
+
+// Status is a copy of the counters at one moment.
+type Status struct {
+	Started   time.Time          `json:"started"`
+	Tables    []TableProgress    `json:"tables"`
+	Databases []DatabaseProgress `json:"databases"`
+	Failed    int64              `json:"failed"`
+	Batches   int64              `json:"batches"`
+}
+
+// Status returns the counters as they are now, in no particular order.
+func (p *Progress) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Status{Started: p.started, Failed: p.failed, Batches: p.batches}
+	for _, t := range p.tables {
+		s.Tables = append(s.Tables, *t)
+	}
+	for _, d := range p.databases {
+		s.Databases = append(s.Databases, *d)
+	}
+	return s
+}
+
+func (p *Progress) table(id batch.TableID, change func(*TableProgress)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.tables[id]
+	if t == nil {
+		t = &TableProgress{Table: id}
+		p.tables[id] = t
+	}
+	change(t)
+}
+
+func (p *Progress) database(name string, change func(*DatabaseProgress)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := p.databases[name]
+	if d == nil {
+		d = &DatabaseProgress{Database: name}
+		p.databases[name] = d
+	}
+	change(d)
+}
+
+// tally counts the rows of one delivery by table until it is committed.
+type tally map[batch.TableID]*TableProgress
+
+func (t *tally) add(b *batch.Batch) {
+	if *t == nil {
+		*t = tally{}
+	}
+	p := (*t)[b.Schema.Table]
+	if p == nil {
+		p = &TableProgress{}
+		(*t)[b.Schema.Table] = p
+	}
+	for _, op := range b.Ops {
+		switch op {
+		case batch.Insert:
+			p.Inserts++
+		case batch.Update:
+			p.Updates++
+		case batch.Delete:
+			p.Deletes++
+		case batch.Truncate:
+			p.Truncates++
+		case batch.Read:
+			p.Loaded++
+		}
+	}
+	p.Bytes += b.Bytes
+	p.Position = b.Position
+}
+
+func (p *Progress) delivered(rows tally, failed int) {
+	for id, n := range rows {
+		p.table(id, func(t *TableProgress) {
+			t.Inserts += n.Inserts
+			t.Updates += n.Updates
+			t.Deletes += n.Deletes
+			t.Truncates += n.Truncates
+			t.Loaded += n.Loaded
+			t.Bytes += n.Bytes
+			t.Position = n.Position
+		})
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failed += int64(failed)
+	p.batches++
+}

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/plugins/bundle"
+	"github.com/leat-etl/leat/plugins/capability"
+)
+
+// Rows is a part of a result: text cells, nil for NULL.
+type Rows struct {
+	Columns []string    `json:"columns"`
+	Rows    [][]*string `json:"rows"`
+}
+
+// Query runs one SQL statement at the destination of a running pipeline, over
+// a connection of its own, and hands the result on in parts.
+func (p *Pipeline) Query(ctx context.Context, sql string, yield func(Rows) error) error {
+	return query(ctx, p.plugins.target.Manifest.Driver, p.plugins.private, sql, yield)
+}
+
+// Query runs one SQL statement at the destination of a pipeline that does not
+// run, and touches nothing else of it.
+func Query(ctx context.Context, s *spec.Spec, sql string, yield func(Rows) error) error {
+	config, err := s.Destination.ConfigJSON(true)
+	if err != nil {
+		return fmt.Errorf("settings of plugin %s: %w", s.Destination.Plugin, err)
+	}
+	target, err := resolve(s, s.Destination.Plugin, bundle.Destination, config, s.Destination.Limits)
+	if err != nil {
+		return err
+	}
+	_, private, err := bundle.SplitConfig(target.Manifest, config)
+	if err != nil {
+		return err
+	}
+	return query(ctx, target.Manifest.Driver, private, sql, yield)
+}
+
+func query(ctx context.Context, driver string, private json.RawMessage, sql string, yield func(Rows) error) error {
+	db, err := capability.OpenSQL(ctx, driver, private)
+	if err != nil {
+		return fmt.Errorf("open destination: %w", err)
+	}
+	defer db.Close()
+	return db.Read(ctx, sql, func(r arrow.RecordBatch) error {
+		part := Rows{Rows: make([][]*string, r.NumRows())}
+		for _, f := range r.Schema().Fields() {
+			part.Columns = append(part.Columns, f.Name)
+		}
+		for row := range part.Rows {
+			cells := make([]*string, len(part.Columns))
+			for col := range cells {
+				if arr := r.Column(col); arr.IsValid(row) {
+					text := arr.ValueStr(row)
+					cells[col] = &text
+				}
+			}
+			part.Rows[row] = cells
+		}
+		return yield(part)
+	})
+}

@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/engine/spec"
+)
+
+// SourceConfig is the source section of a pipeline file as the postgres
+// package takes it, secrets resolved.
+func SourceConfig(s *spec.Spec) (*postgres.Config, error) {
+	password, err := s.Source.Password.Reveal()
+	if err != nil {
+		return nil, fmt.Errorf("source.password: %w", err)
+	}
+	keyPassword, err := s.Source.TLS.ClientKeyPassword.Reveal()
+	if err != nil {
+		return nil, fmt.Errorf("source.tls.client_key_password: %w", err)
+	}
+	tls := s.Source.TLS
+	return &postgres.Config{
+		Host: s.Source.Host, Port: uint16(s.Source.Port), User: s.Source.User, Password: password, Databases: Databases(s),
+		TLS: postgres.TLSConfig{
+			Mode: postgres.TLSMode(tls.Mode), CAFile: tls.CAFile, LoadAllCA: &tls.LoadAllCACertificates,
+			ClientCertificate: tls.ClientCertificate, ClientKey: tls.ClientKey, ClientKeyPassword: keyPassword,
+		},
+	}, nil
+}
+
+// Databases are the source databases of a pipeline in the order of its file.
+func Databases(s *spec.Spec) []string {
+	if s.Source.Database != "" {
+		return []string{s.Source.Database}
+	}
+	return s.Source.Databases
+}
+
+// StateDir is the state folder of a pipeline: instead, if it is not empty.
+func StateDir(s *spec.Spec, instead string) string {
+	if instead != "" {
+		return instead
+	}
+	return s.Engine.StateDir
+}
+
+// names returns the slot and the publication of a database: those of the
+// pipeline file, numbered if it has several databases, or names made of the
+// pipeline's and the database's.
+func names(s *spec.Spec, database string) (slot, publication string) {
+	h := fnv.New32a()
+	fmt.Fprintf(h, "%s\x00%s", s.Name, database)
+	made := []byte("leat_")
+	for _, c := range []byte(strings.ToLower(s.Name + "_" + database)) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			c = '_'
+		}
+		made = append(made, c)
+	}
+	name := fmt.Sprintf("%s_%08x", made[:min(len(made), 40)], h.Sum32())
+	number := ""
+	if all := Databases(s); len(all) > 1 {
+		for i := range all {
+			if all[i] == database {
+				number = fmt.Sprintf("_%d", i+1)
+			}
+		}
+	}
+	slot, publication = name, name
+	if s.Source.Slot != "" {
+		slot = s.Source.Slot + number
+	}
+	if s.Source.Publication != "" {
+		publication = s.Source.Publication
+	}
+	return slot, publication
+}
+
+func selection(s *spec.Spec) postgres.Selection {
+	return postgres.Selection{Include: texts(s.Objects.Include), Exclude: texts(s.Objects.Exclude)}
+}
+
+func texts(patterns []spec.Pattern) []string {
+	out := make([]string, len(patterns))
+	for i, p := range patterns {
+		out[i] = p.String()
+	}
+	return out
+}

@@ -1,0 +1,451 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/capability"
+	"github.com/leat-etl/leat/plugins/wasm"
+)
+
+// maxNamedKeys bounds how many differing keys are looked up and named.
+const maxNamedKeys = 10_000
+
+// TableVerification is the comparison of one destination table with the
+// source tables that land in it.
+type TableVerification struct {
+	Target          string          `json:"target"`
+	Sources         []batch.TableID `json:"sources"`
+	SourceRows      int64           `json:"source_rows"`
+	DestinationRows int64           `json:"destination_rows"`
+	// SetAside counts source rows that a plugin refused while comparing.
+	SetAside int64 `json:"set_aside"`
+	// Different is the number of keys whose rows are not the same on both sides.
+	Different int64           `json:"different"`
+	Keys      []KeyDifference `json:"keys,omitempty"`
+}
+
+// KeyDifference is a key and what is wrong with it: missing at the
+// destination, extra there, or different.
+type KeyDifference struct {
+	Key  string `json:"key"`
+	What string `json:"what"`
+}
+
+// Verification is the result of Verify.
+type Verification struct {
+	Tables []TableVerification `json:"tables"`
+	// LagBytes is how far the destination was behind the source when the
+	// comparison began: differences may be changes that are on their way.
+	LagBytes int64 `json:"lag_bytes"`
+}
+
+// Equal says whether no key differs.
+func (v *Verification) Equal() bool {
+	return !slices.ContainsFunc(v.Tables, func(t TableVerification) bool { return t.Different > 0 })
+}
+
+// Verify compares source and destination row by row, the source as it is now
+// and through the transforms. It reads both sides once, in bounded memory: the
+// hashes of keys and rows are parted into files and compared file by file.
+// Keys that differ are read again to name them, and to drop those that were
+// only on their way: settle, if not nil, waits before that until the pipeline
+// has delivered what the source had.
+func (p *Pipeline) Verify(ctx context.Context, progress func(TableVerification), settle func(context.Context) error) (*Verification, error) {
+	v, err := p.openVerifier(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer v.close(context.WithoutCancel(ctx))
+	out := &Verification{LagBytes: v.lag}
+	for _, t := range v.targets {
+		result, err := v.compare(ctx, t, settle)
+		if err != nil {
+			return nil, fmt.Errorf("verify %s: %w", t.plan.Table, err)
+		}
+		out.Tables = append(out.Tables, *result)
+		if progress != nil {
+			progress(*result)
+		}
+	}
+	return out, nil
+}
+
+// verifier reads both sides over connections of its own.
+type verifier struct {
+	p           *Pipeline
+	chain       *Chain
+	destination *wasm.Destination
+	sql         capability.SQL
+	sources     map[string]*postgres.Source
+	targets     []*verified
+	lag         int64
+}
+
+// verified is a destination table and what lands in it.
+type verified struct {
+	plan   *wasm.DestinationPlan
+	schema *batch.Schema // of the rows as the destination takes them
+	tables []*postgres.Table
+}
+
+func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
+	v := &verifier{p: p, chain: newChain(p.plugins, Databases(p.Spec)), sources: map[string]*postgres.Source{}}
+	defer func() {
+		if err != nil {
+			v.close(context.WithoutCancel(ctx))
+		}
+	}()
+	if v.destination, _, v.sql, err = p.plugins.openDestination(ctx); err != nil {
+		return nil, err
+	}
+	v.chain.replan(v.destination)
+	cfg, err := SourceConfig(p.Spec)
+	if err != nil {
+		return nil, err
+	}
+	var tables []*postgres.Table
+	for _, database := range Databases(p.Spec) {
+		source, err := postgres.Open(ctx, cfg, database)
+		if err != nil {
+			return nil, err
+		}
+		v.sources[database] = source
+		found, err := source.Tables(ctx, selection(p.Spec))
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range found {
+			if t.Reason == "" {
+				v.chain.Announce(t.Schema)
+				tables = append(tables, t)
+			}
+		}
+		if err := v.measureLag(ctx, database, source); err != nil {
+			return nil, err
+		}
+	}
+	return v, v.group(ctx, tables)
+}
+
+func (v *verifier) measureLag(ctx context.Context, database string, source *postgres.Source) error {
+	system, err := source.System(ctx)
+	if err != nil {
+		return err
+	}
+	record, err := v.p.store.Source(database)
+	if err != nil {
+		return fmt.Errorf("database %s was never replicated: run the pipeline first: %w", database, err)
+	}
+	v.lag += max(0, int64(system.LSN)-int64(max(record.Durable.LSN, record.IdleAcknowledged, record.Acknowledged.LSN)))
+	return nil
+}
+
+// group finds which tables land where.
+func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
+	byTarget := map[string]*verified{}
+	for _, t := range tables {
+		root, err := v.chain.plan(ctx, t.Schema)
+		if err != nil {
+			return err
+		}
+		for _, leaf := range root.leaves() {
+			if leaf.target.Read == "" {
+				return fmt.Errorf("destination %s cannot be read back in this load mode: verify needs load_mode = \"merge\"", v.p.plugins.target.Manifest.Name)
+			}
+			g := byTarget[leaf.target.Table]
+			if g == nil {
+				g = &verified{plan: leaf.target, schema: leaf.schema}
+				byTarget[leaf.target.Table] = g
+				v.targets = append(v.targets, g)
+			}
+			if !slices.Contains(g.tables, t) {
+				g.tables = append(g.tables, t)
+			}
+		}
+	}
+	slices.SortFunc(v.targets, func(a, b *verified) int { return strings.Compare(a.plan.Table, b.plan.Table) })
+	return nil
+}
+
+// leaves returns the steps at which a chain ends.
+func (s *step) leaves() []*step {
+	if s.target != nil {
+		return []*step{s}
+	}
+	var out []*step
+	for _, next := range s.next {
+		out = append(out, next.leaves()...)
+	}
+	return out
+}
+
+func (v *verifier) close(ctx context.Context) {
+	for _, source := range v.sources {
+		_ = source.Close(ctx) // only read from
+	}
+	if v.destination != nil {
+		_ = errors.Join(v.destination.Close(ctx), v.sql.Close()) // nothing was written
+	}
+}
+
+// rowSink takes the hashes of one row and, when keys are to be named, its key.
+type rowSink func(key, row uint64, name func() string) error
+
+func (v *verifier) compare(ctx context.Context, t *verified, settle func(context.Context) error) (*TableVerification, error) {
+	out := &TableVerification{Target: t.plan.Table}
+	estimate := int64(0)
+	for _, table := range t.tables {
+		out.Sources = append(out.Sources, table.ID())
+		estimate += max(table.Rows, 0)
+	}
+	dir, err := os.MkdirTemp("", "leat-verify-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	here, err := newHashFiles(filepath.Join(dir, "source"), estimate)
+	if err != nil {
+		return nil, err
+	}
+	defer here.close()
+	there, err := newHashFiles(filepath.Join(dir, "destination"), estimate)
+	if err != nil {
+		return nil, err
+	}
+	defer there.close()
+	if out.SetAside, err = v.readSource(ctx, t, here.add); err != nil {
+		return nil, err
+	}
+	if err := v.readDestination(ctx, t, there.add); err != nil {
+		return nil, err
+	}
+	out.SourceRows, out.DestinationRows = here.rows, there.rows
+	different, keys, err := here.differences(there)
+	if err != nil || different == 0 {
+		return out, err
+	}
+	out.Different = different
+	return out, v.confirm(ctx, t, out, keys, settle)
+}
+
+// confirm reads the differing keys again on both sides and names those that
+// still differ.
+func (v *verifier) confirm(ctx context.Context, t *verified, out *TableVerification, keys map[uint64]bool, settle func(context.Context) error) error {
+	rounds := 1
+	if settle != nil {
+		rounds = 5
+	}
+	for range rounds {
+		if settle != nil {
+			if err := settle(ctx); err != nil {
+				return err
+			}
+		}
+		found := map[uint64]*sides{}
+		collect := func(side int) rowSink {
+			return func(key, row uint64, name func() string) error {
+				if keys[key] {
+					if found[key] == nil {
+						found[key] = &sides{name: name()}
+					}
+					found[key].rows[side]++
+					found[key].sum[side] += row
+				}
+				return nil
+			}
+		}
+		if _, err := v.readSource(ctx, t, collect(0)); err != nil {
+			return err
+		}
+		if err := v.readDestination(ctx, t, collect(1)); err != nil {
+			return err
+		}
+		out.Keys = nil
+		checked := int64(len(keys))
+		for key := range keys {
+			if s := found[key]; s == nil || s.equal() {
+				delete(keys, key)
+			} else {
+				out.Keys = append(out.Keys, KeyDifference{s.name, s.what()})
+			}
+		}
+		out.Different -= checked - int64(len(keys))
+		if out.Different == 0 {
+			break
+		}
+	}
+	slices.SortFunc(out.Keys, func(a, b KeyDifference) int { return strings.Compare(a.Key, b.Key) })
+	return nil
+}
+
+// sides counts the rows of one key at the source and at the destination.
+type sides struct {
+	name string
+	rows [2]int64
+	sum  [2]uint64
+}
+
+func (s *sides) equal() bool { return s.rows[0] == s.rows[1] && s.sum[0] == s.sum[1] }
+
+func (s *sides) what() string {
+	switch {
+	case s.rows[1] < s.rows[0]:
+		return "missing at the destination"
+	case s.rows[1] > s.rows[0]:
+		return "extra at the destination"
+	}
+	return "different"
+}
+
+// readSource passes the source's rows through the transforms to sink. It
+// returns how many rows a plugin refused.
+func (v *verifier) readSource(ctx context.Context, t *verified, sink rowSink) (refused int64, err error) {
+	for _, table := range t.tables {
+		n, err := v.readTable(ctx, t, table, sink)
+		if err != nil {
+			return refused, err
+		}
+		refused += n
+	}
+	return refused, nil
+}
+
+func (v *verifier) readTable(ctx context.Context, t *verified, table *postgres.Table, sink rowSink) (refused int64, err error) {
+	source := v.sources[table.ID().Database]
+	snapshot, err := source.TakeSnapshot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer snapshot.Close(context.WithoutCancel(ctx))
+	reader, err := snapshot.Join(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer reader.Close(context.WithoutCancel(ctx))
+	chunks, err := source.PlanChunks(ctx, table, int64(v.p.Spec.Engine.ChunkBytes))
+	if err != nil {
+		return 0, err
+	}
+	hash := newRowHasher(t)
+	limit := postgres.Limit{Rows: v.p.Spec.Engine.BatchRows, Bytes: int64(v.p.Spec.Engine.BatchBytes)}
+	for _, c := range chunks {
+		_, _, err := reader.ReadChunk(ctx, table, c, limit, func(b *batch.Batch, failed []postgres.RawFailure) error {
+			refused += int64(len(failed))
+			if b == nil {
+				return nil
+			}
+			defer b.Release()
+			outputs, failures, err := v.chain.Process(ctx, b)
+			if err != nil {
+				return err
+			}
+			defer releaseAll(outputs)
+			refused += int64(len(failures))
+			for _, o := range outputs {
+				if o.Plan.Table != t.plan.Table {
+					continue
+				}
+				if err := hash.rows(o.Batch.Rows.Columns(), o.Batch.Len(), sink); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return refused, err
+		}
+	}
+	return refused, nil
+}
+
+func (v *verifier) readDestination(ctx context.Context, t *verified, sink rowSink) error {
+	hash := newRowHasher(t)
+	return v.sql.Read(ctx, t.plan.Read, func(r arrow.RecordBatch) error {
+		if int(r.NumCols()) != len(t.schema.Columns) {
+			return fmt.Errorf("the destination returned %d columns, want %d", r.NumCols(), len(t.schema.Columns))
+		}
+		return hash.rows(r.Columns(), int(r.NumRows()), sink)
+	})
+}
+
+// rowHasher hashes rows in the source's types.
+type rowHasher struct {
+	t        *verified
+	key      []int
+	nanNulls []bool // columns where the destination has null for NaN, as planned
+	buf      []byte
+}
+
+func newRowHasher(t *verified) *rowHasher {
+	h := &rowHasher{t: t, key: t.schema.Key(), nanNulls: make([]bool, len(t.schema.Columns))}
+	if len(h.key) == 0 {
+		for i := range t.schema.Columns {
+			h.key = append(h.key, i)
+		}
+	}
+	for _, c := range t.plan.Columns {
+		if i := t.schema.Column(c.Source); i >= 0 && c.Source != "" {
+			h.nanNulls[i] = slices.ContainsFunc(c.Losses, func(l string) bool { return strings.Contains(strings.ToLower(l), "nan") })
+		}
+	}
+	return h
+}
+
+func (h *rowHasher) cell(dst []byte, columns []arrow.Array, col, row int) ([]byte, error) {
+	if h.nanNulls[col] && isDecimalNaN(columns[col], row) {
+		return append(dst, 0), nil
+	}
+	return appendCanonical(dst, columns[col], row, h.t.schema.Columns[col].Type)
+}
+
+func isDecimalNaN(arr arrow.Array, row int) bool {
+	switch a := arr.(type) {
+	case *array.Decimal128:
+		return a.Value(row) == batch.NaN128
+	case *array.Decimal256:
+		return a.Value(row) == batch.NaN256
+	}
+	return false
+}
+
+func (h *rowHasher) rows(columns []arrow.Array, n int, sink rowSink) error {
+	for row := range n {
+		h.buf = h.buf[:0]
+		var err error
+		for _, col := range h.key {
+			if h.buf, err = h.cell(h.buf, columns, col, row); err != nil {
+				return err
+			}
+		}
+		key := xxhash.Sum64(h.buf)
+		h.buf = h.buf[:0]
+		for col := range columns {
+			if h.buf, err = h.cell(h.buf, columns, col, row); err != nil {
+				return err
+			}
+		}
+		name := func() string {
+			var parts []string
+			for _, col := range h.key {
+				parts = append(parts, h.t.schema.Columns[col].Name+"="+columns[col].ValueStr(row))
+			}
+			return strings.Join(parts, ", ")
+		}
+		if err := sink(key, xxhash.Sum64(h.buf), name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
