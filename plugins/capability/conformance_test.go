@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/decimal256"
 
@@ -33,6 +34,7 @@ var conformance = []check{
 	{"exec and query", checkExecAndQuery},
 	{"every type comes back", checkEveryType},
 	{"every type as text", checkEveryTypeAsText},
+	{"narrow numbers in wide columns", checkWider},
 	{"only the operations asked for", checkOps},
 	{"pseudo columns", checkPseudoColumns},
 	{"a temporary table is made anew", checkTemporary},
@@ -281,6 +283,37 @@ func checkEveryTypeAsText(ctx context.Context, db SQL, d dialect) error {
 		return err
 	}
 	return sameCells(got, want)
+}
+
+// checkWider lands numbers in columns that were widened for another source.
+func checkWider(ctx context.Context, db SQL, _ dialect) error {
+	b := everyRow()
+	defer b.Release()
+	in := Ingest{Table: "wider"}
+	for i, column := range []int{1, 1, 2, 5} {
+		in.Columns = append(in.Columns, IngestColumn{Name: fmt.Sprintf("c%d", i), From: FromColumn, Column: column, Type: []string{"integer", "bigint", "bigint", "double precision"}[i]})
+	}
+	if err := create(ctx, db, in.Table, in.Columns); err != nil {
+		return err
+	}
+	if _, err := db.Ingest(ctx, b, in); err != nil {
+		return err
+	}
+	small, integer, float := b.Rows.Column(1).(*array.Int16), b.Rows.Column(2).(*array.Int32), b.Rows.Column(5).(*array.Float32)
+	row := 0
+	return db.Read(ctx, "SELECT * FROM wider", func(r arrow.RecordBatch) error {
+		for i := range int(r.NumRows()) {
+			got := []float64{float64(r.Column(0).(*array.Int32).Value(i)), float64(r.Column(1).(*array.Int64).Value(i)), float64(r.Column(2).(*array.Int64).Value(i)), r.Column(3).(*array.Float64).Value(i)}
+			want := []float64{float64(small.Value(row)), float64(small.Value(row)), float64(integer.Value(row)), float64(float.Value(row))}
+			for c := range want {
+				if small.IsValid(row) && got[c] != want[c] && !math.IsNaN(want[c]) {
+					return fmt.Errorf("row %d column %d: %v, want %v", row, c, got[c], want[c])
+				}
+			}
+			row++
+		}
+		return nil
+	})
 }
 
 // changes is a batch of (id, note) with every operation and absent cells.

@@ -26,7 +26,7 @@ var (
 var duckNames = map[string]string{
 	"bool": "boolean", "logical": "boolean",
 	"int2": "smallint", "int4": "integer", "int": "integer", "int8": "bigint",
-	"real": "float", "float4": "float", "float8": "double", "numeric": "decimal",
+	"real": "float", "float4": "float", "float8": "double", "double precision": "double", "numeric": "decimal",
 	"text": "varchar", "string": "varchar", "char": "varchar", "bpchar": "varchar",
 	"bytea": "blob", "binary": "blob", "varbinary": "blob",
 	"timestamp with time zone": "timestamptz", "datetime": "timestamp",

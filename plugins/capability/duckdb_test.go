@@ -266,3 +266,32 @@ func TestDecimalNaN(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkDuckDBIngest(b *testing.B)      { benchmarkIngest(b, openTestDuckDB(b), false) }
+func BenchmarkDuckDBIngestStage(b *testing.B) { benchmarkIngest(b, openTestDuckDB(b), true) }
+
+// BenchmarkDuckDBInsertSelect is the yardstick of BenchmarkDuckDBIngest: the
+// same rows from one of DuckDB's own tables.
+func BenchmarkDuckDBInsertSelect(b *testing.B) {
+	db := openTestDuckDB(b)
+	rows := accounts(0, benchRows)
+	defer rows.Release()
+	columns := columnsOf(rows.Schema, accountTypes)
+	if err := create(b.Context(), db, "bench", columns); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := db.Ingest(b.Context(), rows, Ingest{Table: "source", Temporary: true, Columns: columns}); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		b.StopTimer()
+		if _, err := db.Exec(b.Context(), "DELETE FROM bench"); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if _, err := db.Exec(b.Context(), "INSERT INTO bench SELECT * FROM source"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	rate(b, benchRows)
+}

@@ -34,11 +34,11 @@ func parsePostgresType(s string) sqlType {
 // form is exact.
 var binaryTypes = map[arrow.Type][]string{
 	arrow.BOOL:              {"boolean"},
-	arrow.INT16:             {"smallint"},
-	arrow.INT32:             {"integer"},
+	arrow.INT16:             {"smallint", "integer", "bigint"},
+	arrow.INT32:             {"integer", "bigint"},
 	arrow.INT64:             {"bigint"},
 	arrow.UINT32:            {"oid"},
-	arrow.FLOAT32:           {"real"},
+	arrow.FLOAT32:           {"real", "double precision"},
 	arrow.FLOAT64:           {"double precision"},
 	arrow.STRING:            {"text", "varchar", "bpchar", "name", "json", "jsonb", "numeric"},
 	arrow.BINARY:            {"bytea"},
@@ -167,16 +167,19 @@ func binaryValue(a arrow.Array, t sqlType) (copyCell, error) {
 	case *array.Boolean:
 		return func(dst []byte, row int) ([]byte, error) { return putBool(dst, a.Value(row)), nil }, nil
 	case *array.Int16:
-		return func(dst []byte, row int) ([]byte, error) {
-			return be.AppendUint16(append(dst, 0, 0, 0, 2), uint16(a.Value(row))), nil
-		}, nil
+		return binaryInteger(t, func(row int) int64 { return int64(a.Value(row)) }), nil
 	case *array.Int32:
-		return func(dst []byte, row int) ([]byte, error) { return put4(dst, uint32(a.Value(row))), nil }, nil
+		return binaryInteger(t, func(row int) int64 { return int64(a.Value(row)) }), nil
 	case *array.Int64:
 		return func(dst []byte, row int) ([]byte, error) { return put8(dst, uint64(a.Value(row))), nil }, nil
 	case *array.Uint32:
 		return func(dst []byte, row int) ([]byte, error) { return put4(dst, a.Value(row)), nil }, nil
 	case *array.Float32:
+		if t.name == "double precision" {
+			return func(dst []byte, row int) ([]byte, error) {
+				return put8(dst, math.Float64bits(float64(a.Value(row)))), nil
+			}, nil
+		}
 		return func(dst []byte, row int) ([]byte, error) { return put4(dst, math.Float32bits(a.Value(row))), nil }, nil
 	case *array.Float64:
 		return func(dst []byte, row int) ([]byte, error) { return put8(dst, math.Float64bits(a.Value(row))), nil }, nil
@@ -222,6 +225,19 @@ func binaryValue(a arrow.Array, t sqlType) (copyCell, error) {
 		}, nil
 	}
 	return nil, errInexact
+}
+
+// binaryInteger encodes an integer as one of a type that is at least as wide.
+func binaryInteger(t sqlType, value func(row int) int64) copyCell {
+	switch t.name {
+	case "smallint":
+		return func(dst []byte, row int) ([]byte, error) {
+			return be.AppendUint16(append(dst, 0, 0, 0, 2), uint16(value(row))), nil
+		}
+	case "integer":
+		return func(dst []byte, row int) ([]byte, error) { return put4(dst, uint32(value(row))), nil }
+	}
+	return func(dst []byte, row int) ([]byte, error) { return put8(dst, uint64(value(row))), nil }
 }
 
 func binaryText(a *array.String, t sqlType) copyCell {

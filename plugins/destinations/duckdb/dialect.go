@@ -18,6 +18,9 @@ func dialect(arrays bool) *relational.Dialect {
 		FoldsCase: true,
 		Type:      func(c pdk.Column) relational.Mapping { return mapping(c, arrays) },
 		Widens:    widens,
+		HasSchema: func(schema string) string {
+			return "SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND lower(schema_name) = " + relational.Literal(strings.ToLower(schema))
+		},
 		Columns: func(schema, table string) string {
 			return fmt.Sprintf("SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() AND lower(schema_name) = %s AND lower(table_name) = %s ORDER BY column_index",
 				relational.Literal(strings.ToLower(schema)), relational.Literal(strings.ToLower(table)))

@@ -16,6 +16,9 @@ var dialect = &relational.Dialect{
 	Text: "text", Timestamp: "timestamp with time zone", Boolean: "boolean",
 	PhysicalKey: true, StageSchema: "pg_temp",
 	Type: mapping, Widens: widens,
+	HasSchema: func(schema string) string {
+		return "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = " + relational.Literal(schema)
+	},
 	Columns: func(schema, table string) string {
 		return fmt.Sprintf(`SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`,
 			relational.Literal(schema), relational.Literal(table))

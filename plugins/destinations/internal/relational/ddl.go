@@ -16,7 +16,8 @@ func (d *Destination) ddl(t *table) ([]string, error) {
 		return nil, err
 	}
 	if len(have) == 0 {
-		return d.createTable(t), nil
+		schema, err := d.createSchema(t.schema)
+		return append(schema, d.createTable(t)...), err
 	}
 	var out []string
 	for i := range t.columns {
@@ -37,6 +38,19 @@ func (d *Destination) ddl(t *table) ([]string, error) {
 	return append(out, rekey...), err
 }
 
+// createSchema returns the statement that makes a schema, none if it exists:
+// IF NOT EXISTS would ask for the right to make one all the same.
+func (d *Destination) createSchema(name string) ([]string, error) {
+	rows, err := pdk.Query(d.dialect.HasSchema(name))
+	if err != nil {
+		return nil, fmt.Errorf("look for schema %q: %w", name, err)
+	}
+	if len(rows.Rows) > 0 {
+		return nil, nil
+	}
+	return []string{"CREATE SCHEMA IF NOT EXISTS " + Quote(name)}, nil
+}
+
 func (d *Destination) createTable(t *table) []string {
 	var lines []string
 	for _, c := range t.columns {
@@ -48,10 +62,7 @@ func (d *Destination) createTable(t *table) []string {
 	if d.dialect.PhysicalKey && len(t.key) > 0 && !t.nullableKey {
 		lines = append(lines, "PRIMARY KEY ("+t.keyList("")+")")
 	}
-	out := []string{
-		"CREATE SCHEMA IF NOT EXISTS " + Quote(t.schema),
-		fmt.Sprintf("CREATE TABLE %s (%s)", t.quoted(), strings.Join(lines, ", ")),
-	}
+	out := []string{fmt.Sprintf("CREATE TABLE %s (%s)", t.quoted(), strings.Join(lines, ", "))}
 	if d.dialect.PhysicalKey && len(t.key) > 0 && t.nullableKey {
 		out = append(out, fmt.Sprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT", t.quoted(), t.keyList("")))
 	}

@@ -30,11 +30,14 @@ func Open(dialect *Dialect, pipeline string, c Config) (*Destination, error) {
 	if dialect.PhysicalKey {
 		key, schemaKey = `, PRIMARY KEY ("pipeline", "key")`, `, PRIMARY KEY ("pipeline", "target", "source")`
 	}
-	for _, s := range []string{
-		"CREATE SCHEMA IF NOT EXISTS " + Quote(c.Schema),
+	statements, err := d.createSchema(c.Schema)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range append(statements,
 		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s ("pipeline" %[2]s NOT NULL, "key" %[2]s NOT NULL, "value" %[2]s NOT NULL%s)`, d.checkpoints(), dialect.Text, key),
 		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s ("pipeline" %[2]s NOT NULL, "target" %[2]s NOT NULL, "source" %[2]s NOT NULL, "version" BIGINT NOT NULL%s)`, d.schemas(), dialect.Text, schemaKey),
-	} {
+	) {
 		if _, err := pdk.Exec(s); err != nil {
 			return nil, fmt.Errorf("prepare schema %q: %w", c.Schema, err)
 		}

@@ -29,6 +29,8 @@ type Dialect struct {
 	// Widens says that every value of type from is one of type to, and that
 	// the database can alter a column so.
 	Widens func(from, to string) bool
+	// HasSchema is the query that returns a row if a schema exists.
+	HasSchema func(schema string) string
 	// Columns is the query for the columns of a table: name and type.
 	Columns func(schema, table string) string
 	// Key is the query for the primary key of a table: constraint and column,

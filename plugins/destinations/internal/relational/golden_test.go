@@ -45,9 +45,10 @@ func (r *recorder) Call(function string, request []byte) []byte {
 // replaces on conflict.
 func plain() *Dialect {
 	return &Dialect{Driver: "plain", MainSchema: "main", Text: "VARCHAR", Timestamp: "TIMESTAMPTZ", Boolean: "BOOLEAN",
-		Type:    func(c pdk.Column) Mapping { return Mapping{Type: "INTEGER"} },
-		Widens:  func(from, to string) bool { return false },
-		Columns: func(schema, table string) string { return "columns of " + schema + "." + table }}
+		Type:      func(c pdk.Column) Mapping { return Mapping{Type: "INTEGER"} },
+		Widens:    func(from, to string) bool { return false },
+		HasSchema: func(schema string) string { return "schema " + schema },
+		Columns:   func(schema, table string) string { return "columns of " + schema + "." + table }}
 }
 
 func keyed() *Dialect {

@@ -105,7 +105,7 @@ func (w *writing) fillStage(ops string) error {
 	return w.ingest(pdk.IngestInput{Table: Quote(stageName), Temporary: true, Columns: columns, Ops: ops})
 }
 
-func cell(i int) string { return fmt.Sprintf("c%d", i) }
+func cell(i int) string    { return fmt.Sprintf("c%d", i) }
 func absence(i int) string { return fmt.Sprintf("a%d", i) }
 
 // merge replaces the rows of every key in the batch.
