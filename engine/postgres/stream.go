@@ -16,65 +16,6 @@ import (
 	"github.com/leat-etl/leat/engine/batch"
 )
 
-// StreamOptions say what a stream reads and how it is grouped.
-type StreamOptions struct {
-	Slot         string
-	Publications []string
-	// Start is where the server begins, at the earliest: it never goes back
-	// behind what the slot has confirmed.
-	Start uint64
-	// SkipTo is durable already: changes at or before it are not handed out.
-	// The position of a slot's consistent point is {LSN, Ordinal 0}.
-	SkipTo batch.Position
-	// Binary asks for binary values; see TypeMap.PreferBinary.
-	Binary bool
-	// MaxBytes and MaxRows end a group at the next commit, and a transaction
-	// that reaches them by itself is passed on in parts: a group holds less
-	// than twice as much and a row. Zero means 64 MiB and 500,000.
-	MaxBytes, MaxRows int
-	// Linger is how long a group waits for more after its first change.
-	Linger time.Duration
-	// StatusInterval is how often the server is told what is durable, well
-	// below its wal_sender_timeout. Zero means 10 s.
-	StatusInterval time.Duration
-	// Schemas returns what the catalogue says about a relation now, an *Error
-	// of class Object where it is gone. Types is asked after it.
-	Schemas func(ctx context.Context, relationOID uint32) (*batch.Schema, error)
-	Types   func() *TypeMap
-	// Number sets the Version of a shape that is not the catalogue's, before
-	// its first batch. It may be nil.
-	Number   func(s *batch.Schema) error
-	Database string
-	// Timeline is the one that positions so far belong to; 0 takes the
-	// server's. Another one at the server is a TimelineError.
-	Timeline uint32
-}
-
-// maxGroupBytes keeps the columns of a group, with a value of 1 GB, below
-// batch.MaxColumnBytes.
-const maxGroupBytes = 256 << 20
-
-func (o *StreamOptions) fillIn() {
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = 64 << 20
-	}
-	o.MaxBytes = min(o.MaxBytes, maxGroupBytes)
-	if o.MaxRows <= 0 {
-		o.MaxRows = 500_000
-	}
-	if o.StatusInterval <= 0 {
-		o.StatusInterval = 10 * time.Second
-	}
-}
-
-// TimelineError says that the server has been promoted or restored since:
-// its log may differ from the one that was read.
-type TimelineError struct{ Want, Got uint32 }
-
-func (e *TimelineError) Error() string {
-	return fmt.Sprintf("the server is on timeline %d, positions are on %d", e.Got, e.Want)
-}
-
 // Stream reads the changes of a slot. One goroutine is in Run, one other calls
 // Next; the other methods may be called from any.
 //
