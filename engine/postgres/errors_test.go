@@ -175,8 +175,10 @@ func TestServerPrerequisites(t *testing.T) {
 	f := fixtureOn(t, server)
 	snapshot := f.createSlot(t, "only_one")
 	snapshot.Close(t.Context())
+	f.awaitNoSender(t)
 	_, err := f.source.CreateSlot(t.Context(), "one_more", false)
 	wantError(t, err, CodePrerequisite, Stop, "max_replication_slots")
+	f.awaitNoSender(t)
 	sender, err := f.cfg.connectReplication(t.Context(), f.database)
 	if err != nil {
 		t.Fatal(err)
@@ -184,6 +186,7 @@ func TestServerPrerequisites(t *testing.T) {
 	_, err = f.cfg.connectReplication(t.Context(), f.database)
 	wantError(t, err, CodePrerequisite, Retry, "max_wal_senders")
 	sender.Close(t.Context())
+	f.awaitNoSender(t)
 
 	// Switch segments until the slot's log is beyond its allowance.
 	for lost := false; !lost; {
@@ -203,6 +206,16 @@ func TestServerPrerequisites(t *testing.T) {
 	wantError(t, wrap("read slot", "only_one", err), 0, Resync, "leat objects restart")
 	report := Check(t.Context(), f.cfg, Requirements{Slot: "only_one"})
 	wantItem(t, report, "slot", Fail, "lost", "pg_drop_replication_slot")
+}
+
+// awaitNoSender returns when the walsenders of closed connections have ended.
+func (f *fixture) awaitNoSender(t *testing.T) {
+	t.Helper()
+	for n := 1; n > 0; {
+		if err := f.conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity, pg_sleep(0.002) WHERE backend_type = 'walsender'`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestWALLevel(t *testing.T) {
