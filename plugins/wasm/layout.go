@@ -46,6 +46,7 @@ func (l *layout) u64(at int, v uint64) {
 	}
 }
 
+// copy places src.
 func (l *layout) copy(src []byte) (address uint32) {
 	at := l.place(len(src))
 	if l.buf != nil {
@@ -54,6 +55,7 @@ func (l *layout) copy(src []byte) (address uint32) {
 	return l.address(at)
 }
 
+// text places a string that ends in a zero byte.
 func (l *layout) text(s string) (address uint32) {
 	at := l.place(len(s) + 1)
 	if l.buf != nil {
@@ -63,7 +65,7 @@ func (l *layout) text(s string) (address uint32) {
 	return l.address(at)
 }
 
-// placed reserves n bytes of zeros.
+// zeros reserves n bytes of zeros.
 func (l *layout) zeros(n int) int {
 	at := l.place(n)
 	if l.buf != nil {

@@ -30,8 +30,11 @@ func appendJSON(dst, literal []byte, s style) ([]byte, error) {
 	for i < len(literal) {
 		switch c := literal[i]; {
 		case c == '{':
-			if !element || depth == maxDepth {
-				return nil, errorIf(depth == maxDepth, errDepth)
+			if !element {
+				return nil, errElement
+			}
+			if depth == maxDepth {
+				return nil, errDepth
 			}
 			depth++
 			dst, empty = append(dst, '['), true
@@ -68,13 +71,6 @@ func appendJSON(dst, literal []byte, s style) ([]byte, error) {
 		}
 	}
 	return nil, errElement
-}
-
-func errorIf(deep bool, err error) error {
-	if deep {
-		return err
-	}
-	return errElement
 }
 
 // skipBounds returns where the braces begin.
