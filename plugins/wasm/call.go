@@ -18,7 +18,8 @@ type call struct {
 	// granted is the fuel given to the counter so far. What the guest has used
 	// is granted minus the counter.
 	granted int64
-	lines   int // logged
+	// lines were logged, requests made of host functions.
+	lines, requests int
 }
 
 type callKey struct{}

@@ -170,6 +170,15 @@ func TestABatchHandleEndsWithItsWrite(t *testing.T) {
 	wantError(t, d.Write(ctx, p, b), KindGuest, "comes from column 99 of 4")
 }
 
+func TestAStormOfFailingRequestsEnds(t *testing.T) {
+	sql := &recordedSQL{failOn: "storm"}
+	d, p := openLedger(t, sql, "storm")
+	wantError(t, d.Write(context.Background(), p, customerBatch(customers("shop"), mixed...)), KindContract, "of which 1000 failed")
+	if n := len(sql.calls); n != 1002 || sql.calls[n-1] != "rollback" {
+		t.Errorf("the database was asked %d times, last %q", n, sql.calls[n-1])
+	}
+}
+
 func TestWhatIsNotGrantedDoesNotLink(t *testing.T) {
 	_, err := newHost(t).Destination(context.Background(), build(t, "./testdata/ledger"), Plugin{Name: "ledger"}, nil)
 	wantError(t, err, KindContract, `the capability "sql" is not granted`)

@@ -102,6 +102,13 @@ func ingest(ctx context.Context, s *services, request []byte) (any, error) {
 	return map[string]int64{"rows": n}, err
 }
 
+// Bounds on one guest call: the deadline does not count the time in host
+// functions, and failures are kept until the call ends.
+const (
+	maxRequests = 100_000
+	maxFailures = 1000
+)
+
 // jsonFunction wraps a host function that answers with JSON: it returns the
 // length of the reply, which the guest then fetches.
 func jsonFunction(name string, f sqlFunction) api.GoModuleFunc {
@@ -109,6 +116,9 @@ func jsonFunction(name string, f sqlFunction) api.GoModuleFunc {
 		c := callOf(ctx)
 		if c == nil || c.instance.services == nil {
 			panic(&contractError{name + " was called where it is not granted"})
+		}
+		if c.requests++; c.requests > maxRequests || len(c.instance.services.failures) >= maxFailures {
+			panic(&contractError{fmt.Sprintf("%s: the call made %d requests of which %d failed; the most are %d and %d", name, c.requests, len(c.instance.services.failures), maxRequests, maxFailures)})
 		}
 		began := time.Now()
 		defer func() { c.outside += time.Since(began) }()

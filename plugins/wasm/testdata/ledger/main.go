@@ -3,7 +3,8 @@
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags "-s -w" -o ledger.wasm ./plugins/wasm/testdata/ledger
 //
 // Its config names a way to misbehave: "panic" in write, "loop" in write,
-// "keep" the handle of an earlier write, "forge" a cause.
+// "keep" the handle of an earlier write, name a "column" that is not there, a
+// "storm" of requests.
 package main
 
 import (
@@ -67,6 +68,10 @@ func (l *ledger) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 			if i < 0 {
 				return nil
 			}
+		}
+	case "storm":
+		for {
+			pdk.Exec("storm")
 		}
 	case "keep":
 		b = l.first
