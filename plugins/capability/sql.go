@@ -13,7 +13,8 @@ import (
 
 // SQL is one connection to a destination database, used by one goroutine at a
 // time. A transaction is explicit: without Begin each statement commits by
-// itself. After an error inside a transaction only Rollback is allowed.
+// itself. After an error inside a transaction only Rollback is allowed, or Exec
+// of ROLLBACK TO SAVEPOINT where the database has savepoints (PostgreSQL).
 type SQL interface {
 	// Exec runs one or more statements and returns the rows affected by the last.
 	Exec(ctx context.Context, sql string) (int64, error)

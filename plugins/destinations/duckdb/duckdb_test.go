@@ -16,7 +16,7 @@ import (
 	"github.com/leat-etl/leat/plugins/destinations/internal/desttest"
 )
 
-func openDB(t *testing.T) capability.SQL {
+func openDB(t testing.TB) capability.SQL {
 	t.Helper()
 	db, err := capability.OpenDuckDB(t.Context(), capability.DuckDBOptions{Path: filepath.Join(t.TempDir(), "warehouse.duckdb"), MemoryLimit: "1GB"})
 	if err != nil {
@@ -27,7 +27,7 @@ func openDB(t *testing.T) capability.SQL {
 }
 
 // opener opens the destination with a configuration.
-func opener(t *testing.T) func(string) pdk.Destination {
+func opener(t testing.TB) func(string) pdk.Destination {
 	return func(config string) pdk.Destination {
 		d := &destination{}
 		if _, err := d.Open(&pdk.OpenInput{Pipeline: "shop", RawConfig: json.RawMessage(config)}); err != nil {
@@ -118,4 +118,8 @@ func TestWidens(t *testing.T) {
 			t.Errorf("widens(%s, %s) = %v", c.from, c.to, got)
 		}
 	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	desttest.Load(b, desttest.NewHost(b.Context(), openDB(b)), opener(b))
 }

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgserver.Main(m)) }
 
-func openDB(t *testing.T) capability.SQL {
+func openDB(t testing.TB) capability.SQL {
 	t.Helper()
 	server := pgserver.Test(t, pgserver.Options{})
 	db, err := capability.OpenPostgres(t.Context(), capability.PostgresOptions{
@@ -31,7 +31,7 @@ func openDB(t *testing.T) capability.SQL {
 }
 
 // opener opens the destination with a configuration.
-func opener(t *testing.T) func(string) pdk.Destination {
+func opener(t testing.TB) func(string) pdk.Destination {
 	return func(config string) pdk.Destination {
 		d := &destination{}
 		if _, err := d.Open(&pdk.OpenInput{Pipeline: "shop", RawConfig: json.RawMessage(config)}); err != nil {
@@ -134,4 +134,8 @@ func TestWidens(t *testing.T) {
 			t.Errorf("widens(%s, %s) = %v", c.from, c.to, got)
 		}
 	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	desttest.Load(b, desttest.NewHost(b.Context(), openDB(b)), opener(b))
 }

@@ -84,11 +84,12 @@ func Sandboxed(t *testing.T, db capability.SQL) {
 	err = errors.Join(
 		write(insert(1, "a"), insert(2, "b"), insert(4, "d")),
 		write(change{kind: 'U', id: 1, name: text("new"), bigAbsent: true}, change{kind: 'M', from: 2, id: 3, name: text("moved"), bigAbsent: true}, change{kind: 'D', id: 4}),
+		write(insert(4, "back"), insert(5, "e")), // 4 is there, marked as deleted
 		d.Commit(ctx, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.want(t, p.Read+" ORDER BY id", "1 new big\n3 moved big")
+	c.want(t, p.Read+" ORDER BY id", "1 new big\n3 moved big\n4 back big\n5 e big")
 }
 
 // load opens the guest with the manifest and the default settings.

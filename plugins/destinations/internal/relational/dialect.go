@@ -19,8 +19,9 @@ type Dialect struct {
 	Text, Timestamp, Boolean string
 	// FoldsCase says that names which differ only in case are one name.
 	FoldsCase bool
-	// PhysicalKey says that tables get a primary key and rows are replaced by
-	// ON CONFLICT; otherwise replaced rows are deleted and inserted.
+	// PhysicalKey says that tables get a primary key, rows are replaced by ON
+	// CONFLICT and a failed insert is taken back to a savepoint; otherwise
+	// replaced rows are deleted and inserted.
 	PhysicalKey bool
 	// StageSchema qualifies the temporary stage.
 	StageSchema string

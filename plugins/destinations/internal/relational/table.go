@@ -16,6 +16,8 @@ type table struct {
 	key          []int // indexes in columns
 	nullableKey  bool
 	ready        readiness
+	// collided says that an insert has met a key that was there.
+	collided bool
 }
 
 // column is a column of the source at the destination.

@@ -1,6 +1,7 @@
 package relational
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,8 +27,10 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 		err = w.truncate()
 	case len(t.key) == 0:
 		err = w.append()
-	case d.config.Deletes == hard && d.config.insertsAreNew() && !b.Has("UDRK"):
-		err = w.ingest(pdk.IngestInput{Table: t.quoted(), Columns: w.direct(pdk.IngestColumn{Type: d.dialect.Text, From: pdk.FromOp})})
+	case d.dialect.PhysicalKey && !t.collided && !b.Has("UDK") && len(b.Absent) == 0:
+		err = w.insertOrMerge()
+	case !d.dialect.PhysicalKey && d.config.Deletes == hard && d.config.insertsAreNew() && !b.Has("UDRK"):
+		err = w.insert()
 	default:
 		err = w.merge()
 	}
@@ -54,6 +57,37 @@ func (w *writing) ingest(in pdk.IngestInput) error {
 func (w *writing) exec(format string, args ...any) error {
 	_, err := pdk.Exec(fmt.Sprintf(format, args...))
 	return err
+}
+
+// insert moves every row straight into the table.
+func (w *writing) insert() error {
+	return w.ingest(pdk.IngestInput{Table: w.table.quoted(), Columns: w.direct(pdk.IngestColumn{Type: w.dialect.Text, From: pdk.FromOp})})
+}
+
+// uniqueViolation is the SQLSTATE of a key that is there already.
+const uniqueViolation = "23505"
+
+// insertOrMerge copies rows of new keys straight into the table, which is more
+// than twice as fast as merging them. The primary key tells if one was not
+// new (a row marked as deleted, a repeated load): then this batch and the
+// table's further ones are merged.
+func (w *writing) insertOrMerge() error {
+	if err := w.exec("SAVEPOINT leat_insert"); err != nil {
+		return err
+	}
+	err := w.insert()
+	if err == nil {
+		return w.exec("RELEASE SAVEPOINT leat_insert")
+	}
+	var failure *pdk.SQLError
+	if !errors.As(err, &failure) || failure.Code != uniqueViolation {
+		return err
+	}
+	if err := w.exec("ROLLBACK TO SAVEPOINT leat_insert"); err != nil {
+		return err
+	}
+	w.table.collided = true
+	return w.merge()
 }
 
 // direct lists the columns of an ingest straight into the table. op says
