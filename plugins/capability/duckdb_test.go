@@ -295,3 +295,11 @@ func BenchmarkDuckDBInsertSelect(b *testing.B) {
 	}
 	rate(b, benchRows)
 }
+
+func TestExhaustedMemoryIsAResource(t *testing.T) {
+	db := openTestDuckDB(t)
+	_, err := db.Exec(t.Context(), "SET memory_limit = '20MB'; SET max_temp_directory_size = '0KB'; CREATE TABLE big AS SELECT range AS a, range::VARCHAR AS b FROM range(20000000) ORDER BY b")
+	if classOf(err) != Resource {
+		t.Errorf("%v, want class resource", err)
+	}
+}

@@ -166,3 +166,14 @@ func TestOpenSQL(t *testing.T) {
 		t.Errorf("%v, %v", rows, err)
 	}
 }
+
+func TestPostgresClasses(t *testing.T) {
+	for code, want := range map[string]Class{
+		"08006": Connection, "40001": Connection, "40P01": Connection, "57P01": Connection, "22003": Data, "23505": Data, "22P03": Schema,
+		"28P01": Permission, "42501": Permission, "42P01": Schema, "3D000": Schema, "53100": Resource, "53200": Resource, "58030": Resource, "XX000": Internal, "": Internal,
+	} {
+		if got := postgresClass(code); got != want {
+			t.Errorf("%s is %s, want %s", code, got, want)
+		}
+	}
+}
