@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -24,6 +25,8 @@ type applier struct {
 	compacts    bool
 	quarantine  *quarantine
 	progress    *Progress
+
+	current atomic.Pointer[wasm.Destination] // destination, for its counters alone
 }
 
 // open connects to the destination if it is not connected. The caller holds a.
@@ -36,6 +39,7 @@ func (a *applier) open(ctx context.Context) error {
 		return err
 	}
 	a.destination, a.sql, a.compacts = destination, sql, info.Compacts
+	a.current.Store(destination)
 	a.chain.replan(destination)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -236,8 +237,23 @@ func (q *quarantine) rawEvents(f postgres.RawFailure) ([]state.Failed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep %w: %w", &f, err)
 	}
-	event := state.Failed{Table: f.Schema.Table, Position: f.Position, Op: f.Op.String(), Reason: f.Error(), Payload: payload, Attempts: 1}
-	event.ID = event.EventID()
-	q.note(event)
-	return []state.Failed{event}, nil
+	event := state.Failed{Table: f.Schema.Table, Position: f.Position, Op: f.Op.String(), Reason: f.Error(), Payload: payload, At: time.Now(), Attempts: 1}
+	events := []state.Failed{event}
+	if f.Key != nil {
+		last := f.Key.Len() - 1
+		events[0].KeyHash = keyHash(f.Key, f.Schema.Key(), last)
+		for r := range last {
+			old := event
+			old.Op, old.Payload, old.Reason = batch.OldKey.String(), nil, "its change of key waits"
+			old.KeyHash = keyHash(f.Key, f.Schema.Key(), r)
+			if string(old.KeyHash) != string(events[0].KeyHash) {
+				events = append(events, old)
+			}
+		}
+	}
+	for i := range events {
+		events[i].ID = events[i].EventID()
+		q.note(events[i])
+	}
+	return events, nil
 }

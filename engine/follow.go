@@ -36,8 +36,8 @@ func (l *lane) follow(ctx context.Context) error {
 	stream, err := postgres.OpenStream(ctx, connection, postgres.StreamOptions{
 		Slot: l.record.Slot, Publications: l.publication.Names, Database: l.database, Timeline: l.system.Timeline,
 		Start: l.record.Acknowledged.LSN, SkipTo: at.Position, Binary: l.binary(),
-		MaxBytes: int(engine.BatchBytes), MaxRows: engine.BatchRows, Linger: engine.FlushInterval,
-		StatusInterval: statusInterval, Schemas: l.source.SchemaByOID, Types: l.source.Types,
+		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, Linger: engine.FlushInterval,
+		StatusInterval: statusInterval, Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
 	})
 	if err != nil {
 		return err
@@ -46,10 +46,15 @@ func (l *lane) follow(ctx context.Context) error {
 	g.Go(func() error { return stream.Run(ctx) })
 	g.Go(func() error { return l.deliver(ctx, stream) })
 	g.Go(func() error { return l.watch(ctx, stream) })
-	if err := g.Wait(); !errors.Is(err, errCaughtUp) {
-		return err
+	err = g.Wait()
+	if errors.Is(err, errCaughtUp) {
+		return nil
 	}
-	return nil
+	if errors.Is(err, postgres.ErrNeedsText) && l.p.Spec.Source.DecoderFormat == "binary" {
+		return fmt.Errorf("decoder_format is \"binary\": %w", errors.New(err.Error())) // not worth another try
+	}
+	l.needsText = l.needsText || errors.Is(err, postgres.ErrNeedsText)
+	return err
 }
 
 // statusInterval is well below any sensible wal_sender_timeout, and is how
@@ -59,12 +64,24 @@ const statusInterval = time.Second
 // longestBeat bounds how old the figures of the slot may be.
 const longestBeat = 10 * time.Second
 
+// schemaByOID is what the catalogue says of a relation, with its version.
+func (l *lane) schemaByOID(ctx context.Context, oid uint32) (*batch.Schema, error) {
+	s, err := l.source.SchemaByOID(ctx, oid)
+	if err != nil {
+		return nil, err
+	}
+	return s, l.number(s)
+}
+
 // binary says in which form the server is to send values.
 func (l *lane) binary() bool {
 	switch l.p.Spec.Source.DecoderFormat {
 	case "binary":
 		return true
 	case "text":
+		return false
+	}
+	if l.needsText {
 		return false
 	}
 	var schemas []*batch.Schema
@@ -123,6 +140,11 @@ func (l *lane) deliverGroup(ctx context.Context, stream *postgres.Stream, group 
 // write hands the batches of a group to a delivery and releases them. It
 // returns the batch that failed.
 func (l *lane) write(ctx context.Context, d *delivery, group *postgres.Group) (*batch.Batch, error) {
+	for _, f := range group.Failed { // first: rows of their keys have to wait
+		if err := d.undecodable(f); err != nil {
+			return nil, err
+		}
+	}
 	for _, b := range group.Batches {
 		l.applier.chain.Announce(b.Schema)
 		settled, err := l.settle(b)
@@ -136,11 +158,6 @@ func (l *lane) write(ctx context.Context, d *delivery, group *postgres.Group) (*
 			return settled, err
 		}
 		settled.Release()
-	}
-	for _, f := range group.Failed {
-		if err := d.undecodable(f); err != nil {
-			return nil, err
-		}
 	}
 	return nil, nil
 }

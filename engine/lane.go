@@ -24,6 +24,7 @@ type lane struct {
 
 	untilCaughtUp bool
 	goal          uint64 // the end of the log when the run started
+	needsText     bool   // a value came up that binary form does not have
 
 	// Of one session, that is until the next failure:
 	source      *postgres.Source
@@ -44,6 +45,10 @@ func newLane(p *Pipeline, database string) *lane {
 func (l *lane) run(ctx context.Context) error {
 	err := persist(ctx, l.log, "replication", func(ctx context.Context) error {
 		err := l.session(ctx)
+		for errors.Is(err, errSetAside) {
+			l.log.Warn("rows that the destination refuses were set aside: leat failed list shows them")
+			err = l.session(ctx)
+		}
 		if err != nil && ctx.Err() == nil {
 			l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "retrying", err.Error() })
 		}
@@ -107,10 +112,20 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 		for _, column := range t.Skipped {
 			l.log.Warn("generated column is not replicated", "table", t.ID().String(), "column", column)
 		}
+		if err := l.number(t.Schema); err != nil {
+			return nil, err
+		}
 		l.applier.announce(t.Schema)
 		out = append(out, t)
 	}
 	return out, nil
+}
+
+// number gives a schema that nobody else has seen yet its version in the
+// history of its table.
+func (l *lane) number(s *batch.Schema) (err error) {
+	s.Version, err = l.p.store.PutSchema(s)
+	return err
 }
 
 // prepare makes sure of publication and slot. It returns the historical load

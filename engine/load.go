@@ -85,30 +85,45 @@ func (h *history) run(ctx context.Context) error {
 		return nil
 	})
 	for range min(h.p.Spec.Engine.LoadWorkers, len(h.tasks)) {
-		g.Go(func() error {
-			reader, err := h.snapshot.Join(ctx)
-			if err != nil {
-				return err
-			}
-			defer reader.Close(context.WithoutCancel(ctx))
-			for t := range queue {
-				if err := h.loadTask(ctx, reader, t); err != nil {
+		g.Go(func() error { return h.work(ctx, queue) })
+	}
+	return g.Wait()
+}
+
+// work loads tasks over a connection of its own until there are no more. Rows
+// that the destination refuses are set aside, and the task made again in the
+// same snapshot.
+func (h *history) work(ctx context.Context, queue <-chan task) (err error) {
+	var reader *postgres.Reader
+	defer func() {
+		if reader != nil {
+			err = errors.Join(err, reader.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	for t := range queue {
+		for again := true; again; {
+			if reader == nil || reader.Closed() {
+				if reader, err = h.snapshot.Join(ctx); err != nil {
 					return err
 				}
 			}
-			return nil
-		})
+			err := h.loadTask(ctx, reader, t)
+			if again = errors.Is(err, errSetAside); err != nil && !again {
+				return err
+			}
+		}
 	}
-	return g.Wait()
+	return nil
 }
 
 // loadTask moves the rows of a task to the destination. They are collected
 // first, so that several workers read while one writes; beyond its budget a
 // worker takes the destination and writes as it reads.
 func (h *history) loadTask(ctx context.Context, reader *postgres.Reader, t task) error {
-	w := &chunkWriter{history: h, task: t, budget: 2 * int64(h.p.Spec.Engine.ChunkBytes)}
+	engine := h.p.Spec.Engine
+	w := &chunkWriter{history: h, task: t, budget: int64(engine.Memory) / 2 / int64(engine.LoadWorkers)}
 	defer w.release()
-	limit := postgres.Limit{Rows: h.p.Spec.Engine.BatchRows, Bytes: int64(h.p.Spec.Engine.BatchBytes)}
+	limit := postgres.Limit{Rows: engine.BatchRows, Bytes: min(int64(engine.BatchBytes), w.budget)}
 	for i, c := range t.chunks {
 		w.chunk = c
 		rows, bytes, err := reader.ReadChunk(ctx, t.table, c, limit, func(b *batch.Batch, failed []postgres.RawFailure) error {
@@ -135,6 +150,7 @@ type chunkWriter struct {
 	pending  []*batch.Batch
 	failed   []postgres.RawFailure
 	bytes    int64
+	row      uint64 // of all chunks
 	delivery *delivery
 	culprit  *batch.Batch
 }
@@ -156,7 +172,8 @@ func (w *chunkWriter) take(ctx context.Context, b *batch.Batch, failed []postgre
 // may be there already into updates.
 func (w *chunkWriter) number(b *batch.Batch) {
 	for i := range b.Ordinal {
-		b.Ordinal[i] += uint64(w.chunk.Seq+1) << 36
+		w.row++
+		b.Ordinal[i] = uint64(w.chunk.Seq+1)<<36 + w.row
 	}
 	if w.resumed && w.applier.compacts && len(b.Schema.Key()) > 0 {
 		for i := range b.Ops {
@@ -173,6 +190,12 @@ func (w *chunkWriter) flush(ctx context.Context) error {
 		}
 		w.delivery = d
 	}
+	for _, f := range w.failed {
+		if err := w.delivery.undecodable(f); err != nil {
+			return err
+		}
+	}
+	w.failed = nil
 	for len(w.pending) > 0 {
 		b := w.pending[0]
 		if err := w.delivery.write(context.WithoutCancel(ctx), b); err != nil {
@@ -182,12 +205,6 @@ func (w *chunkWriter) flush(ctx context.Context) error {
 		b.Release()
 		w.pending, w.bytes = w.pending[1:], w.bytes-b.Bytes
 	}
-	for _, f := range w.failed {
-		if err := w.delivery.undecodable(f); err != nil {
-			return err
-		}
-	}
-	w.failed = nil
 	return nil
 }
 

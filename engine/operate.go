@@ -14,8 +14,15 @@ import (
 // Status returns what the pipeline has done since it was opened.
 func (p *Pipeline) Status() Status { return p.progress.Status() }
 
-// PluginStats returns what each plugin has done and cost, by name.
-func (p *Pipeline) PluginStats() map[string]wasm.Stats { return p.plugins.stats() }
+// PluginStats returns what each plugin has done and cost: the transforms by
+// place and name, the destination by its name since it was last connected.
+func (p *Pipeline) PluginStats() map[string]wasm.Stats {
+	out := p.plugins.stats()
+	if d := p.applier.current.Load(); d != nil {
+		out[p.plugins.target.Manifest.Name] = d.Stats()
+	}
+	return out
+}
 
 // Objects returns the source tables and what became of them.
 func (p *Pipeline) Objects() ([]state.Object, error) { return p.store.Objects() }

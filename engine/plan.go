@@ -25,7 +25,9 @@ func Check(ctx context.Context, s *spec.Spec) (*postgres.Report, error) {
 		slot, publication := names(s, database)
 		r := postgres.Check(ctx, &one, postgres.Requirements{Selection: selection(s), Slot: slot, Publication: publication})
 		for _, item := range r.Items {
-			if !slices.ContainsFunc(out.Items, func(seen postgres.Item) bool { return seen.Name == item.Name && seen.Object == item.Object && seen.Found == item.Found }) {
+			if !slices.ContainsFunc(out.Items, func(seen postgres.Item) bool {
+				return seen.Name == item.Name && seen.Object == item.Object && seen.Found == item.Found
+			}) {
 				out.Items = append(out.Items, item)
 			}
 		}

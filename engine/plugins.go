@@ -173,7 +173,7 @@ func (p *plugins) close(ctx context.Context) error {
 	return errors.Join(append(errs, p.host.Close(ctx))...)
 }
 
-// stats returns what each plugin has done, by its place in the chain.
+// stats returns what each transform has done, by its place in the chain.
 func (p *plugins) stats() map[string]wasm.Stats {
 	out := map[string]wasm.Stats{}
 	for i, t := range p.transforms {

@@ -29,8 +29,8 @@ func actionFor(err error) action {
 	var plugin *wasm.Error
 	var again *postgres.RestartError
 	switch {
-	case errors.Is(err, errSetAside), errors.As(err, &again):
-		return retry // what is left is another thing to do
+	case errors.Is(err, postgres.ErrNeedsText), errors.As(err, &again):
+		return retry // the next attempt does another thing
 	case errors.As(err, &database):
 		return map[capability.Class]action{
 			capability.Connection: retry,

@@ -36,6 +36,9 @@ type RawFailure struct {
 	// Column is the first column that failed, -1 if the tuple itself did.
 	Column int
 	Reason error
+	// Key has the identities that the row had and has, as OldKey rows; nil
+	// where the table has none or it cannot be represented either.
+	Key *batch.Batch
 }
 
 // Error describes the failure without row values.
@@ -140,7 +143,7 @@ func (d *copyDecoder) next(data []byte, b *batch.Builder, lsn uint64, readTime i
 		b.AbortRow()
 		d.failed = append(d.failed, RawFailure{
 			Schema: d.schema, Op: batch.Read, Position: batch.Position{LSN: lsn}, CommitTime: readTime,
-			New: bytes.Clone(row), Binary: d.binary, Column: failure.column, Reason: failure.reason,
+			New: bytes.Clone(row), Binary: d.binary, Column: failure.column, Reason: failure.reason, Key: d.keyOf(row),
 		})
 		return n, nil
 	}
@@ -223,6 +226,32 @@ func (d *copyDecoder) binaryRow(row []byte, b *batch.Builder) columnError {
 		at += int(n)
 	}
 	return columnError{}
+}
+
+// keyOf returns the key of a row that failed.
+func (d *copyDecoder) keyOf(row []byte) *batch.Batch {
+	if !d.binary || len(d.schema.Key()) == 0 {
+		return nil
+	}
+	b := batch.NewBuilder(d.schema)
+	at := 2
+	for i, decode := range d.columns {
+		n := int(int32(binary.BigEndian.Uint32(row[at:])))
+		at += 4
+		switch {
+		case d.schema.Columns[i].Key == 0:
+			b.Column(i).AppendAbsent()
+		case n < 0:
+			b.Column(i).AppendNull()
+		default:
+			if decode(b.Column(i), row[at:at+n]) != nil {
+				return nil
+			}
+		}
+		at += max(n, 0)
+	}
+	b.EndRow(batch.OldKey, 0, 0, 0)
+	return b.Finish(batch.Position{})
 }
 
 // textRow appends the cells of a line without its newline. A line with

@@ -165,10 +165,29 @@ func (d *pgoutput) change(kind byte, r *reader, size int) error {
 		failure = d.delete(rel, at, whole)
 	}
 	if failure.reason != nil {
-		d.group.fail(rel, kind, at, d.tx.time, old, row, failure)
+		d.group.fail(rel, kind, at, d.tx.time, old, row, d.keys(rel), failure)
 		d.grow(int64(len(old)+len(row)), 0)
 	}
 	return nil
+}
+
+// keys returns the identities before and after the change that was just read.
+func (d *pgoutput) keys(rel *loggedRelation) *batch.Batch {
+	b := batch.NewBuilder(rel.schema)
+	for _, row := range [][]cell{d.old, d.row} {
+		if len(row) == 0 || len(rel.key) == 0 {
+			continue
+		}
+		if rel.appendKey(b, row).reason != nil {
+			b.AbortRow()
+			continue
+		}
+		b.EndRow(batch.OldKey, 0, 0, 0)
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return b.Finish(batch.Position{})
 }
 
 // rowOverhead is what a row costs beside its cells.

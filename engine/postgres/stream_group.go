@@ -101,11 +101,11 @@ func (g *gathering) truncate(rel *loggedRelation, at batch.Position, commitTime 
 var operations = map[byte]batch.Op{'I': batch.Insert, 'U': batch.Update, 'D': batch.Delete}
 
 // fail keeps a change as it was sent.
-func (g *gathering) fail(rel *loggedRelation, kind byte, at batch.Position, commitTime int64, old, row []byte, why columnError) {
+func (g *gathering) fail(rel *loggedRelation, kind byte, at batch.Position, commitTime int64, old, row []byte, key *batch.Batch, why columnError) {
 	g.start()
 	g.failed = append(g.failed, RawFailure{
 		Schema: rel.schema, Op: operations[kind], Position: at, CommitTime: commitTime,
-		Old: bytes.Clone(old), New: bytes.Clone(row), Column: why.column, Reason: why.reason,
+		Old: bytes.Clone(old), New: bytes.Clone(row), Column: why.column, Reason: why.reason, Key: key,
 	})
 }
 

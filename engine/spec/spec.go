@@ -85,10 +85,10 @@ type Engine struct {
 	BatchRows     int           `toml:"batch_rows" doc:"The most rows of one batch." default:"50000" min:"1" max:"10000000"`
 	BatchBytes    strict.Bytes  `toml:"batch_bytes" doc:"The size at which a batch is cut." default:"32MB" min:"1kB" max:"1GB"`
 	FlushInterval time.Duration `toml:"flush_interval" doc:"The longest that a change waits before it is sent to the destination." default:"1s" min:"10ms" max:"24h"`
-	Memory        strict.Bytes  `toml:"memory" doc:"Budget for rows that are on their way." default:"512MB" min:"16MB"`
+	Memory        strict.Bytes  `toml:"memory" doc:"Budget for rows that are on their way." default:"256MB" min:"16MB"`
 	LoadWorkers   int           `toml:"load_workers" doc:"How many connections read the source during a historical load." default:"2" min:"1" max:"64"`
 	LoadRows      int           `toml:"load_rows" doc:"The most rows of one batch of a historical load." default:"65536" min:"1" max:"10000000"`
-	ChunkBytes    strict.Bytes  `toml:"chunk_bytes" doc:"Size of the parts in which a table is loaded; a crash repeats at most the parts under way." default:"128MB" min:"64kB" max:"16GB"`
+	ChunkBytes    strict.Bytes  `toml:"chunk_bytes" doc:"Size of the parts in which a table is loaded; a crash repeats at most the parts under way." default:"32MB" min:"64kB" max:"16GB"`
 }
 
 // Metrics says where metrics can be read.

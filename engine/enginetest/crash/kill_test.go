@@ -1,0 +1,85 @@
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+)
+
+// loading are the failpoints of a historical load, in order; the others are
+// those of the log.
+var loading = []string{"slot-intent", "slot-created", "load-planned", "chunk-written", "chunk-committed", "chunk-recorded"}
+
+// variants are those that are killed everywhere.
+var variants = []variant{
+	{"duckdb", "soft", true, 2},
+	{"postgres", "hard", true, 2},
+	{"duckdb", "hard", false, 2},
+	{"postgres", "soft", false, 1},
+}
+
+// TestKilledAnywhere kills the program at every failpoint and at random
+// moments, in a historical load and in the log.
+func TestKilledAnywhere(t *testing.T) {
+	for i, v := range variants {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			p := newPipeline(t, pgserver.Test(t, pgserver.Options{}), v, *seed+100*int64(i))
+			p.work()
+			random := rand.New(rand.NewPCG(uint64(p.seed), 3))
+			for _, name := range loading {
+				n := 1 + random.IntN(3)
+				if name == "slot-intent" || name == "slot-created" || name == "load-planned" {
+					n = 1 + random.IntN(v.databases)
+				}
+				p.killAt(name, n)
+			}
+			for range 4 {
+				p.killAfter(300*time.Millisecond + time.Duration(random.Int64N(int64(1200*time.Millisecond))))
+			}
+			if n := p.logged("historical load finished"); n > 0 {
+				t.Logf("%d databases were loaded before the last kill that was meant for the load", n)
+			}
+			for _, at := range random.Perm(len(engine.FailPoints)) {
+				if name := engine.FailPoints[at]; !slices.Contains(loading, name) {
+					n := 1 + random.IntN(8)
+					if name == "idle-recorded" {
+						n = 1
+					}
+					p.killAt(name, n)
+				}
+			}
+			for range 4 {
+				p.killAfter(300*time.Millisecond + time.Duration(random.Int64N(int64(1500*time.Millisecond))))
+			}
+			p.prove()
+		})
+	}
+}
+
+// killAt lets the program die the n-th time that it reaches a failpoint.
+func (p *pipeline) killAt(failpoint string, n int) {
+	p.t.Helper()
+	started := time.Now()
+	at := fmt.Sprintf("%s:%d", failpoint, n)
+	if code, by := p.run(at).wait(); by != syscall.SIGKILL {
+		p.t.Fatalf("leat run was to die at %s and ended with code %d, signal %v", at, code, by)
+	}
+	p.t.Logf("killed at %s after %s", at, time.Since(started).Round(time.Millisecond))
+}
+
+// killAfter kills the program after a while.
+func (p *pipeline) killAfter(d time.Duration) {
+	p.t.Helper()
+	r := p.run("")
+	r.after(d, syscall.SIGKILL)
+	if code, by := r.wait(); by != syscall.SIGKILL {
+		p.t.Fatalf("leat run ended by itself with code %d, signal %v", code, by)
+	}
+}

@@ -1,0 +1,90 @@
+package crash
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for the program: a busy machine is slow, a hang
+// is a failure.
+const patience = 90 * time.Second
+
+// process is the program at work on one pipeline.
+type process struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// start runs a verb of the program. What it logs goes to the pipeline's log.
+func (p *pipeline) start(failpoint, verb string, args ...string) *process {
+	p.t.Helper()
+	path, err := program()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(p.t.Context(), path, append([]string{verb, p.file}, args...)...)
+	cmd.Env = append(os.Environ(), "LEAT_FAILPOINT="+failpoint)
+	log, err := os.OpenFile(p.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close()
+	log.WriteString("--- leat " + verb + " " + strings.Join(args, " ") + " " + failpoint + "\n")
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	out := &process{p.t, cmd, make(chan struct{})}
+	go func() {
+		defer close(out.ended)
+		cmd.Wait() // how it ended is in cmd.ProcessState
+	}()
+	return out
+}
+
+// run starts replication.
+func (p *pipeline) run(failpoint string, args ...string) *process {
+	return p.start(failpoint, "run", append(args, "--quiet")...)
+}
+
+// wait returns the exit code, and the signal that ended the process if one did.
+func (r *process) wait() (code int, by syscall.Signal) {
+	r.t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case <-r.ended:
+	case <-timeout.C:
+		r.cmd.Process.Signal(syscall.SIGQUIT) // the stacks go to the log
+		grace := time.NewTimer(5 * time.Second)
+		defer grace.Stop()
+		select {
+		case <-r.ended:
+		case <-grace.C:
+			r.cmd.Process.Kill()
+			<-r.ended
+		}
+		r.t.Fatalf("%s did not end in %s", strings.Join(r.cmd.Args[1:2], " "), patience)
+	}
+	status := r.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return -1, status.Signal()
+	}
+	return status.ExitStatus(), 0
+}
+
+// after signals the process once d has passed, unless it has ended.
+func (r *process) after(d time.Duration, s syscall.Signal) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		r.cmd.Process.Signal(s) // it may have ended just now: wait tells
+	case <-r.ended:
+	}
+}
