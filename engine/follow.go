@@ -37,7 +37,7 @@ func (l *lane) follow(ctx context.Context) error {
 		Slot: l.record.Slot, Publications: l.publication.Names, Database: l.database, Timeline: l.system.Timeline,
 		Start: l.record.Acknowledged.LSN, SkipTo: at.Position, Binary: l.binary(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, Linger: engine.FlushInterval,
-		StatusInterval: statusInterval, Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
+		StatusInterval: statusInterval, Until: l.until(), Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
 	})
 	if err != nil {
 		return err
@@ -60,6 +60,9 @@ func (l *lane) follow(ctx context.Context) error {
 // statusInterval is well below any sensible wal_sender_timeout, and is how
 // often the server hears of progress.
 const statusInterval = time.Second
+
+// endInterval is how often a run that is to end looks whether it may.
+const endInterval = 50 * time.Millisecond
 
 // longestBeat bounds how old the figures of the slot may be.
 const longestBeat = 10 * time.Second
@@ -216,7 +219,11 @@ func (l *lane) advance(stream *postgres.Stream, group *postgres.Group) error {
 // watch keeps the slot moving while nothing concerns this pipeline, writes
 // the heartbeat and measures the lag.
 func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
-	tick := time.NewTicker(statusInterval)
+	every := statusInterval
+	if l.untilCaughtUp {
+		every = endInterval
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	beat := time.NewTimer(0) // the first at once: it proves the way through
 	defer beat.Stop()
@@ -271,7 +278,15 @@ func (l *lane) reached() bool { return l.has(l.goal) }
 func (l *lane) has(lsn uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return max(l.record.Durable.LSN, l.record.IdleAcknowledged) >= lsn
+	return max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
+}
+
+// until is where a run that is to end does so, 0 for one that goes on.
+func (l *lane) until() uint64 {
+	if l.untilCaughtUp {
+		return l.goal
+	}
+	return 0
 }
 
 func (l *lane) measureLag(stream *postgres.Stream) {

@@ -262,7 +262,7 @@ func (s *Stream) committed(done *commit) {
 		return // nothing in it for us
 	}
 	s.last = s.decoder.group.position
-	if s.waiting && s.handed == nil && (s.full() || time.Since(s.decoder.group.since) >= s.o.Linger) {
+	if s.waiting && s.handed == nil && (s.full() || s.arrived() || time.Since(s.decoder.group.since) >= s.o.Linger) {
 		s.handed, s.waiting = s.cut(), false
 		wake(s.changed)
 	}
@@ -280,6 +280,9 @@ func (s *Stream) full() bool {
 	}
 	return tx.bytes >= int64(s.o.MaxBytes) || tx.rows >= s.o.MaxRows
 }
+
+// arrived says whether everything before Until has come.
+func (s *Stream) arrived() bool { return s.o.Until != 0 && s.idle >= s.o.Until }
 
 func (s *Stream) cut() *Group {
 	g := s.decoder.cut()
@@ -302,7 +305,7 @@ func (s *Stream) take() (g *Group, wait time.Duration) {
 	if s.decoder.tx.open || !s.decoder.group.reached {
 		return nil, -1
 	}
-	if wait = s.o.Linger - time.Since(s.decoder.group.since); wait > 0 {
+	if wait = s.o.Linger - time.Since(s.decoder.group.since); wait > 0 && !s.arrived() {
 		return nil, wait
 	}
 	return s.cut(), 0

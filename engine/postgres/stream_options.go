@@ -26,6 +26,9 @@ type StreamOptions struct {
 	MaxBytes, MaxRows int
 	// Linger is how long a group waits for more after its first change.
 	Linger time.Duration
+	// Until is where the reader wants to end: once everything before it has
+	// come, groups wait no longer. 0 for none.
+	Until uint64
 	// StatusInterval is how often the server is told what is durable, well
 	// below its wal_sender_timeout. Zero means 10 s.
 	StatusInterval time.Duration
