@@ -114,8 +114,7 @@ func (p *Pipeline) planTable(ctx context.Context, t *postgres.Table) (PlannedTab
 		return out, nil
 	}
 	if t.Keyless {
-		out.Note = "the log identifies no row of this table: inserts and truncates are replicated, updates and deletes are not; add a primary key, or: ALTER TABLE " +
-			t.ID().Schema + "." + t.ID().Name + " REPLICA IDENTITY FULL"
+		out.Note = "the log identifies no row of this table: inserts and truncates are replicated, updates and deletes are not; a primary key, or REPLICA IDENTITY USING INDEX, makes them"
 	}
 	p.applier.holder.Lock()
 	defer p.applier.holder.Unlock()

@@ -179,9 +179,9 @@ func (c *checker) adopted(ctx context.Context, tables []*Table) {
 			Fix: fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s;", first, quoteName(id.Schema, id.Name))})
 	}
 	for _, id := range pub.Unsafe {
-		c.add(Item{Name: "published", Object: id.String(), Found: "with updates and deletes but without a replica identity", Outcome: Fail,
-			Causes: []string{"Every UPDATE and DELETE of the table fails at the source."},
-			Fix:    fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL;", quoteName(id.Schema, id.Name))})
+		c.add(Item{Name: "published", Object: id.String(), Found: "with updates and deletes but without a key", Outcome: Fail,
+			Causes: []string{"Every UPDATE and DELETE of the table fails at the source, or under REPLICA IDENTITY FULL cannot be applied."},
+			Fix:    fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...);", quoteName(id.Schema, id.Name))})
 	}
 	for _, id := range pub.Filtered {
 		c.add(Item{Name: "published", Object: id.String(), Found: "with a column list or row filter", Outcome: Warn,
@@ -193,23 +193,15 @@ func (c *checker) adopted(ctx context.Context, tables []*Table) {
 // improve it.
 func (c *checker) identity(t *Table) {
 	item := Item{Name: "replica identity", Object: t.ID().String(), Outcome: OK}
-	hasKey := len(t.Schema.Key()) > 0 && t.Identity != IdentityFull
 	switch {
-	case !t.Keyless && hasKey:
-		item.Found = fmt.Sprintf("%s: updates and deletes by key", t.Identity)
+	case !t.Keyless && t.Identity == IdentityFull:
+		item.Found = "full: updates and deletes by the primary key"
 	case !t.Keyless:
-		item.Found, item.Outcome = "full: updates and deletes by the whole row", Warn
-		item.Fix = fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...); -- smaller log, faster merges", t.quoted())
-		if t.hasPrimaryKey {
-			item.Outcome, item.Fix = OK, ""
-		}
+		item.Found = fmt.Sprintf("%s: updates and deletes by key", t.Identity)
 	default:
 		item.Outcome, item.Found = Warn, "none: inserts and truncates only"
-		item.Causes = []string{"The table, or a partition of it, has no primary key and no replica identity."}
+		item.Causes = []string{"The table, or a partition of it, has neither a primary key nor a replica identity by index."}
 		item.Fix = fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...);", t.quoted())
-		for _, l := range t.Leaves {
-			item.Fix += fmt.Sprintf("\n-- or: ALTER TABLE %s REPLICA IDENTITY FULL;", l.quoted())
-		}
 		if t.hasPrimaryKey && t.Identity == IdentityNothing {
 			item.Fix = fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY DEFAULT;", t.quoted())
 		}

@@ -235,11 +235,11 @@ func (m *described) keyColumns(catalog *batch.Schema) []int {
 			known = append(known, at)
 		}
 	}
-	if len(known) == 0 {
-		return marked
-	}
 	if m.identity == 'f' || len(marked) == 0 {
 		return known
+	}
+	if len(known) == 0 {
+		return marked
 	}
 	if sorted := slices.Sorted(slices.Values(known)); slices.Equal(sorted, marked) {
 		return known

@@ -174,7 +174,8 @@ func (r *Reader) chunkError(t *Table, c *Chunk, err error) error {
 }
 
 // wireForm is the schema of what the server sends and the columns to select:
-// a column whose binary form is not understood travels as its text.
+// a column whose binary form is not understood travels as the text that its
+// output function prints, which a cast to text may change.
 func (r *Reader) wireForm(s *batch.Schema) (*batch.Schema, string) {
 	wire := &batch.Schema{Table: s.Table, Version: s.Version, Columns: append([]batch.Column(nil), s.Columns...)}
 	names := make([]string, len(s.Columns))
@@ -182,7 +183,7 @@ func (r *Reader) wireForm(s *batch.Schema) (*batch.Schema, string) {
 		col := &wire.Columns[i]
 		names[i] = quoteIdent(col.Name)
 		if !r.types.binarySafe(col.PG.OID) {
-			names[i] += "::text"
+			names[i] = fmt.Sprintf("CASE WHEN pg_catalog.num_nulls(%[1]s) = 0 THEN pg_catalog.format('%%s', %[1]s) END", names[i])
 			col.PG = batch.PGType{Name: "text", OID: pgtype.TextOID, Typmod: -1}
 		}
 	}

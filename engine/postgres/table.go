@@ -44,15 +44,15 @@ type Table struct {
 	OID  uint32 `json:"oid"`
 	Kind Kind   `json:"kind"`
 	// Schema has the columns that travel. Its key is the primary key, or the
-	// replica identity's index, or every column under REPLICA IDENTITY FULL
-	// without a primary key, or nothing.
+	// replica identity's index, or nothing.
 	Schema *batch.Schema `json:"schema"`
 	// Skipped are the generated columns: the log does not carry them.
 	Skipped  []string        `json:"skipped,omitempty"`
 	Identity ReplicaIdentity `json:"identity"`
 	// Keyless says that the log identifies no row for UPDATE and DELETE in the
 	// table or in one of its partitions, so that only inserts and truncates
-	// may be published.
+	// are published. REPLICA IDENTITY FULL alone does not help: two equal rows
+	// cannot be told apart at the destination.
 	Keyless bool `json:"keyless,omitempty"`
 	// Reason is why the object cannot be replicated from the log, empty where
 	// it can.
@@ -263,6 +263,7 @@ func (t *Table) setColumns(columns []attribute, types *TypeMap) {
 	for _, c := range columns {
 		t.hasPrimaryKey = t.hasPrimaryKey || c.primary > 0
 	}
+	t.Keyless = t.Keyless || t.Identity == IdentityFull && !t.hasPrimaryKey
 	for _, c := range columns {
 		if c.generated {
 			t.Skipped = append(t.Skipped, c.name)
@@ -274,8 +275,6 @@ func (t *Table) setColumns(columns []attribute, types *TypeMap) {
 			col.Key = c.identity
 		case t.hasPrimaryKey:
 			col.Key = c.primary
-		case t.Identity == IdentityFull:
-			col.Key = len(t.Schema.Columns) + 1
 		}
 		t.Schema.Columns = append(t.Schema.Columns, col)
 	}
