@@ -81,7 +81,7 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 	if p.target, err = resolve(s, s.Destination.Plugin, bundle.Destination, config, s.Destination.Limits); err != nil {
 		return nil, err
 	}
-	p.guest, p.private, err = bundle.SplitConfig(p.target.Manifest, config)
+	p.guest, p.private, err = bundle.SplitConfig(p.target.Manifest, config, s.Dir)
 	p.target.plugin.Config = p.guest
 	return p, err
 }

@@ -35,7 +35,7 @@ func Query(ctx context.Context, s *spec.Spec, sql string, yield func(Rows) error
 	if err != nil {
 		return err
 	}
-	_, private, err := bundle.SplitConfig(target.Manifest, config)
+	_, private, err := bundle.SplitConfig(target.Manifest, config, s.Dir)
 	if err != nil {
 		return err
 	}

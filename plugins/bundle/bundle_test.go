@@ -144,7 +144,7 @@ func TestValidateConfig(t *testing.T) {
 }
 
 func TestSplitConfig(t *testing.T) {
-	guest, host, err := SplitConfig(mask(t), []byte(`{"columns": ["a"], "password": "x", "target": {"password": 1}, "rate": 12345678901234567890}`))
+	guest, host, err := SplitConfig(mask(t), []byte(`{"columns": ["a"], "password": "x", "target": {"password": 1}, "rate": 12345678901234567890}`), "/pipelines")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestSplitConfig(t *testing.T) {
 	if string(host) != `{"password":"x"}` {
 		t.Errorf("host %s", host)
 	}
-	if _, _, err := SplitConfig(mask(t), []byte(`[]`)); err == nil {
+	if _, _, err := SplitConfig(mask(t), []byte(`[]`), "/pipelines"); err == nil {
 		t.Error("a list was split")
 	}
 }
@@ -253,4 +253,17 @@ func FuzzManifest(f *testing.F) {
 			t.Fatalf("incomplete: %+v", m)
 		}
 	})
+}
+
+func TestSplitConfigMakesPathsRelativeToThePipeline(t *testing.T) {
+	m := Manifest{ConfigSchema: []byte(`{"properties": {"path": {"x-leat-host": true, "x-leat-path": true}, "host": {"x-leat-host": true}}}`)}
+	for path, want := range map[string]string{"data/w.duckdb": "/pipelines/data/w.duckdb", "/abs/w.duckdb": "/abs/w.duckdb", "": ""} {
+		_, host, err := SplitConfig(m, []byte(`{"path": "`+path+`", "host": "db"}`), "/pipelines")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := `{"host":"db","path":"` + want + `"}`; string(host) != got {
+			t.Errorf("%q: %s, want %s", path, host, got)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,10 @@ func (e *ConfigError) Error() string {
 
 // hostOnly marks the keys of a schema that only the host may see.
 const hostOnly = "x-leat-host"
+
+// filePath marks a setting that names a file: it is relative to the folder of
+// the pipeline file.
+const filePath = "x-leat-path"
 
 // noLoader refuses schemas from elsewhere: a manifest must be read alike
 // everywhere.
@@ -166,8 +171,9 @@ func list(values []any) string {
 
 // SplitConfig parts the settings of a plugin: what the guest may see, and what
 // the schema marks with "x-leat-host": true for the host alone, as credentials
-// are. Marks count at the top level of the settings.
-func SplitConfig(m Manifest, config json.RawMessage) (guest, host json.RawMessage, err error) {
+// are. Those marked "x-leat-path" besides are made relative to dir. Marks
+// count at the top level of the settings.
+func SplitConfig(m Manifest, config json.RawMessage, dir string) (guest, host json.RawMessage, err error) {
 	var schema struct {
 		Properties map[string]map[string]json.RawMessage `json:"properties"`
 	}
@@ -181,6 +187,9 @@ func SplitConfig(m Manifest, config json.RawMessage) (guest, host json.RawMessag
 	forGuest, forHost := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	for key, value := range all {
 		if string(schema.Properties[key][hostOnly]) == "true" {
+			if string(schema.Properties[key][filePath]) == "true" {
+				value = inFolder(value, dir)
+			}
 			forHost[key] = value
 		} else {
 			forGuest[key] = value
@@ -193,4 +202,17 @@ func SplitConfig(m Manifest, config json.RawMessage) (guest, host json.RawMessag
 		return nil, nil, fmt.Errorf("settings of plugin %s: %w", m.Name, err)
 	}
 	return guest, host, nil
+}
+
+// inFolder makes a relative path, a JSON string, one of folder dir.
+func inFolder(value json.RawMessage, dir string) json.RawMessage {
+	var path string
+	if json.Unmarshal(value, &path) != nil || path == "" || filepath.IsAbs(path) {
+		return value
+	}
+	text, err := json.Marshal(filepath.Join(dir, path))
+	if err != nil {
+		return value // a string always has a JSON form
+	}
+	return text
 }
