@@ -26,6 +26,9 @@ func appendCanonical(dst []byte, arr arrow.Array, row int, want arrow.DataType) 
 			}
 			return append(dst, 0), nil
 		}
+		if v, ok := integer(arr, row); ok { // in lists of DuckDB
+			return append(dst, byte(v)), nil
+		}
 	case arrow.INT16, arrow.INT32, arrow.INT64, arrow.UINT32, arrow.DATE32, arrow.TIME64, arrow.TIMESTAMP:
 		if v, ok := integer(arr, row); ok {
 			return binary.BigEndian.AppendUint64(dst, uint64(v)), nil
@@ -41,6 +44,9 @@ func appendCanonical(dst []byte, arr arrow.Array, row int, want arrow.DataType) 
 			return binary.BigEndian.AppendUint64(dst, math.Float64bits(v)), nil
 		}
 	case arrow.DECIMAL128, arrow.DECIMAL256:
+		if isDecimalNaN(arr, row) {
+			return appendText(dst, "NaN"), nil // as a destination's text has it
+		}
 		if text, ok := decimalText(arr, row); ok {
 			return appendText(dst, normalDecimal(text)), nil
 		}

@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -98,6 +96,7 @@ type verified struct {
 	plan   *wasm.DestinationPlan
 	schema *batch.Schema // of the rows as the destination takes them
 	tables []*postgres.Table
+	types  *postgres.TypeMap
 }
 
 func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
@@ -166,7 +165,7 @@ func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
 			}
 			g := byTarget[leaf.target.Table]
 			if g == nil {
-				g = &verified{plan: leaf.target, schema: leaf.schema}
+				g = &verified{plan: leaf.target, schema: leaf.schema, types: v.sources[t.ID().Database].Types()}
 				byTarget[leaf.target.Table] = g
 				v.targets = append(v.targets, g)
 			}
@@ -338,7 +337,10 @@ func (v *verifier) readTable(ctx context.Context, t *verified, table *postgres.T
 	if err != nil {
 		return 0, err
 	}
-	hash := newRowHasher(t)
+	hash, err := newRowHasher(t)
+	if err != nil {
+		return 0, err
+	}
 	limit := postgres.Limit{Rows: v.p.Spec.Engine.BatchRows, Bytes: int64(v.p.Spec.Engine.BatchBytes)}
 	for _, c := range chunks {
 		_, _, err := reader.ReadChunk(ctx, table, c, limit, func(b *batch.Batch, failed []postgres.RawFailure) error {
@@ -371,81 +373,14 @@ func (v *verifier) readTable(ctx context.Context, t *verified, table *postgres.T
 }
 
 func (v *verifier) readDestination(ctx context.Context, t *verified, sink rowSink) error {
-	hash := newRowHasher(t)
+	hash, err := newRowHasher(t)
+	if err != nil {
+		return err
+	}
 	return v.sql.Read(ctx, t.plan.Read, func(r arrow.RecordBatch) error {
 		if int(r.NumCols()) != len(t.schema.Columns) {
 			return fmt.Errorf("the destination returned %d columns, want %d", r.NumCols(), len(t.schema.Columns))
 		}
 		return hash.rows(r.Columns(), int(r.NumRows()), sink)
 	})
-}
-
-// rowHasher hashes rows in the source's types.
-type rowHasher struct {
-	t        *verified
-	key      []int
-	nanNulls []bool // columns where the destination has null for NaN, as planned
-	buf      []byte
-}
-
-func newRowHasher(t *verified) *rowHasher {
-	h := &rowHasher{t: t, key: t.schema.Key(), nanNulls: make([]bool, len(t.schema.Columns))}
-	if len(h.key) == 0 {
-		for i := range t.schema.Columns {
-			h.key = append(h.key, i)
-		}
-	}
-	for _, c := range t.plan.Columns {
-		if i := t.schema.Column(c.Source); i >= 0 && c.Source != "" {
-			h.nanNulls[i] = slices.ContainsFunc(c.Losses, func(l string) bool { return strings.Contains(strings.ToLower(l), "nan") })
-		}
-	}
-	return h
-}
-
-func (h *rowHasher) cell(dst []byte, columns []arrow.Array, col, row int) ([]byte, error) {
-	if h.nanNulls[col] && isDecimalNaN(columns[col], row) {
-		return append(dst, 0), nil
-	}
-	return appendCanonical(dst, columns[col], row, h.t.schema.Columns[col].Type)
-}
-
-func isDecimalNaN(arr arrow.Array, row int) bool {
-	switch a := arr.(type) {
-	case *array.Decimal128:
-		return a.Value(row) == batch.NaN128
-	case *array.Decimal256:
-		return a.Value(row) == batch.NaN256
-	}
-	return false
-}
-
-func (h *rowHasher) rows(columns []arrow.Array, n int, sink rowSink) error {
-	for row := range n {
-		h.buf = h.buf[:0]
-		var err error
-		for _, col := range h.key {
-			if h.buf, err = h.cell(h.buf, columns, col, row); err != nil {
-				return err
-			}
-		}
-		key := xxhash.Sum64(h.buf)
-		h.buf = h.buf[:0]
-		for col := range columns {
-			if h.buf, err = h.cell(h.buf, columns, col, row); err != nil {
-				return err
-			}
-		}
-		name := func() string {
-			var parts []string
-			for _, col := range h.key {
-				parts = append(parts, h.t.schema.Columns[col].Name+"="+columns[col].ValueStr(row))
-			}
-			return strings.Join(parts, ", ")
-		}
-		if err := sink(key, xxhash.Sum64(h.buf), name); err != nil {
-			return err
-		}
-	}
-	return nil
 }

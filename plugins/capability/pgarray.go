@@ -10,6 +10,22 @@ var errArrayShape = errors.New("array with more than one dimension or explicit b
 
 var errArraySyntax = errors.New("not a PostgreSQL array literal")
 
+// Elements returns the elements of a PostgreSQL array literal, nil for NULL.
+// ok is false for one that a list cannot hold: of several dimensions, or with
+// explicit bounds.
+func Elements(literal string) (elements []*string, ok bool) {
+	_, err := eachElement(literal, nil, func(v []byte, null bool) error {
+		if null {
+			elements = append(elements, nil)
+			return nil
+		}
+		text := string(v)
+		elements = append(elements, &text)
+		return nil
+	})
+	return elements, err == nil
+}
+
 // eachElement calls yield for the elements of a PostgreSQL array literal of
 // one dimension, in order. The bytes are valid only inside the call; scratch
 // is reused for elements with escapes and returned for the next literal.

@@ -48,6 +48,7 @@ var elements = map[string]string{
 
 const (
 	nanLoss   = "NaN becomes NULL"
+	zeroLoss  = "-0 may become 0"
 	arrayLoss = "an array with several dimensions or explicit bounds has no list form: its row becomes a failed event"
 )
 
@@ -59,7 +60,11 @@ func mapping(c pdk.Column, arrays bool) relational.Mapping {
 		}
 		return relational.Mapping{Type: fmt.Sprintf("DECIMAL(%d,%d)", precision, scale), Losses: []string{nanLoss}, Lossy: []string{"nan_to_null"}}
 	}
-	if c.Format != pdk.FormatText {
+	switch c.Format {
+	case pdk.FormatText:
+	case pdk.FormatFloat32, pdk.FormatFloat64:
+		return relational.Mapping{Type: scalars[c.Format], Losses: []string{zeroLoss}}
+	default:
 		return relational.Mapping{Type: scalars[c.Format]}
 	}
 	element, isArray := strings.CutSuffix(c.PG.Name, "[]")
@@ -76,6 +81,9 @@ func list(element string, typmod int32) relational.Mapping {
 	m := relational.Mapping{Type: "VARCHAR[]", Losses: []string{arrayLoss}}
 	if typ, ok := elements[element]; ok {
 		m.Type = typ + "[]"
+		if typ == "FLOAT" || typ == "DOUBLE" {
+			m.Losses = append(m.Losses, zeroLoss)
+		}
 	}
 	if element == "numeric" && typmod >= 4 {
 		precision, scale := (typmod-4)>>16, (typmod-4)&0x7ff
