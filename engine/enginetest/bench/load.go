@@ -73,6 +73,7 @@ func (l *loadRun) measure(ctx context.Context) (err error) {
 			contenders = append(contenders, contender{r.title(), func(ctx context.Context) (measure, error) { return r.loadOnce(ctx) }})
 		}
 	}
+	contenders = slices.DeleteFunc(contenders, func(c contender) bool { return !l.matches(c.name) })
 	for round := range l.rounds {
 		order := slices.Clone(contenders)
 		if round%2 == 1 {

@@ -46,7 +46,7 @@ func (b *bench) measureLog(ctx context.Context, w *workload) (err error) {
 	if err := r.writeLog(ctx); err != nil {
 		return err
 	}
-	contenders := r.contenders()
+	contenders := slices.DeleteFunc(r.contenders(), func(c contender) bool { return !b.matches(c.name) })
 	for round := range b.rounds {
 		order := slices.Clone(contenders)
 		if round%2 == 1 {
@@ -90,6 +90,9 @@ func (r *logRun) prepare(ctx context.Context) error {
 	}
 	for _, v := range variants {
 		for _, kind := range []string{"duckdb", "postgres"} {
+			if !r.matches(leatTo(kind, v)) {
+				continue
+			}
 			rig, err := r.newRig(r.database, kind, v, r.table)
 			if err != nil {
 				return err
@@ -172,6 +175,9 @@ func (r *logRun) slotCopy(ctx context.Context, name string) error {
 
 // consume runs a contender on a quiet machine.
 func (r *logRun) consume(ctx context.Context, c contender) (measure, error) {
+	if err := r.quiet(ctx); err != nil {
+		return measure{}, err
+	}
 	if err := r.slotCopy(ctx, runSlot); err != nil {
 		return measure{}, err
 	}

@@ -36,6 +36,7 @@ type options struct {
 	leat   string
 	json   string
 	only   string
+	match  string
 	server string
 	scale  float64
 	rounds int
@@ -47,6 +48,11 @@ func (o *options) selects(name string) bool {
 	return o.only == "" || slices.Contains(strings.Split(o.only, ","), name)
 }
 
+// matches says whether a contender is to be run.
+func (o *options) matches(name string) bool {
+	return o.match == "" || slices.ContainsFunc(strings.Split(o.match, ","), func(part string) bool { return strings.Contains(name, part) })
+}
+
 // sized scales a number of rows.
 func (o *options) sized(n int) int { return max(1000, int(float64(n)*o.scale)/1000*1000) }
 
@@ -55,6 +61,7 @@ func run(ctx context.Context) (err error) {
 	flag.StringVar(&o.leat, "leat", "bin/leat", "the leat to measure")
 	flag.StringVar(&o.json, "json", "", "write the results to this file as JSON")
 	flag.StringVar(&o.only, "only", "", "workloads to run, separated by commas: inserts, mixed, updates, hot, orders, load, memory (default all)")
+	flag.StringVar(&o.match, "match", "", "run only contenders whose names contain one of these, separated by commas")
 	flag.StringVar(&o.server, "postgres", "", "major version of the servers (default the newest installed)")
 	flag.Float64Var(&o.scale, "scale", 1, "size of the workloads; 1 is 400,000 changes of accounts")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each workload")
