@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -14,8 +15,26 @@ func ParseDSN(dsn string) (cfg *Config, database string, err error) {
 		return nil, "", settingsError(fmt.Errorf("the connection string is not valid"), "It has the form postgres://user@host:port/database.", "leat init postgres://leat@db.example.com:5432/shop")
 	}
 	cfg = &Config{Host: c.Host, Port: c.Port, User: c.User, Password: c.Password, Databases: []string{c.Database}}
-	if c.TLSConfig != nil {
-		cfg.TLS.Mode = TLSRequire
-	}
+	cfg.TLS.Mode = modeOf(c)
 	return cfg, c.Database, cfg.validate(c.Database)
+}
+
+// modeOf finds the sslmode that a parsed connection string had: pgconn turns
+// it into what is tried first and what after that. The default, prefer, is the
+// empty mode.
+func modeOf(c *pgconn.Config) TLSMode {
+	plainFallback := slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil })
+	switch {
+	case c.TLSConfig == nil && len(c.Fallbacks) == 0:
+		return TLSDisable
+	case c.TLSConfig == nil:
+		return TLSAllow
+	case plainFallback:
+		return ""
+	case c.TLSConfig.InsecureSkipVerify && c.TLSConfig.VerifyPeerCertificate == nil:
+		return TLSRequire
+	case c.TLSConfig.InsecureSkipVerify:
+		return TLSVerifyCA
+	}
+	return TLSVerifyFull
 }

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/engine/enginetest/shop"
+	"github.com/leat-etl/leat/engine/spec"
+)
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// blocks returns the fenced blocks of a language.
+func blocks(text, language string) []string {
+	var out []string
+	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```").FindAllStringSubmatch(text, -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+// commands returns the lines of the sh blocks without their comments.
+func commands(text string) []string {
+	var out []string
+	for _, block := range blocks(text, "sh") {
+		for _, line := range strings.Split(block, "\n") {
+			line, _, _ = strings.Cut(line, " #")
+			if line = strings.TrimSpace(line); line != "" {
+				out = append(out, line)
+			}
+		}
+	}
+	return out
+}
+
+// TestReadmeCommands runs every leat command of the README, in its order,
+// against a database like the one it speaks of.
+func TestReadmeCommands(t *testing.T) {
+	server := pgserver.Own(t, pgserver.Options{})
+	if err := shop.Create(t.Context(), server.DSN("postgres"), "shop_eu", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Exec(t.Context(), "postgres", `ALTER DATABASE shop_eu RENAME TO shop`,
+		`CREATE ROLE leat LOGIN SUPERUSER PASSWORD 'a secret'`); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PGPASSWORD", "a secret")
+	t.Chdir(t.TempDir())
+	ran := 0
+	for _, line := range commands(readmeFrom(t)) {
+		line = strings.ReplaceAll(line, "127.0.0.1:5432", fmt.Sprintf("%s:%d", server.Host(), server.Port()))
+		args := words(line)
+		if args[0] != "leat" {
+			continue
+		}
+		ran++
+		var out, errOut bytes.Buffer
+		if code := execute(t.Context(), args[1:], &out, &errOut); code != exitOK {
+			t.Fatalf("%s: exit code %d\n%s%s", line, code, out.String(), errOut.String())
+		}
+		if out.Len() == 0 && args[1] != "run" {
+			t.Errorf("%s: printed nothing", line)
+		}
+		if strings.Contains(out.String()+errOut.String(), "a secret") {
+			t.Errorf("%s: printed the password", line)
+		}
+	}
+	if ran < 8 {
+		t.Errorf("the README has %d leat commands, want at least 8", ran)
+	}
+}
+
+// readmeFrom reads the README although the test has changed its folder.
+func readmeFrom(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(sourceDir, "../../README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// sourceDir is the folder of this package, in which go test starts.
+var sourceDir = func() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
+
+// words splits a line as a shell does, for double quotes only.
+func words(line string) []string {
+	var out []string
+	for i, part := range strings.Split(line, `"`) {
+		if i%2 == 1 {
+			out = append(out, part)
+		} else {
+			out = append(out, strings.Fields(part)...)
+		}
+	}
+	return out
+}
+
+func TestReadmeTasks(t *testing.T) {
+	taskfile, err := os.ReadFile("../../Taskfile.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, line := range commands(readme(t)) {
+		if name, ok := strings.CutPrefix(line, "go tool task "); ok {
+			found++
+			if !strings.Contains(string(taskfile), "\n  "+name+":\n") {
+				t.Errorf("%s: there is no such task", line)
+			}
+		}
+	}
+	if found < 2 {
+		t.Errorf("the README names %d tasks in its commands", found)
+	}
+}
+
+func TestReadmePipelineIsValid(t *testing.T) {
+	for _, text := range blocks(readme(t), "toml") {
+		if !strings.Contains(text, "[source]") {
+			continue
+		}
+		s, err := spec.Parse("shop.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Warnings) > 0 {
+			t.Errorf("warnings: %q", s.Warnings)
+		}
+		return
+	}
+	t.Error("the README shows no pipeline")
+}
+
+// TestReadmePlugin builds the README's plugin as it stands there.
+func TestReadmePlugin(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "hide-email")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := readme(t)
+	kit, err := filepath.Abs("../../pdk/go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []struct{ name, language, mark string }{
+		{"main.go", "go", "RegisterTransform"}, {"plugin.toml", "toml", "abi = 1"}, {"go.mod", "text", "module hide-email"},
+	} {
+		body := ""
+		for _, b := range blocks(text, f.language) {
+			if strings.Contains(b, f.mark) {
+				body = strings.ReplaceAll(b, "/path/to/leat/pdk/go", kit)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, f.name), []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("GOFLAGS", "")
+	var out, errOut bytes.Buffer
+	if code := execute(t.Context(), []string{"plugin", "build", dir}, &out, &errOut); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, errOut.String())
+	}
+	if !strings.HasPrefix(out.String(), "hide-email 0.1.0: ") {
+		t.Errorf("printed %q", out.String())
+	}
+}
+
+func TestReadmeExitCodes(t *testing.T) {
+	text := readme(t)
+	for _, line := range strings.Split(exitCodeHelp, "\n") {
+		code, what, _ := strings.Cut(line, "  ")
+		what = strings.ReplaceAll(what, "leat verify", "`leat verify`")
+		if !strings.Contains(text, "| "+code+" | "+what+" |") {
+			t.Errorf("exit code %s: the README does not say %q", code, what)
+		}
+	}
+}
+
+// TestDemo runs the demo, small and short.
+func TestDemo(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	var out, errOut bytes.Buffer
+	if code := execute(t.Context(), []string{"demo", "--for", "2s", "--scale", "1"}, &out, &errOut); code != exitOK {
+		t.Fatalf("exit code %d\n%s%s", code, out.String(), errOut.String())
+	}
+	for _, want := range []string{"source and destination are equal", "merge_tables = true", "shop_us"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the demo's output lacks %q:\n%s", want, out.String())
+		}
+	}
+}
