@@ -37,7 +37,7 @@ func (w *writing) appendStaged() error {
 	}
 	m := w.meta
 	for _, v := range []struct{ name, value string }{
-		{m.op, "CASE WHEN s.op = 'K' THEN 'D' ELSE s.op END"}, {m.modified, "s.at"}, {m.lsn, "s.lsn"}, {m.ordinal, "s.ordinal"},
+		{m.op, "CASE WHEN s.op = 'K' THEN 'D' ELSE s.op END"}, {m.modified, "s.at"}, {m.loaded, "CURRENT_TIMESTAMP"}, {m.lsn, "s.lsn"}, {m.ordinal, "s.ordinal"},
 		{m.unchanged, fmt.Sprintf("CASE WHEN s.op IN ('K', 'D') THEN NULL ELSE NULLIF(concat_ws(',', %s), '') END", strings.Join(unchanged, ", "))},
 	} {
 		names, values = append(names, Quote(v.name)), append(values, v.value)

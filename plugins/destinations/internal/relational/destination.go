@@ -14,6 +14,7 @@ type Destination struct {
 	meta     metadata
 	pipeline string
 	inTx     bool
+	now      *string // when the transaction began, without Dialect.NowDefault
 	// owners maps a target to the table that lands there.
 	owners map[string]string
 	// pending are the tables whose DDL the current transaction holds.
@@ -86,6 +87,16 @@ func (d *Destination) begin() error {
 		return err
 	}
 	d.inTx = true
+	if d.dialect.NowDefault {
+		return nil
+	}
+	rows, err := pdk.Query("SELECT CAST(CURRENT_TIMESTAMP AS " + d.dialect.Text + ")")
+	if err != nil {
+		return fmt.Errorf("ask for the time: %w", err)
+	}
+	for _, r := range rows.Rows {
+		d.now = r[0]
+	}
 	return nil
 }
 

@@ -23,6 +23,11 @@ type Dialect struct {
 	// CONFLICT and a failed insert is taken back to a savepoint; otherwise
 	// replaced rows are deleted and inserted.
 	PhysicalKey bool
+	// NowDefault says that a column may have the current time as its default.
+	// DuckDB cannot replay its log after a crash when a table with such a
+	// default was altered: the file is lost. There the time is written with
+	// each row.
+	NowDefault bool
 	// StageSchema qualifies the temporary stage.
 	StageSchema string
 	// Type maps a column of the source.

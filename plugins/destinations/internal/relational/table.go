@@ -63,7 +63,10 @@ func (d *Destination) metadataColumns() []target {
 	out := []target{
 		{m.op, d.dialect.Text, ""},
 		{m.modified, d.dialect.Timestamp, ""},
-		{m.loaded, d.dialect.Timestamp, " DEFAULT CURRENT_TIMESTAMP"},
+		{m.loaded, d.dialect.Timestamp, ""},
+	}
+	if d.dialect.NowDefault {
+		out[2].suffix = " DEFAULT CURRENT_TIMESTAMP"
 	}
 	if m.marked != "" {
 		out = append(out, target{m.marked, d.dialect.Boolean, " DEFAULT false"})

@@ -99,6 +99,9 @@ func (w *writing) direct(op pdk.IngestColumn) []pdk.IngestColumn {
 	}
 	op.Name = w.meta.op
 	out = append(out, op, pdk.IngestColumn{Name: w.meta.modified, Type: w.dialect.Timestamp, From: pdk.FromCommitTime})
+	if !w.dialect.NowDefault {
+		out = append(out, pdk.IngestColumn{Name: w.meta.loaded, Type: w.dialect.Timestamp, From: pdk.FromConstant, Value: w.now})
+	}
 	if w.meta.lsn != "" {
 		out = append(out,
 			pdk.IngestColumn{Name: w.meta.lsn, Type: "BIGINT", From: pdk.FromLSN},

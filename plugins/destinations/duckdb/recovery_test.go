@@ -1,0 +1,74 @@
+//go:build duckdb_arrow
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/plugins/capability"
+	"github.com/leat-etl/leat/plugins/destinations/internal/desttest"
+)
+
+// TestFileOpensAfterACrash takes the files as a kill would leave them after a
+// table was altered: DuckDB then has to replay the ALTER from its log.
+func TestFileOpensAfterACrash(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "warehouse.duckdb")
+	db, err := capability.OpenDuckDB(t.Context(), capability.DuckDBOptions{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	h := desttest.NewHost(t.Context(), db)
+	d := opener(t)(`{}`)
+	var columns []batch.Column
+	for i, name := range []string{"id", "added"} {
+		columns = append(columns, batch.Column{Name: name, Type: arrow.PrimitiveTypes.Int32, Nullable: true, PG: batch.PGType{Name: "int4", OID: 23, Typmod: -1, Kind: "b"}})
+		s := &batch.Schema{Table: batch.TableID{Database: "shop", Schema: "public", Name: "orders"}, Version: uint64(i + 1), Columns: columns}
+		p, err := h.Plan(d, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		builder := batch.NewBuilder(s)
+		for i := range s.Columns {
+			builder.Column(i).AppendUint32(1)
+		}
+		builder.EndRow(batch.Insert, 1, s.Version, 1)
+		b := builder.Finish(batch.Position{})
+		err = h.Write(d, p, b)
+		b.Release()
+		if err == nil {
+			err = d.Commit(nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := filepath.Join(folder, "left.duckdb")
+	for _, suffix := range []string{"", ".wal"} {
+		text, err := os.ReadFile(path + suffix)
+		if err == nil {
+			err = os.WriteFile(left+suffix, text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := capability.OpenDuckDB(t.Context(), capability.DuckDBOptions{Path: left})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	rows, err := again.Query(t.Context(), `SELECT count(*) FROM main.orders WHERE __leat_loaded_at > now() - INTERVAL 1 DAY`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := *rows.Rows[0][0]; got != "2" {
+		t.Errorf("%s rows of 2 with the time of their load", got)
+	}
+}
