@@ -51,6 +51,14 @@ func actionFor(err error) action {
 	return stop
 }
 
+// movesOn says that err ended a run that leaves less to do, so that the next
+// one needs no longer pause: rows were set aside, or the load has to look at a
+// table again while the destination keeps its other chunks.
+func movesOn(err error) bool {
+	var again *postgres.RestartError
+	return errors.Is(err, errSetAside) || errors.As(err, &again)
+}
+
 const (
 	firstPause = 250 * time.Millisecond
 	lastPause  = 30 * time.Second
@@ -67,7 +75,7 @@ func persist(ctx context.Context, log *slog.Logger, what string, run func(contex
 		if err == nil || ctx.Err() != nil || actionFor(err) != retry {
 			return err
 		}
-		if time.Since(started) > calm {
+		if time.Since(started) > calm || movesOn(err) {
 			pause = firstPause
 		}
 		wait := pause/2 + rand.N(pause)
