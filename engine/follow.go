@@ -51,7 +51,7 @@ func (l *lane) follow(ctx context.Context) error {
 		return nil
 	}
 	if errors.Is(err, postgres.ErrNeedsText) && l.p.Spec.Source.DecoderFormat == "binary" {
-		return fmt.Errorf("decoder_format is \"binary\": %w", errors.New(err.Error())) // not worth another try
+		return fmt.Errorf("decoder_format is \"binary\", set it to \"auto\" or \"text\": %w", errors.New(err.Error())) // not worth another try
 	}
 	l.needsText = l.needsText || errors.Is(err, postgres.ErrNeedsText)
 	return err

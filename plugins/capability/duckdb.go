@@ -155,9 +155,16 @@ func isSelect(sql string) bool {
 const readPart = 1 << 17
 
 func (d *duckDB) readParts(ctx context.Context, table string, yield func(arrow.RecordBatch) error) error {
+	hidden, err := d.Query(ctx, "SELECT 1 FROM duckdb_columns() WHERE database_name = 'temp' AND table_name = "+quoteText(d.view+"_result")+" AND lower(column_name) = 'rowid'")
+	if err != nil {
+		return err
+	}
 	for from := int64(0); ; from += readPart {
 		var n int64
 		part := fmt.Sprintf("SELECT * FROM %s WHERE rowid >= %d AND rowid < %d", table, from, from+readPart)
+		if len(hidden.Rows) > 0 { // a column of the result has that name
+			part = fmt.Sprintf("SELECT * FROM %s LIMIT %d OFFSET %d", table, readPart, from)
+		}
 		err := d.readAll(ctx, part, func(r arrow.RecordBatch) error {
 			n += r.NumRows()
 			return yield(r)
