@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/spec"
@@ -58,7 +61,8 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range transforms {
+	p.transforms = make([]boundTransform, len(transforms))
+	for i, t := range transforms {
 		config, err := t.ConfigJSON(true)
 		if err != nil {
 			return nil, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)
@@ -68,11 +72,7 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 			return nil, err
 		}
 		loaded.plugin.Columns = t.Columns
-		transform, err := host.Transform(ctx, loaded.Module, loaded.plugin)
-		if err != nil {
-			return nil, err
-		}
-		p.transforms = append(p.transforms, boundTransform{plugin: transform, loaded: loaded, match: matcher(t.Tables)})
+		p.transforms[i] = boundTransform{loaded: loaded, match: matcher(t.Tables)}
 	}
 	config, err := s.Destination.ConfigJSON(true)
 	if err != nil {
@@ -82,8 +82,27 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 		return nil, err
 	}
 	p.guest, p.private, err = bundle.SplitConfig(p.target.Manifest, config, s.Dir)
+	if err != nil {
+		return nil, err
+	}
 	p.target.plugin.Config = p.guest
-	return p, err
+	return p, p.compile(ctx, log)
+}
+
+// compile compiles the transforms side by side, which takes seconds for those
+// that the cache does not have yet.
+func (p *plugins) compile(ctx context.Context, log *slog.Logger) error {
+	slow := time.AfterFunc(time.Second, func() { log.Info("compiling plugins; the next start takes them from the cache") })
+	defer slow.Stop()
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range p.transforms {
+		t := &p.transforms[i]
+		g.Go(func() (err error) {
+			t.plugin, err = p.host.Transform(ctx, t.loaded.Module, t.loaded.plugin)
+			return err
+		})
+	}
+	return g.Wait()
 }
 
 // userCache is where compiled plugins are kept for all pipelines of a user.
@@ -168,7 +187,9 @@ func (p *plugins) openDestination(ctx context.Context) (*wasm.Destination, wasm.
 func (p *plugins) close(ctx context.Context) error {
 	var errs []error
 	for _, t := range p.transforms {
-		errs = append(errs, t.plugin.Close(ctx))
+		if t.plugin != nil {
+			errs = append(errs, t.plugin.Close(ctx))
+		}
 	}
 	return errors.Join(append(errs, p.host.Close(ctx))...)
 }

@@ -73,7 +73,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if d.pipeline, err = engine.Open(work, s, engine.Options{Log: d.log()}); err != nil {
+	if d.pipeline, err = engine.Open(work, s, engine.Options{Log: d.log(s.Log)}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.pipeline.Close(context.WithoutCancel(ctx))) }()

@@ -27,8 +27,8 @@ func (p *program) load(path string) (*spec.Spec, error) {
 	return s, nil
 }
 
-func (p *program) options() engine.Options {
-	return engine.Options{StateDir: p.stateDir, Log: p.log()}
+func (p *program) options(s *spec.Spec) engine.Options {
+	return engine.Options{StateDir: p.stateDir, Log: p.log(s.Log)}
 }
 
 // running returns a client of the engine that runs the pipeline, nil if none
@@ -62,7 +62,7 @@ func (p *program) stopped(s *spec.Spec) (*state.Store, error) {
 
 // withPipeline opens a pipeline that does not run, for one operation on it.
 func (p *program) withPipeline(ctx context.Context, s *spec.Spec, do func(*engine.Pipeline) error) error {
-	pipeline, err := engine.Open(ctx, s, p.options())
+	pipeline, err := engine.Open(ctx, s, p.options(s))
 	if err != nil {
 		return err
 	}

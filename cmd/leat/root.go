@@ -9,6 +9,8 @@ import (
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/leat-etl/leat/engine/spec"
 )
 
 // version is set by the build.
@@ -71,14 +73,17 @@ func exactly(n int) cobra.PositionalArgs {
 	}
 }
 
-// log writes to standard error: coloured text on a terminal, plain text
-// elsewhere, JSON by flag.
-func (p *program) log() *slog.Logger {
-	level := slog.LevelInfo
+// log writes to standard error as the pipeline file says, unless a flag says
+// otherwise: text, coloured on a terminal, or JSON lines.
+func (p *program) log(o spec.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.Level)); err != nil {
+		level = slog.LevelInfo
+	}
 	if p.verbose {
 		level = slog.LevelDebug
 	}
-	if p.logJSON {
+	if p.logJSON || o.Format == "json" {
 		return slog.New(slog.NewJSONHandler(p.err, &slog.HandlerOptions{Level: level}))
 	}
 	return slog.New(tint.NewHandler(p.err, &tint.Options{Level: level, NoColor: !colours(p.err), TimeFormat: "15:04:05"}))

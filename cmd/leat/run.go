@@ -61,7 +61,7 @@ func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (er
 		}
 	}()
 	for _, s := range specs {
-		pipeline, err := engine.Open(ctx, s, p.options())
+		pipeline, err := engine.Open(ctx, s, p.options(s))
 		if err != nil {
 			return err
 		}

@@ -99,7 +99,7 @@ type Metrics struct {
 // Log says what is logged.
 type Log struct {
 	Level  string `toml:"level" doc:"The least severe messages that are logged." default:"info" enum:"debug|info|warn|error"`
-	Format string `toml:"format" doc:"auto is text on a terminal and json elsewhere." default:"auto" enum:"auto|text|json"`
+	Format string `toml:"format" doc:"text, coloured on a terminal, or json." default:"text" enum:"text|json"`
 }
 
 // Schema returns the JSON Schema (2020-12) of pipeline files.
