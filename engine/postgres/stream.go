@@ -30,6 +30,7 @@ type Stream struct {
 	mu      sync.Mutex // guards what follows
 	decoder *pgoutput
 	waiting bool   // the consumer is in Next
+	timed   bool   // and has a timer for the group
 	handed  *Group // cut at a commit while the consumer waited
 	last    batch.Position
 	idle    uint64 // everything committed before it has been received
@@ -184,7 +185,7 @@ func (s *Stream) handleRead(ctx context.Context) error {
 			return err
 		}
 		if !ok {
-			if s.decoder.group.reached && !s.decoder.tx.open {
+			if s.waiting && s.decoder.group.reached && !s.decoder.tx.open && (!s.timed || s.arrived()) {
 				wake(s.changed)
 			}
 			return nil
@@ -322,7 +323,7 @@ func (s *Stream) Next(ctx context.Context) (*Group, error) {
 			return nil, s.ended
 		}
 		g, wait := s.take()
-		s.waiting = g == nil
+		s.waiting, s.timed = g == nil, wait >= 0
 		s.mu.Unlock()
 		if g != nil {
 			wake(s.room)

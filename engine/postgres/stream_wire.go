@@ -24,8 +24,19 @@ type wire struct {
 	conn       net.Conn
 	r          io.Reader
 	buf        []byte
-	start, end int // what has been read and not been handed out
+	start, end int  // what has been read and not been handed out
+	sparse     bool // the last read brought little
 }
+
+// The server sends every change by itself. A reader that is always there
+// takes each in a system call or three of its own and has the server wake it
+// for each: together more work than decoding. So after a read of less than
+// gatherBelow the reader stays away for gatherPause, in which the server's
+// socket buffer does not fill.
+const (
+	gatherBelow = 32 << 10
+	gatherPause = 250 * time.Microsecond
+)
 
 // openWire connects, checks the system and starts streaming.
 func openWire(ctx context.Context, cfg *pgconn.Config, start func(context.Context, *pgconn.PgConn) error) (*wire, error) {
@@ -112,8 +123,12 @@ func (w *wire) fill() error {
 	}
 	copy(w.buf, have)
 	w.start, w.end = 0, len(have)
+	if w.sparse {
+		pause(gatherPause)
+	}
 	n, err := w.r.Read(w.buf[w.end:])
 	w.end += n
+	w.sparse = n < gatherBelow
 	if n > 0 {
 		return nil
 	}
