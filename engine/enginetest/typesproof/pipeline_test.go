@@ -2,6 +2,7 @@ package typesproof
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	_ "github.com/duckdb/duckdb-go/v2" // reads what the engine wrote
+	"golang.org/x/sync/errgroup"
 
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
@@ -66,6 +68,8 @@ database = %q
 decoder_format = %q
 [source.tls]
 mode = "disable"
+[engine]
+flush_interval = "50ms"
 [objects]
 exclude = [%s]
 %s
@@ -80,29 +84,37 @@ func (p *pipeline) with(t *testing.T, work func(*engine.Pipeline) error) error {
 	t.Helper()
 	s, err := spec.Parse(filepath.Join(p.dir, "pipeline.toml"), []byte(p.file()))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	opened, err := engine.Open(t.Context(), s, engine.Options{})
 	if err != nil {
-		t.Fatalf("%s: %v", p.name, err)
+		return err
 	}
-	defer func() {
-		if err := opened.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
-	}()
-	return work(opened)
+	return errors.Join(work(opened), opened.Close(t.Context()))
 }
 
-// catchUp delivers everything that the source has by now.
-func (p *pipeline) catchUp(t *testing.T) {
+// catchUp delivers everything that the source has by now, through all
+// pipelines beside each other.
+func catchUp(t *testing.T, pipelines ...*pipeline) {
 	t.Helper()
-	err := p.with(t, func(e *engine.Pipeline) error {
+	var g errgroup.Group
+	for _, p := range pipelines {
+		g.Go(func() error {
+			if err := p.run(t); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *pipeline) run(t *testing.T) error {
+	return p.with(t, func(e *engine.Pipeline) error {
 		return e.Run(t.Context(), engine.RunOptions{UntilCaughtUp: true})
 	})
-	if err != nil {
-		t.Fatalf("%s: %v", p.name, err)
-	}
 }
 
 // plan returns the columns of a table at the destination by the source's name.

@@ -34,16 +34,15 @@ func TestEveryTypeTravels(t *testing.T) {
 	}
 	var pipelines []*pipeline
 	for _, w := range ways {
-		p := newPipeline(t, server, database, w)
-		p.catchUp(t)
-		pipelines = append(pipelines, p)
+		pipelines = append(pipelines, newPipeline(t, server, database, w))
 	}
+	catchUp(t, pipelines...)
 	for _, s := range []*sample{everything, textOnly} {
 		run(t, source, s.changes()...)
 	}
+	catchUp(t, pipelines...)
 	for _, p := range pipelines {
 		t.Run(p.name, func(t *testing.T) {
-			p.catchUp(t)
 			lost := map[string]bool{}
 			for _, s := range []*sample{everything, textOnly} {
 				if slices.Contains(p.exclude, "public."+s.name) {
