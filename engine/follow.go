@@ -64,9 +64,6 @@ const statusInterval = time.Second
 // endInterval is how often a run that is to end looks whether it may.
 const endInterval = 50 * time.Millisecond
 
-// longestBeat bounds how old the figures of the slot may be.
-const longestBeat = 10 * time.Second
-
 // schemaByOID is what the catalogue says of a relation, with its version.
 func (l *lane) schemaByOID(ctx context.Context, oid uint32) (*batch.Schema, error) {
 	s, err := l.source.SchemaByOID(ctx, oid)
@@ -235,10 +232,7 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 			if _, err := l.source.Heartbeat(ctx, l.p.Spec.Name); err != nil {
 				return err
 			}
-			if err := l.measureSlot(ctx); err != nil {
-				return err
-			}
-			beat.Reset(min(l.p.Spec.Source.Heartbeat, longestBeat))
+			beat.Reset(l.p.Spec.Source.Heartbeat)
 		case <-tick.C:
 			if err := l.idle(stream); err != nil {
 				return err
@@ -302,19 +296,4 @@ func (l *lane) measureLag(stream *postgres.Stream) {
 			d.LagSeconds = 0
 		}
 	})
-}
-
-// measureSlot reads how much log the slot keeps, and notices a lost slot
-// before the stream does.
-func (l *lane) measureSlot(ctx context.Context) error {
-	slot, err := l.source.Slot(ctx, l.record.Slot)
-	if err != nil {
-		return err
-	}
-	if slot == nil || slot.Lost() {
-		at, _, err := l.destinationPosition()
-		return errors.Join(err, l.checkContinuity(at, slot))
-	}
-	l.progress(func(d *DatabaseProgress) { d.RetainedWAL = slot.RetainedBytes })
-	return nil
 }

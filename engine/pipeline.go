@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -99,12 +100,30 @@ func (p *Pipeline) Run(ctx context.Context, o RunOptions) error {
 }
 
 func (p *Pipeline) replicate(ctx context.Context, o RunOptions) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, running := errgroup.WithContext(ctx)
+	watching, stop := context.WithCancel(running)
+	defer stop()
+	var lanes sync.WaitGroup
 	for _, l := range p.lanes {
 		l.untilCaughtUp = o.UntilCaughtUp
-		g.Go(func() error { return l.run(ctx) })
+		lanes.Add(1)
+		g.Go(func() error {
+			defer lanes.Done()
+			return l.run(running)
+		})
+		g.Go(func() error { return l.guard(watching) })
 	}
-	return g.Wait()
+	g.Go(func() error {
+		lanes.Wait()
+		stop()
+		return nil
+	})
+	err := g.Wait()
+	var over *budgetError
+	if errors.As(err, &over) {
+		return p.dropOverBudget(ctx, over)
+	}
+	return err
 }
 
 // Close releases everything. The pipeline must not be running.

@@ -40,6 +40,8 @@ type Source struct {
 	Publication        string        `toml:"publication" doc:"Name of the publication; the default is made from the pipeline's name." max:"63"`
 	Slot               string        `toml:"slot" doc:"Name of the replication slot; the default is made from the pipeline's name. With several databases the number of the database is appended." max:"63"`
 	Heartbeat          time.Duration `toml:"heartbeat" doc:"How often a quiet database is written a message, so that its slot moves on and old log can be removed." default:"30s" min:"1s" max:"24h"`
+	WALBudget          strict.Bytes  `toml:"wal_budget" doc:"How much log a slot may keep at the source; 0B is no budget." default:"0B"`
+	WALBudgetAction    string        `toml:"wal_budget_action" doc:"What happens beyond wal_budget. warn logs it; drop_slot saves the disk of the source: the slot is dropped, the pipeline ends, and everything has to be loaded again." default:"warn" enum:"warn|drop_slot"`
 	DecoderFormat      string        `toml:"decoder_format" doc:"How the server sends values. auto chooses what is faster for the tables." default:"auto" enum:"auto|text|binary"`
 	TLS                TLS           `toml:"tls" doc:"Encryption of the connection."`
 }

@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/leat-etl/leat/engine/postgres"
+)
+
+// guardInterval is how often the log that a slot keeps is measured.
+const guardInterval = 5 * time.Second
+
+// budgetError says that a slot keeps more log at the source than the pipeline
+// file allows.
+type budgetError struct {
+	database, slot   string
+	retained, budget int64
+}
+
+func (e *budgetError) Error() string {
+	return fmt.Sprintf("slot %q of database %q keeps %d bytes of log, more than wal_budget (%d)", e.slot, e.database, e.retained, e.budget)
+}
+
+// guard watches how much log the lane's slot keeps at the source, also while
+// the lane loads, waits for the destination or tries again. It has a
+// connection of its own; what it cannot ask it asks the next time.
+func (l *lane) guard(ctx context.Context) error {
+	tick := time.NewTicker(guardInterval)
+	defer tick.Stop()
+	var source *postgres.Source
+	defer func() {
+		if source != nil {
+			_ = source.Close(context.WithoutCancel(ctx)) // only read from
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if source == nil {
+			cfg, err := SourceConfig(l.p.Spec)
+			if err != nil {
+				return err
+			}
+			if source, err = postgres.Open(ctx, cfg, l.database); err != nil {
+				source = nil
+				continue
+			}
+		}
+		if err := l.measureSlot(ctx, source); err != nil {
+			return err
+		}
+	}
+}
+
+// measureSlot reads how much log the slot keeps and holds it against the
+// budget.
+func (l *lane) measureSlot(ctx context.Context, source *postgres.Source) error {
+	name, _ := names(l.p.Spec, l.database)
+	slot, err := source.Slot(ctx, name)
+	if err != nil || slot == nil {
+		return nil // the lane itself meets the failure, or has not made the slot yet
+	}
+	l.progress(func(d *DatabaseProgress) { d.RetainedWAL = slot.RetainedBytes })
+	budget := int64(l.p.Spec.Source.WALBudget)
+	if budget == 0 || slot.RetainedBytes <= budget {
+		return nil
+	}
+	over := &budgetError{l.database, name, slot.RetainedBytes, budget}
+	if l.p.Spec.Source.WALBudgetAction == "drop_slot" {
+		return over
+	}
+	l.log.Warn("the slot keeps more log at the source than wal_budget", "slot", name, "retained", slot.RetainedBytes, "budget", budget)
+	return nil
+}
+
+// dropOverBudget gives the source's disk priority over the pipeline: it drops
+// the slot, after which everything has to be loaded again.
+func (p *Pipeline) dropOverBudget(ctx context.Context, over *budgetError) error {
+	cfg, err := SourceConfig(p.Spec)
+	if err != nil {
+		return errors.Join(over, err)
+	}
+	err = persist(ctx, p.log, "drop slot "+over.slot, func(ctx context.Context) error {
+		source, err := postgres.Open(ctx, cfg, over.database)
+		if err != nil {
+			return err
+		}
+		return errors.Join(source.DropSlot(ctx, over.slot), source.Close(ctx))
+	})
+	if err != nil {
+		return errors.Join(over, err)
+	}
+	return &GapError{over.database, over.Error() + "; wal_budget_action = \"drop_slot\" dropped it",
+		"to load everything again: empty the destination, remove the state folder and start again; a larger wal_budget or more room at the source keeps it from happening"}
+}

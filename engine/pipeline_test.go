@@ -1,0 +1,107 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/engine/spec"
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	cache, err := os.MkdirTemp("", "leat-cache-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(cache)
+	cacheDir = cache
+	return pgserver.Main(m)
+}
+
+// cacheDir keeps compiled plugins for all tests.
+var cacheDir string
+
+// pipelineOf opens a pipeline from database into a DuckDB file of the test.
+// extra are lines of its source section.
+func pipelineOf(t *testing.T, server *pgserver.Server, database string, extra ...string) *engine.Pipeline {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("LEAT_TEST_PASSWORD", server.Password())
+	s, err := spec.Parse(filepath.Join(dir, "test.toml"), fmt.Appendf(nil, `name = "test"
+[source]
+host = %q
+port = %d
+user = %q
+password = { env = "LEAT_TEST_PASSWORD" }
+database = %q
+%s
+[destination]
+plugin = "duckdb"
+config = { path = "test.duckdb" }
+`, server.Host(), server.Port(), server.User(), database, strings.Join(extra, "\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := engine.Open(t.Context(), s, engine.Options{CacheDir: cacheDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func TestWALBudgetDropsTheSlot(t *testing.T) {
+	server := pgserver.Test(t, pgserver.Options{})
+	database := server.Database(t)
+	exec := func(sql string) {
+		t.Helper()
+		if err := server.Exec(t.Context(), database, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE a (id int PRIMARY KEY)`)
+	p := pipelineOf(t, server, database, `wal_budget = "1MB"`, `wal_budget_action = "drop_slot"`)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx, engine.RunOptions{}) }()
+	waitFor(t, ctx, "the log to be followed", func() bool {
+		d := p.Status().Databases
+		return len(d) == 1 && d[0].Phase == "streaming"
+	})
+	// Log of a table that nobody publishes: the slot passes it only when the
+	// server next notes its running transactions.
+	exec(`CREATE TABLE busy AS SELECT n, repeat('x', 1000) AS filler FROM generate_series(1, 20000) n`)
+	var gap *engine.GapError
+	if err := <-ended; !errors.As(err, &gap) || !strings.Contains(gap.Reason, "wal_budget") || gap.Hint == "" {
+		t.Fatalf("the run ended with %v", err)
+	}
+	exec(`DO $$ BEGIN IF EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()) THEN RAISE 'the slot is still there'; END IF; END $$`)
+}
+
+func waitFor(t *testing.T, ctx context.Context, what string, reached func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !reached() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waited for %s in vain", what)
+		case <-tick.C:
+		}
+	}
+}
