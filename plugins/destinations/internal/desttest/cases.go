@@ -21,6 +21,7 @@ func Cases(t *testing.T, h *Host, open func(config string) pdk.Destination, sche
 	t.Run("rows and checkpoint are one transaction", c.oneTransaction)
 	t.Run("append keeps every change", c.appends)
 	t.Run("the table follows its schema", c.evolves)
+	t.Run("a table may be altered after its rows in one transaction", c.altersWritten)
 	t.Run("a narrower type is refused", c.refuses)
 	t.Run("two tables cannot share a target", c.collides)
 	t.Run("a table without key is appended to", c.keyless)
@@ -176,6 +177,29 @@ func (c cases) evolves(t *testing.T) {
 	c.want(t, fmt.Sprintf(`SELECT "version" FROM "%s"."__leat_schemas" WHERE "target" LIKE '%%.evolving'`, c.schema), "2")
 }
 
+func (c cases) altersWritten(t *testing.T) {
+	for _, config := range []string{`{}`, `{"deletes": "hard"}`} {
+		name := fmt.Sprintf("altered_%d", len(config))
+		d, one := c.open(config), modelSchema(name)
+		p := c.plan(t, d, one)
+		c.write(t, d, p, one, insert(1, "a"), insert(2, "b"), insert(3, "c"))
+		c.commit(t, d)
+		c.write(t, d, p, one, change{kind: 'D', id: 1}, change{kind: 'U', id: 2, name: text("z"), big: text("big")})
+		for version, column := range []string{"extra", "more"} {
+			s := modelSchema(name)
+			s.Version, s.Columns[2].Name = uint64(version+2), column
+			p = c.plan(t, d, s)
+			c.write(t, d, p, s, change{kind: 'U', id: 3, name: text(column), big: text(column)})
+		}
+		c.commit(t, d)
+		c.want(t, p.Read+" ORDER BY id", "2 z NULL\n3 more more")
+		again := c.open(config)
+		c.write(t, again, c.plan(t, again, one), one, change{kind: 'U', id: 2, name: text("y"), bigAbsent: true})
+		c.commit(t, again)
+		c.want(t, p.Read+" ORDER BY id", "2 y NULL\n3 more more")
+	}
+}
+
 func (c cases) refuses(t *testing.T) {
 	d := c.open(`{}`)
 	s := modelSchema("narrow")
@@ -249,14 +273,25 @@ func (c cases) ignores(t *testing.T) {
 }
 
 func (c cases) truncatesOwn(t *testing.T) {
-	d := c.open(`{}`)
+	for i, key := range []bool{true, false} {
+		for j, config := range []string{`{}`, `{"deletes": "hard"}`} {
+			c.truncatesOwnTable(t, config, fmt.Sprintf("merged_%d_%d", i, j), key)
+		}
+	}
+}
+
+func (c cases) truncatesOwnTable(t *testing.T, config, name string, key bool) {
+	d := c.open(config)
 	var plans [2]*pdk.TablePlan
 	var schemas [2]*batch.Schema
 	for i, database := range []string{"eu", "us"} {
-		s := modelSchema("merged")
+		s := modelSchema(name)
 		s.Table.Database = database
 		s.Columns[2].Name, s.Columns[2].Key = "__leat_database_name", 2
 		s.Columns[2].Nullable = false
+		if !key {
+			s.Columns[0].Key, s.Columns[2].Key = 0, 0
+		}
 		schemas[i], plans[i] = s, c.plan(t, d, s)
 		c.write(t, d, plans[i], s, change{kind: 'I', id: 1, name: text(database), big: text(database)})
 	}

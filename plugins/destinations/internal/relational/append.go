@@ -66,12 +66,15 @@ func (w *writing) truncate() error {
 		t.quoted(), Quote(m.marked), Quote(m.op), Quote(m.modified), Quote(m.loaded), w.stage(), Quote(m.marked), w.ownRows(" AND "))
 }
 
+// databaseColumn is what merge_tables adds to tables without a key as well.
+const databaseColumn = "__leat_database_name"
+
 // ownRows is the condition that keeps a TRUNCATE in one database from the
-// rows of the others where tables are merged: such a table has a key column
-// with the name of the database.
+// rows of the others where tables are merged: such a table has a column with
+// the name of the database, which is part of the key if there is one.
 func (w *writing) ownRows(conjunction string) string {
-	for _, k := range w.table.key {
-		if c := w.table.columns[k]; strings.HasSuffix(c.source, "database_name") {
+	for _, c := range w.table.columns {
+		if c.key && strings.HasSuffix(c.source, "database_name") || c.source == databaseColumn {
 			return fmt.Sprintf("%s%s.%s = %s", conjunction, w.table.quoted(), Quote(c.name), Literal(w.table.source.Database))
 		}
 	}

@@ -160,6 +160,9 @@ func (d *Destination) prepare(t *table) error {
 	if err != nil {
 		return err
 	}
+	if len(statements) > 0 && d.written[t.quoted()] && !d.dialect.AltersWritten {
+		statements = append(d.replaceByCopy(t), statements...)
+	}
 	for _, s := range statements {
 		if _, err := pdk.Exec(s); err != nil {
 			return fmt.Errorf("change %s to version %d: %w", t.quoted(), t.version, err)
@@ -171,4 +174,22 @@ func (d *Destination) prepare(t *table) error {
 	t.ready = inTransaction
 	d.pending = append(d.pending, t)
 	return nil
+}
+
+// replaceByCopy returns the statements that put a copy in the place of a
+// table, with the defaults that a copy has not.
+func (d *Destination) replaceByCopy(t *table) []string {
+	replaced := Quote(t.schema) + "." + Quote("__leat_replaced")
+	out := []string{
+		fmt.Sprintf("ALTER TABLE %s RENAME TO %s", t.quoted(), Quote("__leat_replaced")),
+		fmt.Sprintf("CREATE TABLE %s AS SELECT * FROM %s", t.quoted(), replaced),
+		"DROP TABLE " + replaced,
+	}
+	for _, m := range d.metadataColumns() {
+		if m.suffix != "" {
+			out = append(out, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET%s", t.quoted(), Quote(m.name), m.suffix))
+		}
+	}
+	d.written[t.quoted()] = false
+	return out
 }

@@ -17,6 +17,8 @@ type Destination struct {
 	now      *string // when the transaction began, without Dialect.NowDefault
 	// owners maps a target to the table that lands there.
 	owners map[string]string
+	// written are the targets with rows that the current transaction changed.
+	written map[string]bool
 	// pending are the tables whose DDL the current transaction holds.
 	pending []*table
 }
@@ -86,7 +88,7 @@ func (d *Destination) begin() error {
 	if err := pdk.Begin(); err != nil {
 		return err
 	}
-	d.inTx = true
+	d.inTx, d.written = true, map[string]bool{}
 	if d.dialect.NowDefault {
 		return nil
 	}

@@ -28,6 +28,10 @@ type Dialect struct {
 	// default was altered: the file is lost. There the time is written with
 	// each row.
 	NowDefault bool
+	// AltersWritten says that a transaction may alter a table whose rows it has
+	// changed. DuckDB then refuses the commit: there the table is replaced by
+	// its copy first.
+	AltersWritten bool
 	// StageSchema qualifies the temporary stage.
 	StageSchema string
 	// Type maps a column of the source.

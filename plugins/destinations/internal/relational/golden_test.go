@@ -53,7 +53,7 @@ func plain() *Dialect {
 
 func keyed() *Dialect {
 	d := plain()
-	d.PhysicalKey, d.NowDefault, d.StageSchema = true, true, "pg_temp"
+	d.PhysicalKey, d.NowDefault, d.AltersWritten, d.StageSchema = true, true, true, "pg_temp"
 	d.Key = func(schema, table string) string { return "key of " + schema + "." + table }
 	return d
 }

@@ -21,6 +21,7 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 		return err
 	}
 	w := &writing{Destination: d, table: t, batch: b}
+	d.written[t.quoted()] = true
 	var err error
 	switch {
 	case b.IsTruncate():
