@@ -144,16 +144,29 @@ func chainOf(s *spec.Spec) ([]spec.Transform, error) {
 	return chain, nil
 }
 
+// PluginError says that a plugin of the pipeline file is missing, not valid,
+// of another kind, or has wrong settings.
+type PluginError struct {
+	Plugin string
+	Err    error
+}
+
+// Error implements error.
+func (e *PluginError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *PluginError) Unwrap() error { return e.Err }
+
 func resolve(s *spec.Spec, ref string, kind bundle.Kind, config json.RawMessage, limits bundle.Limits) (loadedPlugin, error) {
 	b, err := bundle.Resolve(ref, s.Dir)
+	if err == nil && b.Manifest.Kind != kind {
+		err = fmt.Errorf("plugin %s is a %s: the pipeline file uses it as a %s", ref, b.Manifest.Kind, kind)
+	}
+	if err == nil {
+		err = bundle.ValidateConfig(b.Manifest, config)
+	}
 	if err != nil {
-		return loadedPlugin{}, err
-	}
-	if b.Manifest.Kind != kind {
-		return loadedPlugin{}, fmt.Errorf("plugin %s is a %s: the pipeline file uses it as a %s", ref, b.Manifest.Kind, kind)
-	}
-	if err := bundle.ValidateConfig(b.Manifest, config); err != nil {
-		return loadedPlugin{}, err
+		return loadedPlugin{}, &PluginError{ref, err}
 	}
 	limits = limits.Or(b.Manifest.Limits)
 	return loadedPlugin{Bundle: b, plugin: wasm.Plugin{

@@ -59,6 +59,16 @@ func movesOn(err error) bool {
 	return errors.Is(err, errSetAside) || errors.As(err, &again)
 }
 
+// fixOf is what an operator can do about a failure, where that is known. The
+// text of an error of the destination has it already.
+func fixOf(err error) string {
+	var source *postgres.Error
+	if errors.As(err, &source) {
+		return source.Hint
+	}
+	return ""
+}
+
 const (
 	firstPause = 250 * time.Millisecond
 	lastPause  = 30 * time.Second
@@ -79,10 +89,10 @@ func persist(ctx context.Context, log *slog.Logger, what string, run func(contex
 			pause = firstPause
 		}
 		wait := pause/2 + rand.N(pause)
-		log.Warn(what+" failed, trying again", "error", err, "in", wait.Round(time.Millisecond))
+		log.Warn(what+" failed, trying again", "error", err, "in", wait.Round(time.Millisecond).String(), "fix", fixOf(err))
 		select {
 		case <-ctx.Done():
-			return err
+			return ctx.Err() // stopped, as asked for
 		case <-time.After(wait):
 		}
 		pause = min(2*pause, lastPause)

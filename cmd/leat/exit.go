@@ -56,6 +56,7 @@ func exitCode(err error) int {
 		source   *postgres.Error
 		database *capability.Error
 		plugin   *wasm.Error
+		missing  *engine.PluginError
 		locked   *state.LockedError
 		folder   *state.FolderError
 	)
@@ -64,9 +65,11 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &reported):
 		return int(reported)
+	case errors.As(err, &missing):
+		return exitPlugin
 	case errors.As(err, &usage), errors.As(err, &file):
 		return exitUsage
-	case errors.As(err, &gap):
+	case errors.As(err, &gap), errors.As(err, &source) && source.Class == postgres.Resync:
 		return exitGap
 	case errors.As(err, &locked), errors.As(err, &folder):
 		return exitState

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -64,7 +65,7 @@ func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stre
 	s := &Stream{o: o, changed: make(chan struct{}, 1), room: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 	var err error
 	if s.wire, err = openWire(ctx, cfg, s.startReplication); err != nil {
-		return nil, fmt.Errorf("open stream of slot %q: %w", o.Slot, err)
+		return nil, wrap("open stream of slot", strconv.Quote(o.Slot), err)
 	}
 	source := relationSource{database: o.Database, binary: o.Binary, types: o.Types, schemas: o.Schemas, number: o.Number}
 	s.decoder = newPgoutput(source, s.o.Timeline, o.SkipTo)
@@ -109,8 +110,8 @@ func (s *Stream) startReplication(ctx context.Context, conn *pgconn.PgConn) erro
 func (s *Stream) Close() error { return s.wire.close(s.acks.durable()) }
 
 // Run receives and decodes until ctx ends, then leaves the slot in order, or
-// until an error. The error wraps the server's *pgconn.PgError if there was
-// one. The connection is closed when it returns.
+// until an error. The error is an *Error and wraps the server's
+// *pgconn.PgError if there was one. The connection is closed when it returns.
 func (s *Stream) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	unblocked := make(chan struct{})
@@ -136,6 +137,7 @@ func (s *Stream) Run(ctx context.Context) error {
 		err = errors.Join(err, s.wire.close(s.acks.durable()))
 	} else {
 		s.wire.conn.Close()
+		err = wrap("read stream of slot", strconv.Quote(s.o.Slot), err)
 	}
 	s.mu.Lock()
 	s.ended = err
