@@ -268,11 +268,12 @@ func (l *lane) idle(stream *postgres.Stream) error {
 // at the destination.
 func (l *lane) reached() bool { return l.has(l.goal) }
 
-// has says whether everything before lsn is at the destination.
+// has says whether everything before lsn is at the destination, and the
+// history before that.
 func (l *lane) has(lsn uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
+	return l.following && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
 }
 
 // until is where a run that is to end does so, 0 for one that goes on.

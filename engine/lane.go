@@ -33,8 +33,9 @@ type lane struct {
 	system      postgres.System
 	stored      checkpointEntries
 
-	mu     sync.Mutex // guards record while the log is followed
-	record state.Source
+	mu        sync.Mutex // guards record while the log is followed
+	record    state.Source
+	following bool // the historical load is done
 }
 
 func newLane(p *Pipeline, database string) *lane {
@@ -67,6 +68,9 @@ func (l *lane) progress(change func(*DatabaseProgress)) {
 // session is the straight line of a lane.
 func (l *lane) session(ctx context.Context) (err error) {
 	l.progress(func(d *DatabaseProgress) { d.Phase = "connecting" })
+	l.mu.Lock()
+	l.following = false
+	l.mu.Unlock()
 	cfg, err := SourceConfig(l.p.Spec)
 	if err != nil {
 		return err
@@ -90,6 +94,9 @@ func (l *lane) session(ctx context.Context) (err error) {
 		}
 	}
 	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "streaming", "" })
+	l.mu.Lock()
+	l.following = true
+	l.mu.Unlock()
 	return l.follow(ctx)
 }
 
