@@ -18,10 +18,10 @@ var loading = []string{"slot-intent", "slot-created", "load-planned", "chunk-wri
 
 // variants are those that are killed everywhere.
 var variants = []variant{
-	{"duckdb", "soft", true, 2},
-	{"postgres", "hard", true, 2},
-	{"duckdb", "hard", false, 2},
-	{"postgres", "soft", false, 1},
+	{"duckdb", "soft", true, 2, false},
+	{"postgres", "hard", true, 2, true},
+	{"duckdb", "hard", false, 2, true},
+	{"postgres", "soft", false, 1, false},
 }
 
 // TestKilledAnywhere kills the program at every failpoint and at random
@@ -40,25 +40,35 @@ func TestKilledAnywhere(t *testing.T) {
 				}
 				p.killAt(name, n)
 			}
-			for range 4 {
+			for range 3 {
 				p.killAfter(300*time.Millisecond + time.Duration(random.Int64N(int64(1200*time.Millisecond))))
 			}
 			if n := p.logged("historical load finished"); n > 0 {
 				t.Logf("%d databases were loaded before the last kill that was meant for the load", n)
 			}
+			p.catchUp()
+			p.pace(quickly)
 			for _, at := range random.Perm(len(engine.FailPoints)) {
 				if name := engine.FailPoints[at]; !slices.Contains(loading, name) {
-					n := 1 + random.IntN(8)
-					if name == "idle-recorded" {
-						n = 1
+					if name == "idle-recorded" { // reached when there is little to do
+						p.pace(slowly)
+						p.killAt(name, 1)
+						p.pace(quickly)
+						continue
 					}
-					p.killAt(name, n)
+					p.killAt(name, 1+random.IntN(8))
 				}
 			}
-			for range 4 {
+			for range 3 {
 				p.killAfter(300*time.Millisecond + time.Duration(random.Int64N(int64(1500*time.Millisecond))))
 			}
 			p.prove()
+			for _, name := range engine.FailPoints {
+				if p.killed[name] == 0 {
+					t.Errorf("never killed at %s", name)
+				}
+			}
+			t.Logf("killed %v", p.killed)
 		})
 	}
 }
@@ -71,6 +81,7 @@ func (p *pipeline) killAt(failpoint string, n int) {
 	if code, by := p.run(at).wait(); by != syscall.SIGKILL {
 		p.t.Fatalf("leat run was to die at %s and ended with code %d, signal %v", at, code, by)
 	}
+	p.killed[failpoint]++
 	p.t.Logf("killed at %s after %s", at, time.Since(started).Round(time.Millisecond))
 }
 
@@ -82,4 +93,5 @@ func (p *pipeline) killAfter(d time.Duration) {
 	if code, by := r.wait(); by != syscall.SIGKILL {
 		p.t.Fatalf("leat run ended by itself with code %d, signal %v", code, by)
 	}
+	p.killed["at random"]++
 }

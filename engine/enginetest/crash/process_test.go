@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -11,13 +12,27 @@ import (
 
 // patience bounds every wait for the program: a busy machine is slow, a hang
 // is a failure.
-const patience = 90 * time.Second
+const patience = 45 * time.Second
 
 // process is the program at work on one pipeline.
 type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	ended chan struct{}
+	spoke chan struct{} // closed with its first output: it takes signals
+}
+
+// speech writes to a log and tells of the first text.
+type speech struct {
+	log   *os.File
+	first sync.Once
+	spoke chan struct{}
+}
+
+// Write implements io.Writer.
+func (s *speech) Write(text []byte) (int, error) {
+	s.first.Do(func() { close(s.spoke) })
+	return s.log.Write(text)
 }
 
 // start runs a verb of the program. What it logs goes to the pipeline's log.
@@ -33,15 +48,16 @@ func (p *pipeline) start(failpoint, verb string, args ...string) *process {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	defer log.Close()
 	log.WriteString("--- leat " + verb + " " + strings.Join(args, " ") + " " + failpoint + "\n")
-	cmd.Stdout, cmd.Stderr = log, log
+	said := &speech{log: log, spoke: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	out := &process{p.t, cmd, make(chan struct{})}
+	out := &process{p.t, cmd, make(chan struct{}), said.spoke}
 	go func() {
 		defer close(out.ended)
+		defer log.Close()
 		cmd.Wait() // how it ended is in cmd.ProcessState
 	}()
 	return out

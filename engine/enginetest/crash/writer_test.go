@@ -21,22 +21,27 @@ const (
 	stockFill  = `INSERT INTO stock SELECT n, repeat(md5(n::text), 20), 0 FROM generate_series(1, %d) n`
 )
 
-// pace is the pause between two transactions of a writer.
-const pace = 25 * time.Millisecond
+// The pauses between two transactions of a writer. While history is loaded it
+// is long: a TRUNCATE makes the load of its table begin again.
+const (
+	slowly  = 300 * time.Millisecond
+	quickly = 30 * time.Millisecond
+)
 
 // writer keeps one database changing.
 type writer struct {
 	work   *workload.Workload
 	dsn    string
 	random *rand.Rand
+	pace   chan time.Duration
 	stop   chan struct{}
 	done   chan error
 }
 
 // newWriter makes and fills the tables of a database.
-func newWriter(t *testing.T, dsn string, seed int64) *writer {
+func newWriter(t *testing.T, dsn string, seed int64, ddl bool) *writer {
 	t.Helper()
-	w := &writer{work: workload.New(seed, workload.Options{}), dsn: dsn, random: rand.New(rand.NewPCG(uint64(seed), 2))}
+	w := &writer{pace: make(chan time.Duration), work: workload.New(seed, workload.Options{NoDDL: !ddl}), dsn: dsn, random: rand.New(rand.NewPCG(uint64(seed), 2))}
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -50,16 +55,16 @@ func newWriter(t *testing.T, dsn string, seed int64) *writer {
 	if err := w.work.Create(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.work.Run(t.Context(), conn, 150); err != nil {
+	if err := w.work.Run(t.Context(), conn, 80); err != nil {
 		t.Fatalf("%v\n%s", err, w.work.Log())
 	}
 	return w
 }
 
-// begin lets the writer work until end.
+// begin lets the writer work until end, slowly at first.
 func (w *writer) begin() {
 	w.stop, w.done = make(chan struct{}), make(chan error, 1)
-	go func() { w.done <- w.run(context.Background()) }()
+	go func(stop <-chan struct{}) { w.done <- w.run(context.Background(), stop) }(w.stop)
 }
 
 // end stops the writer after the transaction that it is in.
@@ -74,19 +79,22 @@ func (w *writer) end() error {
 
 // run works until stop is closed. Where the server goes away it connects
 // again; every other failure is one of the test.
-func (w *writer) run(ctx context.Context) error {
+func (w *writer) run(ctx context.Context, stop <-chan struct{}) error {
 	var conn *pgx.Conn
 	defer func() {
 		if conn != nil {
 			conn.Close(ctx)
 		}
 	}()
-	tick := time.NewTicker(pace)
+	tick := time.NewTicker(slowly)
 	defer tick.Stop()
 	for {
 		select {
-		case <-w.stop:
+		case <-stop:
 			return nil
+		case pace := <-w.pace:
+			tick.Reset(pace)
+			continue
 		case <-tick.C:
 		}
 		if conn == nil || conn.IsClosed() {
