@@ -17,6 +17,8 @@ type Destination struct {
 	now      *string // when the transaction began, without Dialect.NowDefault
 	// owners maps a target to the table that lands there.
 	owners map[string]string
+	// known maps a target to what is known of its rows.
+	known map[string]*contents
 	// written are the targets with rows that the current transaction changed.
 	written map[string]bool
 	// pending are the tables whose DDL the current transaction holds.
@@ -28,7 +30,7 @@ func Open(dialect *Dialect, pipeline string, c Config) (*Destination, error) {
 	if err := c.complete(dialect); err != nil {
 		return nil, err
 	}
-	d := &Destination{dialect: dialect, config: c, meta: c.metadata(), pipeline: pipeline, owners: map[string]string{}}
+	d := &Destination{dialect: dialect, config: c, meta: c.metadata(), pipeline: pipeline, owners: map[string]string{}, known: map[string]*contents{}}
 	key, schemaKey := "", ""
 	if dialect.PhysicalKey {
 		key, schemaKey = `, PRIMARY KEY ("pipeline", "key")`, `, PRIMARY KEY ("pipeline", "target", "source")`

@@ -65,6 +65,7 @@ func TestStatements(t *testing.T) {
 		{Name: "id", Format: "i", Key: 1}, {Name: "part", Format: "i", Key: 2, Nullable: false}, {Name: "big", Format: "u", Nullable: true},
 	}}
 	batches := []pdk.WriteBatch{
+		{Ops: map[string]int{"R": 1}},
 		{Ops: map[string]int{"I": 1}},
 		{Ops: map[string]int{"R": 1}},
 		{Ops: map[string]int{"I": 1, "U": 1, "D": 1}},

@@ -22,7 +22,13 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 	}
 	w := &writing{Destination: d, table: t, batch: b}
 	d.written[t.quoted()] = true
+	plainly := false
 	var err error
+	if len(t.key) > 0 {
+		if plainly, err = w.meetsNone(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case b.IsTruncate():
 		err = w.truncate()
@@ -30,7 +36,7 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 		err = w.append()
 	case d.dialect.PhysicalKey && !t.collided && !b.Has("UDK") && len(b.Absent) == 0:
 		err = w.insertOrMerge()
-	case !d.dialect.PhysicalKey && d.config.Deletes == hard && d.config.insertsAreNew() && !b.Has("UDRK"):
+	case plainly:
 		err = w.insert()
 	default:
 		err = w.merge()
