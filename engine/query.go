@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -57,7 +58,7 @@ func query(ctx context.Context, driver string, private json.RawMessage, sql stri
 			cells := make([]*string, len(part.Columns))
 			for col := range cells {
 				if arr := r.Column(col); arr.IsValid(row) {
-					text := arr.ValueStr(row)
+					text := cellText(arr, row)
 					cells[col] = &text
 				}
 			}
@@ -65,4 +66,12 @@ func query(ctx context.Context, driver string, private json.RawMessage, sql stri
 		}
 		return yield(part)
 	})
+}
+
+// cellText prints a cell. A decimal keeps all the digits of its scale.
+func cellText(arr arrow.Array, row int) string {
+	if text, ok := decimalText(arr, row); ok {
+		return strings.Clone(text)
+	}
+	return arr.ValueStr(row)
 }
