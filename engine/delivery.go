@@ -102,6 +102,13 @@ func (a *applier) begin(ctx context.Context) (*delivery, error) {
 // write passes a batch of a source table through the chain to the
 // destination. The batch stays the caller's.
 func (d *delivery) write(ctx context.Context, b *batch.Batch) error {
+	if b.IsTruncate() && d.compacts {
+		superseded, err := d.quarantine.supersede(b, d.failed)
+		if err != nil {
+			return err
+		}
+		d.failed = append(d.failed, superseded...)
+	}
 	outputs, err := d.transform(ctx, b)
 	if err != nil {
 		return err

@@ -18,6 +18,8 @@ import (
 type ReplayResult struct {
 	Replayed int `json:"replayed"`
 	Skipped  int `json:"skipped"`
+	// Superseded events were dropped: their table was truncated after them.
+	Superseded int `json:"superseded"`
 	// Failed are the events that failed again, with the new reason.
 	Failed []state.Failed `json:"failed,omitempty"`
 }
@@ -53,7 +55,9 @@ func (p *Pipeline) settleFailed(ctx context.Context, ids []string, skip bool) (*
 			return out, err
 		}
 	}
-	return out, nil
+	p.applier.holder.Lock()
+	defer p.applier.holder.Unlock()
+	return out, p.applier.quarantine.reload()
 }
 
 // queues returns the events to settle by row key, in order: for each named
@@ -123,6 +127,13 @@ const replayedKey = "replayed/"
 // replayQueue replays the events of one key until one fails.
 func (p *Pipeline) replayQueue(ctx context.Context, q []state.Failed, out *ReplayResult) error {
 	for _, f := range q {
+		if f.Superseded != nil {
+			if err := p.store.DeleteFailed(f.ID); err != nil {
+				return err
+			}
+			out.Superseded++
+			continue
+		}
 		d, err := p.applier.begin(ctx)
 		if err != nil {
 			return err

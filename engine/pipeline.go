@@ -105,7 +105,7 @@ func (p *Pipeline) replicate(ctx context.Context, o RunOptions) error {
 	defer stop()
 	var lanes sync.WaitGroup
 	for _, l := range p.lanes {
-		l.untilCaughtUp = o.UntilCaughtUp
+		l.untilCaughtUp, l.goal = o.UntilCaughtUp, 0
 		lanes.Add(1)
 		g.Go(func() error {
 			defer lanes.Done()

@@ -13,6 +13,7 @@ import (
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/state"
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -103,5 +104,77 @@ func waitFor(t *testing.T, ctx context.Context, what string, reached func() bool
 			t.Fatalf("waited for %s in vain", what)
 		case <-tick.C:
 		}
+	}
+}
+
+// TestFailedRowsWaitAndAreReplayed sets a row aside that DuckDB cannot hold as
+// a list, with what comes after it; a TRUNCATE frees its key again.
+func TestFailedRowsWaitAndAreReplayed(t *testing.T) {
+	server := pgserver.Test(t, pgserver.Options{})
+	database := server.Database(t)
+	exec := func(sql ...string) {
+		t.Helper()
+		if err := server.Exec(t.Context(), database, sql...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE a (id int PRIMARY KEY, v text, list int[])`, `INSERT INTO a VALUES (1, 'loaded', '{1}')`)
+	p := pipelineOf(t, server, database)
+	catchUp := func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := p.Run(ctx, engine.RunOptions{UntilCaughtUp: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(failed int64, rows string) {
+		t.Helper()
+		if n, err := p.FailedCount(); err != nil || n != failed {
+			t.Errorf("%d failed events, %v; want %d", n, err, failed)
+		}
+		got := ""
+		if err := p.Query(t.Context(), `SELECT coalesce(string_agg(id || v, ' ' ORDER BY id), '') FROM a WHERE NOT __leat_marked_deleted`, func(r engine.Rows) error {
+			got = *r.Rows[0][0]
+			return nil
+		}); err != nil || got != rows {
+			t.Errorf("the destination has %q, %v; want %q", got, err, rows)
+		}
+	}
+	catchUp()
+	exec(`INSERT INTO a VALUES (2, 'refused', '{{1,2},{3,4}}')`)
+	catchUp() // in one delivery the update below would mend the row
+	exec(`UPDATE a SET v = 'later', list = '{1}' WHERE id = 2`,
+		`INSERT INTO a VALUES (3, 'other', '{}')`, `UPDATE a SET v = 'changed' WHERE id = 1`)
+	catchUp()
+	expect(2, "1changed 3other")
+	if r, err := p.Replay(t.Context(), nil); err != nil || r.Replayed != 0 || len(r.Failed) != 1 {
+		t.Errorf("replay: %+v, %v", r, err)
+	}
+	expect(2, "1changed 3other")
+	var first string
+	for f, err := range p.FailedEvents(state.FailedFilter{Cause: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		first = f.ID
+	}
+	if r, err := p.Skip(t.Context(), []string{first}); err != nil || r.Skipped != 1 || r.Replayed != 1 {
+		t.Errorf("skip: %+v, %v", r, err)
+	}
+	expect(0, "1changed 2later 3other")
+
+	exec(`UPDATE a SET list = '{{1}}' WHERE id = 3`)
+	catchUp()
+	exec(`TRUNCATE a`, `INSERT INTO a VALUES (3, 'anew', '{3}')`)
+	catchUp()
+	expect(1, "3anew")
+	if r, err := p.Replay(t.Context(), nil); err != nil || r.Superseded != 1 || r.Replayed != 0 {
+		t.Errorf("replay: %+v, %v", r, err)
+	}
+	expect(0, "3anew")
+	v, err := p.Verify(t.Context(), nil, nil)
+	if err != nil || !v.Equal() {
+		t.Errorf("verify: %+v, %v", v, err)
 	}
 }

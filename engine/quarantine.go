@@ -49,6 +49,9 @@ func (q *quarantine) note(f state.Failed) {
 		q.rows[f.Table] = map[rowID]bool{}
 	}
 	q.rows[f.Table][rowID{f.Position.LSN, f.Position.Ordinal}] = true
+	if f.Superseded != nil {
+		return
+	}
 	if hash := string(f.KeyHash); hash != "" && q.keys[f.Table][hash] == "" {
 		q.keys[f.Table][hash] = f.ID
 	}
@@ -94,6 +97,34 @@ func (q *quarantine) divert(b *batch.Batch) (kept *batch.Batch, waiting []state.
 		return nil, waiting, nil
 	}
 	return batch.Take(b, keep), waiting, nil
+}
+
+// supersede marks the events of a table that lie before its TRUNCATE at b, kept
+// ones and the pending ones of this delivery: their keys are free again. It
+// returns the kept ones that have changed.
+func (q *quarantine) supersede(b *batch.Batch, pending []state.Failed) ([]state.Failed, error) {
+	table := b.Schema.Table
+	if len(q.keys[table]) == 0 {
+		return nil, nil
+	}
+	at := batch.Position{Timeline: b.Position.Timeline, LSN: b.LSN[0], Ordinal: b.Ordinal[0]}
+	for i := range pending {
+		if pending[i].Table == table {
+			pending[i].Superseded = &at
+		}
+	}
+	var changed []state.Failed
+	for f, err := range q.store.FailedEvents(state.FailedFilter{Table: table, WithPayload: true}) {
+		if err != nil {
+			return nil, fmt.Errorf("read failed events: %w", err)
+		}
+		if f.Superseded == nil && f.Position.Compare(at) < 0 {
+			f.Superseded = &at
+			changed = append(changed, f)
+		}
+	}
+	clear(q.keys[table])
+	return changed, nil
 }
 
 // changeEnd returns the last row of the change that starts at row r: the row

@@ -31,6 +31,9 @@ type Failed struct {
 	Digest string `json:"digest,omitempty"`
 	// WaitsBehind is the ID of the event that this one only waits for.
 	WaitsBehind string `json:"waits_behind,omitempty"`
+	// Superseded is the position of a TRUNCATE that came after the row: nothing
+	// waits behind it any more, and a replay has nothing to do.
+	Superseded *batch.Position `json:"superseded,omitempty"`
 	// Payload is the row with its three states, in the words of the engine.
 	Payload  []byte    `json:"-"`
 	At       time.Time `json:"at"`

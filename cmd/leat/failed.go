@@ -141,6 +141,9 @@ func printEvent(p *program, e *engine.DescribedEvent) error {
 	if f.Plugin != "" {
 		fmt.Fprintf(p.out, "plugin     %s, %s\n", f.Plugin, f.Digest)
 	}
+	if f.Superseded != nil {
+		fmt.Fprintf(p.out, "superseded by the truncate at %s\n", f.Superseded)
+	}
 	if f.WaitsBehind != "" {
 		fmt.Fprintf(p.out, "behind     %s\n", f.WaitsBehind)
 	}
@@ -188,7 +191,7 @@ func (p *program) settle(ctx context.Context, args []string,
 	if p.json {
 		err = json.NewEncoder(p.out).Encode(result)
 	} else {
-		fmt.Fprintf(p.out, "%d replayed, %d skipped, %d failed again\n", result.Replayed, result.Skipped, len(result.Failed))
+		fmt.Fprintf(p.out, "%d replayed, %d skipped, %d superseded by a truncate, %d failed again\n", result.Replayed, result.Skipped, result.Superseded, len(result.Failed))
 		for _, f := range result.Failed {
 			fmt.Fprintf(p.out, "  %s: %s\n", f.ID, f.Reason)
 		}
