@@ -395,6 +395,11 @@ func (h *history) finish(ctx context.Context) error {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
+	for _, t := range h.tables {
+		if err := d.makeTables(ctx, t.Schema); err != nil {
+			return d.abort(ctx, nil, err)
+		}
+	}
 	if err := d.commit(ctx, entries...); err != nil {
 		return d.abort(ctx, nil, err)
 	}
@@ -414,6 +419,24 @@ func (h *history) finish(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// makeTables lets the destination have the tables of a source table that may
+// be empty.
+func (d *delivery) makeTables(ctx context.Context, s *batch.Schema) error {
+	root, err := d.chain.plan(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, leaf := range root.leaves() {
+		empty := batch.NewBuilder(leaf.schema).Finish(batch.Position{})
+		err := d.destination.Write(ctx, leaf.target, empty)
+		empty.Release()
+		if err != nil {
+			return fmt.Errorf("make table %s: %w", leaf.target.Table, err)
+		}
+	}
+	return nil
 }
 
 // destination returns the entries that end the load.

@@ -50,8 +50,8 @@ func TestKilledAnywhere(t *testing.T) {
 			p.pace(quickly)
 			for _, at := range random.Perm(len(engine.FailPoints)) {
 				if name := engine.FailPoints[at]; !slices.Contains(loading, name) {
-					if name == "idle-recorded" { // reached when there is little to do
-						p.pace(slowly)
+					if name == "idle-recorded" { // reached when there is nothing to do
+						p.pace(time.Hour)
 						p.killAt(name, 1)
 						p.pace(quickly)
 						continue
