@@ -446,3 +446,29 @@ func TestKeyOfTheStreamIsTheCatalogues(t *testing.T) {
 		t.Errorf("dropped table: key %v", key)
 	}
 }
+
+func TestStreamHandsOutAtOnceWhatReachesUntil(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE a (id int PRIMARY KEY)`)
+	o := f.options(f.publish(t))
+	f.exec(t, `INSERT INTO a VALUES (1)`, `INSERT INTO a VALUES (2)`)
+	conn := f.connect(t)
+	var end string
+	if err := conn.QueryRow(t.Context(), "SELECT pg_current_wal_insert_lsn()::text").Scan(&end); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if o.Until, err = batch.ParseLSN(end); err != nil {
+		t.Fatal(err)
+	}
+	o.Linger = time.Hour // longer than the test
+	s := f.tap(t, o)
+	f.exec(t, `INSERT INTO a VALUES (3)`) // commits behind Until
+	var rows []string
+	for len(rows) < 2 {
+		rows = append(rows, describe(t, s.next(t))...)
+	}
+	expect(t, rows[:2], "a I 1", "a I 2")
+	if err := s.stop(); !errors.Is(err, context.Canceled) {
+		t.Errorf("Run ended with %v", err)
+	}
+}
