@@ -94,8 +94,7 @@ func (d *demo) replicate(ctx, work context.Context, stop context.CancelFunc, fil
 	if err := d.listen(work, &running, []*engine.Pipeline{d.pipeline}, runOptions{}); err != nil {
 		return err
 	}
-	show, hide := context.WithCancel(work)
-	running.Go(func() error { return d.showProgress(show, []*engine.Pipeline{d.pipeline}) })
+	hide := d.display(work)
 	writing, pause := context.WithCancel(failed)
 	var writers errgroup.Group
 	for i, database := range shop.Databases {
@@ -119,8 +118,25 @@ func (d *demo) replicate(ctx, work context.Context, stop context.CancelFunc, fil
 	return errors.Join(err, running.Wait())
 }
 
+// display shows the progress until hide is called, which returns when the last
+// of it is on the screen.
+func (d *demo) display(ctx context.Context) (hide func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if err := d.showProgress(ctx, []*engine.Pipeline{d.pipeline}); err != nil {
+			fmt.Fprintln(os.Stderr, err) // the demo itself goes on
+		}
+	}()
+	return func() {
+		cancel()
+		<-gone
+	}
+}
+
 // finish catches up, compares and shows what there is.
-func (d *demo) finish(ctx, work context.Context, hide context.CancelFunc, file string) error {
+func (d *demo) finish(ctx, work context.Context, hide func(), file string) error {
 	catching, cancel := context.WithTimeout(work, 2*time.Minute)
 	defer cancel()
 	if err := d.pipeline.CatchUp(catching); err != nil {

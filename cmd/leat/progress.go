@@ -15,16 +15,15 @@ import (
 // drawn anew, elsewhere a line now and then when something has changed.
 func (p *program) showProgress(ctx context.Context, pipelines []*engine.Pipeline) error {
 	every := 5 * time.Second
-	terminal := isTerminal(p.err)
+	display, terminal := p.err.(*screen)
 	if terminal {
 		every = 500 * time.Millisecond
+		defer display.leave()
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	views := make([]progressView, len(pipelines))
-	drawn := 0
-	for {
-		stopping := false
+	for stopping := false; !stopping; {
 		select {
 		case <-ctx.Done():
 			stopping = true
@@ -34,17 +33,17 @@ func (p *program) showProgress(ctx context.Context, pipelines []*engine.Pipeline
 		for i, pipeline := range pipelines {
 			views[i].print(&text, pipeline, terminal)
 		}
-		if terminal && drawn > 0 {
-			fmt.Fprintf(p.err, "\x1b[%dA\x1b[J", drawn)
+		var err error
+		if terminal {
+			err = display.show(text.String())
+		} else {
+			_, err = io.WriteString(p.err, text.String())
 		}
-		if _, err := io.WriteString(p.err, text.String()); err != nil {
+		if err != nil {
 			return err
 		}
-		drawn = strings.Count(text.String(), "\n")
-		if stopping {
-			return nil
-		}
 	}
+	return nil
 }
 
 // progressView remembers what it showed last, for rates.

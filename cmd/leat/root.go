@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/lmittmann/tint"
 	"github.com/spf13/cobra"
@@ -26,12 +27,18 @@ type program struct {
 }
 
 func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
+	if isTerminal(errOut) {
+		errOut = &screen{w: errOut}
+	}
 	p := &program{out: out, err: errOut}
 	root := p.root()
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command ") { // cobra has no type for it
+		err = errUsage{err}
+	}
 	if err != nil {
 		report(errOut, err)
 	}
@@ -90,6 +97,9 @@ func (p *program) log(o spec.Log) *slog.Logger {
 }
 
 func isTerminal(w io.Writer) bool {
+	if s, ok := w.(*screen); ok {
+		w = s.w
+	}
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
