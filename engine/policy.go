@@ -59,11 +59,14 @@ func movesOn(err error) bool {
 	return errors.Is(err, errSetAside) || errors.As(err, &again)
 }
 
-// fixOf is what an operator can do about a failure, where that is known. The
-// text of an error of the destination has it already.
+// fixOf is what an operator can do about a failure, where that is known.
 func fixOf(err error) string {
 	var source *postgres.Error
-	if errors.As(err, &source) {
+	var database *capability.Error
+	switch {
+	case errors.As(err, &database):
+		return database.Hint
+	case errors.As(err, &source):
 		return source.Hint
 	}
 	return ""

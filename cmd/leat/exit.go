@@ -75,10 +75,10 @@ func exitCode(err error) int {
 		return exitState
 	case errors.As(err, &source):
 		return exitSource
+	case errors.As(err, &database): // before the plugin that passed it on
+		return exitDestination
 	case errors.As(err, &plugin):
 		return exitPlugin
-	case errors.As(err, &database):
-		return exitDestination
 	}
 	return exitFailure
 }
@@ -98,6 +98,10 @@ func report(w io.Writer, err error) {
 		if source.Hint != "" {
 			fmt.Fprintf(w, "  what to do: %s\n", strings.ReplaceAll(source.Hint, "\n", "\n              "))
 		}
+	}
+	var database *capability.Error
+	if errors.As(err, &database) && database.Hint != "" && !strings.Contains(err.Error(), database.Hint) {
+		fmt.Fprintf(w, "  what to do: %s\n", database.Hint)
 	}
 	var gap *engine.GapError
 	if errors.As(err, &gap) && gap.Hint != "" {

@@ -99,7 +99,7 @@ func (p *program) listFailed(ctx context.Context, path string) error {
 		return err
 	}
 	if p.json {
-		return json.NewEncoder(p.out).Encode(events)
+		return json.NewEncoder(p.out).Encode(append([]state.Failed{}, events...))
 	}
 	if len(events) == 0 {
 		fmt.Fprintln(p.out, "no failed events")

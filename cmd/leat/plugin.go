@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/plugins/bundle"
 )
 
@@ -44,7 +45,7 @@ func (p *program) pluginCommand() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			b, err := bundle.Resolve(args[0], ".")
 			if err != nil {
-				return err
+				return &engine.PluginError{Plugin: args[0], Err: err}
 			}
 			if p.json {
 				return json.NewEncoder(p.out).Encode(map[string]any{"manifest": b.Manifest, "digest": b.Digest, "config_schema": b.Manifest.ConfigSchema})

@@ -109,7 +109,7 @@ func (c *Client) call(ctx context.Context, method, path string, body, into any) 
 		if err := json.NewDecoder(answer.Body).Decode(&f); err != nil || f.Error == "" {
 			return fmt.Errorf("the running engine answered %s", answer.Status)
 		}
-		return errors.New(f.Error)
+		return f.received()
 	}
 	return json.NewDecoder(answer.Body).Decode(into)
 }
@@ -132,7 +132,7 @@ func (c *Client) stream(ctx context.Context, method, path string, body any, take
 		}
 		var f failure
 		if json.Unmarshal(line, &f) == nil && f.Error != "" {
-			return errors.New(f.Error)
+			return f.received()
 		}
 		if string(line) == "{}" {
 			return nil

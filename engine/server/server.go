@@ -153,13 +153,9 @@ func answer(w http.ResponseWriter, v any, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		w.WriteHeader(http.StatusUnprocessableEntity)
-		v = failure{err.Error()}
+		v = failureOf(err)
 	}
 	_ = json.NewEncoder(w).Encode(v) // a client that went away needs no answer
-}
-
-type failure struct {
-	Error string `json:"error"`
 }
 
 // lines is a response of JSON lines, flushed one by one.
@@ -184,7 +180,7 @@ func (l *lines) write(v any) error {
 // end writes the last line: an error, or an empty object.
 func (l *lines) end(err error) {
 	if err != nil {
-		_ = l.write(failure{err.Error()}) // a client that went away needs no answer
+		_ = l.write(failureOf(err)) // a client that went away needs no answer
 		return
 	}
 	_ = l.write(struct{}{})

@@ -30,6 +30,7 @@ func duckOpenError(path string, err error) error {
 		e.Hint = "stop that process, or ask it with leat query"
 	case strings.Contains(text, "Permission denied") || strings.Contains(text, "Read-only file system"):
 		e.Class = Permission
+		e.Hint = "let the user who runs leat write to the file and its folder, or correct the path"
 	case strings.Contains(text, "No such file or directory") || strings.Contains(text, "database does not exist"):
 		e.Class = Schema
 		e.Hint = "create the folder, or correct the path"

@@ -46,6 +46,9 @@ func postgresError(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		e := &Error{Class: postgresClass(pg.Code), Code: pg.Code, Message: pg.Message, Hint: pg.Hint}
+		if pg.Code == "42501" && e.Hint == "" {
+			e.Hint = "let the destination's user own the schema and its tables, or GRANT what is missing to it"
+		}
 		if pg.ColumnName != "" && !strings.Contains(pg.Message, pg.ColumnName) {
 			e.Message = fmt.Sprintf("column %q: %s", pg.ColumnName, e.Message)
 		}
