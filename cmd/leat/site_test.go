@@ -178,6 +178,19 @@ func (s *site) await(sql, want string) {
 	s.t.Fatalf("%s: never %q\n%s%s", sql, want, r.out, r.err)
 }
 
+// listens waits until other verbs reach the running pipeline.
+func (p *process) listens() {
+	p.s.t.Helper()
+	var r result
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		if r = p.s.leat("status", p.s.file); strings.Contains(r.out, "has been running") {
+			return
+		}
+		runtime.Gosched()
+	}
+	p.s.t.Fatalf("leat run does not listen\n%s%s\n%s", r.out, r.err, p.out)
+}
+
 // stop ends leat as SIGTERM does and returns how it ended.
 func (p *process) stop() int {
 	p.s.t.Helper()

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/state"
+)
+
+// decode reads JSON that a verb printed.
+func decode[T any](s *site, r result) (v T) {
+	s.t.Helper()
+	if err := json.Unmarshal([]byte(r.out), &v); err != nil {
+		s.t.Fatalf("not JSON: %v\n%s%s", err, r.out, r.err)
+	}
+	return v
+}
+
+// damage runs a statement at the destination behind Leat's back.
+func (s *site) damage(statement string) {
+	s.t.Helper()
+	db, err := sql.Open("duckdb", filepath.Join(s.dir, "warehouse.duckdb"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(s.t.Context(), statement); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestVerbsOfAStoppedPipeline goes through the verbs before and after a run.
+func TestVerbsOfAStoppedPipeline(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	for _, verb := range [][]string{{"status"}, {"objects", "list"}, {"failed", "list"}} {
+		s.expect(s.leat(append(verb, s.file)...), exitFailure, "has never run", "leat run")
+	}
+	s.expect(s.leat("check", s.file), exitOK, "everything that the pipeline needs is there")
+	s.expect(s.leat("plan", s.file), exitOK, "orders", "DECIMAL(10,2)", "LOSS: NaN becomes NULL", "CREATE TABLE", "customers")
+	planned := decode[[]engine.PlannedTable](s, s.leat("--json", "plan", s.file))
+	if len(planned) != 2 || planned[1].Targets[0].Table != `"main"."orders"` {
+		t.Errorf("plan --json: %+v", planned)
+	}
+	s.expect(s.run(), exitOK)
+	s.expect(s.leat("status", s.file), exitOK, "is not running", "LAST RUNS", "finished", "leat_shop")
+	stopped := decode[stoppedStatus](s, s.leat("--json", "status", s.file))
+	if stopped.Running || len(stopped.Sources) != 1 || len(stopped.Runs) != 1 || stopped.Runs[0].Rows != 600 {
+		t.Errorf("status --json: %+v", stopped)
+	}
+	s.expect(s.leat("objects", "list", s.file), exitOK, "public.orders", "STREAMING", "500", "public.customers", "100")
+	if objects := decode[[]state.Object](s, s.leat("--json", "objects", "list", s.file)); len(objects) != 2 || objects[0].State != state.Streaming {
+		t.Errorf("objects list --json: %+v", objects)
+	}
+	s.expect(s.leat("failed", "list", s.file), exitOK, "no failed events")
+	if r := s.leat("--json", "failed", "list", s.file); strings.TrimSpace(r.out) != "[]" {
+		t.Errorf("failed list --json without events: %q", r.out)
+	}
+	s.expect(s.leat("query", s.file, "SELECT count(*) AS n FROM orders"), exitOK, "N\n500")
+	s.expect(s.leat("--json", "query", s.file, "SELECT id, note FROM orders WHERE id = 7"), exitOK, `{"id":"7","note":"order 7"}`)
+	s.expect(s.leat("query", s.file, "SELECT nonsense FROM orders"), exitDestination, "nonsense")
+	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal", "500")
+}
+
+// TestVerbsOfARunningPipeline asks the engine that runs.
+func TestVerbsOfARunningPipeline(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	p := s.start()
+	p.says("historical load finished")
+	s.await("SELECT count(*) FROM orders", "500")
+	s.exec("INSERT INTO orders VALUES (501, 'live', 1.5, NULL)")
+	s.await("SELECT note FROM orders WHERE id = 501", "live")
+	s.expect(s.leat("status", s.file), exitOK, "has been running", "streaming", "public.orders")
+	status := decode[struct {
+		Running bool          `json:"running"`
+		Status  engine.Status `json:"status"`
+	}](s, s.leat("--json", "status", s.file))
+	if !status.Running || len(status.Status.Databases) != 1 || len(status.Status.Tables) != 2 {
+		t.Errorf("status --json: %+v", status)
+	}
+	s.expect(s.leat("objects", "list", s.file), exitOK, "public.orders", "STREAMING")
+	s.expect(s.leat("failed", "list", s.file), exitOK, "no failed events")
+	if r := s.leat("--json", "failed", "list", s.file); strings.TrimSpace(r.out) != "[]" {
+		t.Errorf("failed list --json without events: %q", r.out)
+	}
+	s.expect(s.leat("--json", "query", s.file, "SELECT note FROM orders WHERE id = 501"), exitOK, `{"note":"live"}`)
+	s.expect(s.leat("query", s.file, "SELECT nonsense FROM orders"), exitDestination, "nonsense")
+	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal", "501")
+	s.expect(s.leat("plan", s.file), exitState, "leat status")
+	if code := p.stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, p.out)
+	}
+}
+
+// TestVerifyNamesDamagedKeys damages the destination in every way.
+func TestVerifyNamesDamagedKeys(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.mended()
+	s.damage(`UPDATE orders SET total = total + 0.01 WHERE id = 17;
+		DELETE FROM orders WHERE id = 23;
+		INSERT INTO customers SELECT * REPLACE (9999 AS id) FROM customers WHERE id = 1`)
+	s.expect(s.leat("verify", s.file), exitDifferent, "id=17: different", "id=23: missing at the destination", "id=9999: extra at the destination")
+	r := s.leat("--json", "verify", s.file)
+	s.expect(r, exitDifferent)
+	if v := decode[engine.Verification](s, r); v.Equal() || v.Tables[0].Different != 1 || v.Tables[1].Different != 2 {
+		t.Errorf("verify --json: %+v", v.Tables)
+	}
+}
+
+// TestFailedEvents sets rows aside that the destination cannot hold, mends them
+// at the source, replays and skips.
+func TestFailedEvents(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.exec("INSERT INTO orders VALUES (601, 'a matrix', 1, '{{a,b},{c,d}}'), (602, 'bounds', 2, '[0:0]={x}')")
+	s.expect(s.run(), exitOK)
+	s.exec("UPDATE orders SET flags = '{fine}' WHERE id = 601", "UPDATE orders SET note = 'goes on' WHERE id = 1")
+	s.expect(s.run(), exitOK)
+	s.expect(s.leat("query", s.file, "SELECT note FROM orders WHERE id = 1"), exitOK, "goes on")
+	s.expect(s.leat("failed", "list", s.file), exitOK, "duckdb@", "waits behind")
+	events := decode[[]state.Failed](s, s.leat("--json", "failed", "list", s.file))
+	if len(events) != 3 {
+		t.Fatalf("%d failed events, want the 2 rows and the update behind one", len(events))
+	}
+	var matrix, bounds string
+	for _, e := range events {
+		shown := s.leat("failed", "show", s.file, e.ID)
+		switch {
+		case strings.Contains(shown.out, "a matrix") && e.WaitsBehind == "":
+			matrix = e.ID
+			s.expect(shown, exitOK, "public.orders", "flags", "{{a,b},{c,d}}", "dimension")
+		case strings.Contains(shown.out, "bounds"):
+			bounds = e.ID
+		}
+	}
+	if d := decode[engine.DescribedEvent](s, s.leat("--json", "failed", "show", s.file, matrix)); d.Event.ID != matrix || len(d.Rows) != 1 {
+		t.Errorf("failed show --json: %+v", d)
+	}
+	s.expect(s.leat("failed", "show", s.file, "nothing"), exitFailure, "no failed event", "leat failed list")
+	s.expect(s.leat("failed", "replay", s.file), exitUsage, "--all")
+	s.expect(s.leat("failed", "replay", s.file, bounds), exitFailure, "1 failed again", "bounds")
+	s.expect(s.leat("verify", s.file), exitDifferent, "id=601: missing", "id=602: missing")
+	s.expect(s.leat("failed", "skip", s.file, matrix), exitOK, "1 replayed, 1 skipped")
+	s.expect(s.leat("query", s.file, "SELECT flags FROM orders WHERE id = 601"), exitOK, "fine")
+	s.extra = "[[transforms]]\nplugin = \"array-to-varchar\""
+	s.config = strings.Replace(s.config, "warehouse", "other", 1)
+	s.exec("DELETE FROM orders WHERE id = 602")
+	s.expect(s.leat("failed", "skip", s.file, bounds), exitOK, "skipped")
+	s.expect(s.leat("failed", "list", s.file), exitOK, "no failed events")
+	s.mended()
+}
+
+// TestFailedEventsReplayed replays after the destination's table can hold the
+// rows.
+func TestFailedEventsReplayed(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	target, _ := s.intoPostgres()
+	s.expect(s.run(), exitOK)
+	atTarget := func(sql string) {
+		t.Helper()
+		if err := s.server.Exec(t.Context(), target, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	atTarget("ALTER TABLE shop.customers ADD CONSTRAINT picky CHECK (email NOT LIKE 'bad%')")
+	s.exec("INSERT INTO customers VALUES (701, 'bad one'), (702, 'good one')",
+		"UPDATE customers SET email = 'bad again' WHERE id = 5", "UPDATE customers SET email = 'good by now' WHERE id = 5")
+	s.expect(s.run(), exitOK)
+	s.expect(s.leat("failed", "list", s.file), exitOK, "violates check constraint")
+	s.expect(s.leat("query", s.file, "SELECT id FROM shop.customers WHERE email LIKE 'good%'"), exitOK, "702")
+	p := s.start()
+	p.listens()
+	s.expect(s.leat("failed", "replay", "--all", s.file), exitFailure, "failed again", "picky")
+	atTarget("ALTER TABLE shop.customers DROP CONSTRAINT picky")
+	r := s.leat("--json", "failed", "replay", "--all", s.file)
+	s.expect(r, exitOK)
+	if got := decode[engine.ReplayResult](s, r); got.Replayed == 0 || len(got.Failed) > 0 {
+		t.Errorf("failed replay --json: %+v", got)
+	}
+	if code := p.stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, p.out)
+	}
+	s.mended()
+	s.expect(s.leat("failed", "list", s.file), exitOK, "no failed events")
+}
+
+// TestInit writes a pipeline file that runs as it is.
+func TestInit(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	t.Chdir(s.dir)
+	t.Setenv("PGPASSWORD", rolePassword)
+	dsn := fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", s.role, s.host, s.port, s.database)
+	r := s.leat("init", "-o", "made.toml", "--duckdb", "made.duckdb", dsn)
+	s.expect(r, exitOK, "wrote made.toml", "REPLICATION", "GRANT SELECT ON ALL TABLES", "leat check made.toml")
+	s.expect(s.leat("init", "-o", "made.toml", dsn), exitUsage, "made.toml exists", "--output")
+	s.expect(s.leat("init", "not a dsn"), exitSource, "postgres://")
+	s.expect(s.leat("init", strings.Replace(dsn, "/"+s.database, "/nowhere", 1)), exitSource, "nowhere", "[1017]")
+	s.file = filepath.Join(s.dir, "made.toml")
+	s.expect(s.leat("check", s.file), exitOK)
+	s.mended()
+}
+
+// TestCheckAsJSON gives every check with its outcome.
+func TestCheckAsJSON(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.exec("ALTER ROLE " + s.role + " NOREPLICATION")
+	r := s.leat("--json", "check", s.file)
+	s.expect(r, exitSource)
+	report := decode[struct {
+		Items []struct {
+			Name, Outcome, Fix string
+		}
+	}](s, r)
+	found := false
+	for _, item := range report.Items {
+		found = found || strings.EqualFold(item.Outcome, "fail") && strings.Contains(item.Fix, "REPLICATION")
+	}
+	if !found {
+		t.Errorf("no failed item names the fix: %+v", report)
+	}
+}
+
+// TestSchemaAndExitCodes prints what needs no pipeline.
+func TestSchemaAndExitCodes(t *testing.T) {
+	s := &site{t: t}
+	schema := decode[map[string]any](s, s.leat("schema"))
+	if schema["$schema"] == nil || schema["properties"] == nil {
+		t.Errorf("schema: %v", schema)
+	}
+	s.expect(s.leat("schema", "--reference"), exitOK, "decoder_format", "load_historical_data")
+	s.expect(s.leat("exit-codes"), exitOK, exitCodeHelp)
+	s.expect(s.leat("no-such-verb"), exitUsage, "no-such-verb")
+}
+
+// TestPlugins lists, shows and builds plugins.
+func TestPlugins(t *testing.T) {
+	s := &site{t: t}
+	s.expect(s.leat("plugin", "list"), exitOK, "array-to-varchar", "merge-tables", "database-name", "duckdb", "postgres")
+	if list := decode[[]map[string]any](s, s.leat("--json", "plugin", "list")); len(list) < 5 {
+		t.Errorf("plugin list --json: %v", list)
+	}
+	s.expect(s.leat("plugin", "info", "mask"), exitOK, "sha256:", "Apache-2.0", "columns", "memory")
+	if info := decode[map[string]any](s, s.leat("--json", "plugin", "info", "mask")); info["digest"] == nil || info["config_schema"] == nil {
+		t.Errorf("plugin info --json: %v", info)
+	}
+	s.expect(s.leat("plugin", "info", "maks"), exitPlugin, `did you mean "mask"`)
+	out := filepath.Join(t.TempDir(), "database-name.wasm")
+	for _, name := range []string{"plugin.toml", "config.schema.json"} {
+		text, err := os.ReadFile(filepath.Join("../../transforms/database-name", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(filepath.Dir(out), name), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.expect(s.leat("plugin", "build", "-o", out, "../../transforms/database-name"), exitOK, "database-name 0.1.0", out)
+	s.expect(s.leat("plugin", "build", "-o", out, t.TempDir()), exitFailure, "compile")
+}
