@@ -9,7 +9,6 @@ import (
 
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/server"
-	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/state"
 )
 
@@ -67,11 +66,7 @@ func atLeast(n int) cobra.PositionalArgs {
 
 // failedEvents asks the running engine, or the state folder.
 func (p *program) failedEvents(ctx context.Context, path string) ([]state.Failed, error) {
-	s, err := p.load(path)
-	if err != nil {
-		return nil, err
-	}
-	client, err := p.running(s)
+	s, client, err := p.locate(path)
 	if err != nil {
 		return nil, err
 	}
@@ -167,12 +162,7 @@ func (p *program) settle(ctx context.Context, args []string,
 	local func(*engine.Pipeline, context.Context, []string) (*engine.ReplayResult, error),
 	remote func(*server.Client, context.Context, []string) (*engine.ReplayResult, error),
 ) error {
-	var s *spec.Spec
-	s, err := p.load(args[0])
-	if err != nil {
-		return err
-	}
-	client, err := p.running(s)
+	s, client, err := p.locate(args[0])
 	if err != nil {
 		return err
 	}

@@ -15,11 +15,7 @@ func (p *program) objectsCommand() *cobra.Command {
 		Short: "List the tables, their state and the historical load",
 		Args:  exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := p.load(args[0])
-			if err != nil {
-				return err
-			}
-			client, err := p.running(s)
+			s, client, err := p.locate(args[0])
 			if err != nil {
 				return err
 			}

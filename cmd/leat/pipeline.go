@@ -51,6 +51,17 @@ func (p *program) running(s *spec.Spec) (*server.Client, error) {
 	return nil, err
 }
 
+// locate reads a pipeline file and finds the engine that runs it, nil if none
+// does.
+func (p *program) locate(path string) (*spec.Spec, *server.Client, error) {
+	s, err := p.load(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := p.running(s)
+	return s, client, err
+}
+
 // stopped opens the state folder of a pipeline that does not run, for reading.
 func (p *program) stopped(s *spec.Spec) (*state.Store, error) {
 	store, err := state.OpenReadOnly(engine.StateDir(s, p.stateDir), state.Options{Pipeline: s.Name})

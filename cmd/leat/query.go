@@ -18,11 +18,7 @@ runs, which holds the lock of a DuckDB file, otherwise directly.`,
 		Example: `  leat query shop.toml "SELECT count(*) FROM orders"`,
 		Args:    exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := p.load(args[0])
-			if err != nil {
-				return err
-			}
-			client, err := p.running(s)
+			s, client, err := p.locate(args[0])
 			if err != nil {
 				return err
 			}

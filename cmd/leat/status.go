@@ -19,11 +19,7 @@ func (p *program) statusCommand() *cobra.Command {
 		Short: "Show where a pipeline stands",
 		Args:  exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := p.load(args[0])
-			if err != nil {
-				return err
-			}
-			client, err := p.running(s)
+			s, client, err := p.locate(args[0])
 			if err != nil {
 				return err
 			}

@@ -21,11 +21,7 @@ the tables. Keys that differ are named, and the exit code is 7.
 While the pipeline runs, rows that are on their way are waited for.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := p.load(args[0])
-			if err != nil {
-				return err
-			}
-			client, err := p.running(s)
+			s, client, err := p.locate(args[0])
 			if err != nil {
 				return err
 			}
