@@ -177,13 +177,14 @@ func (d *Destination) prepare(t *table) error {
 }
 
 // replaceByCopy returns the statements that put a copy in the place of a
-// table, with the defaults that a copy has not.
+// table, with the defaults that a copy has not. The copy takes the name, not
+// the table another: DuckDB could not replay its log of a renamed table.
 func (d *Destination) replaceByCopy(t *table) []string {
-	replaced := Quote(t.schema) + "." + Quote("__leat_replaced")
+	replacement := Quote(t.schema) + "." + Quote("__leat_replacement")
 	out := []string{
-		fmt.Sprintf("ALTER TABLE %s RENAME TO %s", t.quoted(), Quote("__leat_replaced")),
-		fmt.Sprintf("CREATE TABLE %s AS SELECT * FROM %s", t.quoted(), replaced),
-		"DROP TABLE " + replaced,
+		fmt.Sprintf("CREATE TABLE %s AS SELECT * FROM %s", replacement, t.quoted()),
+		"DROP TABLE " + t.quoted(),
+		fmt.Sprintf("ALTER TABLE %s RENAME TO %s", replacement, Quote(t.name)),
 	}
 	for _, m := range d.metadataColumns() {
 		if m.suffix != "" {
