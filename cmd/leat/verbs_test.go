@@ -147,8 +147,6 @@ func TestFailedEvents(t *testing.T) {
 	s.expect(s.leat("verify", s.file), exitDifferent, "id=601: missing", "id=602: missing")
 	s.expect(s.leat("failed", "skip", s.file, matrix), exitOK, "1 replayed, 1 skipped")
 	s.expect(s.leat("query", s.file, "SELECT flags FROM orders WHERE id = 601"), exitOK, "fine")
-	s.extra = "[[transforms]]\nplugin = \"array-to-varchar\""
-	s.config = strings.Replace(s.config, "warehouse", "other", 1)
 	s.exec("DELETE FROM orders WHERE id = 602")
 	s.expect(s.leat("failed", "skip", s.file, bounds), exitOK, "skipped")
 	s.expect(s.leat("failed", "list", s.file), exitOK, "no failed events")
