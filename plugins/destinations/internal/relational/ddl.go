@@ -176,15 +176,16 @@ func (d *Destination) prepare(t *table) error {
 	return nil
 }
 
-// replaceByCopy returns the statements that put a copy in the place of a
-// table, with the defaults that a copy has not. The copy takes the name, not
-// the table another: DuckDB could not replay its log of a renamed table.
+// replaceByCopy returns the statements that make a table anew, with the
+// defaults that a copy has not. Nothing is renamed: DuckDB could not replay
+// its log of a transaction that renames a table with changed rows.
 func (d *Destination) replaceByCopy(t *table) []string {
-	replacement := Quote(t.schema) + "." + Quote("__leat_replacement")
+	held := "temp.main." + Quote("__leat_copy")
 	out := []string{
-		fmt.Sprintf("CREATE TABLE %s AS SELECT * FROM %s", replacement, t.quoted()),
+		fmt.Sprintf("CREATE TEMP TABLE %s AS SELECT * FROM %s", held, t.quoted()),
 		"DROP TABLE " + t.quoted(),
-		fmt.Sprintf("ALTER TABLE %s RENAME TO %s", replacement, Quote(t.name)),
+		fmt.Sprintf("CREATE TABLE %s AS SELECT * FROM %s", t.quoted(), held),
+		"DROP TABLE " + held,
 	}
 	for _, m := range d.metadataColumns() {
 		if m.suffix != "" {
