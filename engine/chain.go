@@ -87,6 +87,9 @@ func (c *Chain) Announce(s *batch.Schema) {
 	}
 }
 
+// planned says whether batches of schema s have passed before.
+func (c *Chain) planned(s *batch.Schema) bool { return c.roots[s] != nil }
+
 // plan returns the planned chain for batches of schema s.
 func (c *Chain) plan(ctx context.Context, s *batch.Schema) (*step, error) {
 	if root := c.roots[s]; root != nil {

@@ -147,6 +147,15 @@ func (l *lane) write(ctx context.Context, d *delivery, group *postgres.Group) (*
 	}
 	for _, b := range group.Batches {
 		l.applier.chain.Announce(b.Schema)
+	}
+	for _, b := range group.Batches { // before rows: a destination may not do both in one transaction
+		if !l.applier.chain.planned(b.Schema) {
+			if err := d.makeTables(ctx, b.Schema); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, b := range group.Batches {
 		settled, err := l.settle(b)
 		if err != nil {
 			return nil, err

@@ -19,6 +19,8 @@ type replyError struct {
 	Message string `json:"message"`
 	// Cause is the number of the capability error behind this one.
 	Cause int `json:"cause,omitempty"`
+	// Class is that of an SQLError of the plugin's own.
+	Class Class `json:"class,omitempty"`
 }
 
 // encode wraps the result of a call for the host.
@@ -41,6 +43,9 @@ func describe(err error) *replyError {
 	var s *SQLError
 	if errors.As(err, &s) {
 		e.Cause = s.number
+		if s.number == 0 {
+			e.Class = s.Class
+		}
 	}
 	return e
 }

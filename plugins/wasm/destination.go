@@ -317,8 +317,11 @@ func (d *Destination) exchange(ctx context.Context, op string, request []byte, o
 		return nil
 	}
 	failure := d.module.failure(op, KindGuest, "%s", said.Message)
-	if said.Cause > 0 && said.Cause <= len(d.services.failures) {
+	switch {
+	case said.Cause > 0 && said.Cause <= len(d.services.failures):
 		failure.cause = d.services.failures[said.Cause-1]
+	case said.Class != "":
+		failure.cause = &capability.Error{Class: said.Class, Message: said.Message}
 	}
 	return failure
 }

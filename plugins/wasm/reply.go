@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/leat-etl/leat/plugins/capability"
 )
 
 // maxReply bounds the JSON that a guest returns from one call.
@@ -32,7 +35,12 @@ func replyBytes(memory []byte, at, size uint32) ([]byte, error) {
 type guestError struct {
 	Message string `json:"message"`
 	Cause   int    `json:"cause"`
+	// Class is that of a database error of the plugin's own.
+	Class capability.Class `json:"class"`
 }
+
+// classes are those that a plugin may give an error of its own.
+var classes = []capability.Class{capability.Connection, capability.Data, capability.Locked, capability.Resource, capability.Permission, capability.Schema, capability.Internal}
 
 // decodeReply reads the envelope and, if the plugin succeeded, its result into
 // out. A non-nil guestError is the plugin's own error.
@@ -50,6 +58,9 @@ func decodeReply(text []byte, out any) (*guestError, error) {
 		}
 		if e.Message == "" {
 			e.Message = "the plugin reported an error without a message"
+		}
+		if e.Class != "" && !slices.Contains(classes, e.Class) {
+			return nil, fmt.Errorf("the reply: error class %q is not one of %q", e.Class, classes)
 		}
 		return e, nil
 	}

@@ -14,7 +14,7 @@ import (
 var dialect = &relational.Dialect{
 	Driver: "postgres", MainSchema: "public",
 	Text: "text", Timestamp: "timestamp with time zone", Boolean: "boolean",
-	PhysicalKey: true, NowDefault: true, AltersWritten: true, StageSchema: "pg_temp",
+	PhysicalKey: true, NowDefault: true, StageSchema: "pg_temp",
 	Type: mapping, Widens: widens,
 	HasSchema: func(schema string) string {
 		return "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = " + relational.Literal(schema)

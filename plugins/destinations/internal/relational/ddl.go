@@ -150,22 +150,25 @@ func (d *Destination) rekey(t *table) ([]string, error) {
 	return out, nil
 }
 
-// prepare runs the DDL of a table in the current transaction, once. It looks
-// at the target again: another version or a rollback may have come between.
-func (d *Destination) prepare(t *table) error {
-	if t.ready != planned {
-		return nil
+// prepare makes the target of a table ready for rows, once: it runs the DDL
+// and begins the transaction of the rows. It looks at the target again:
+// another version or a rollback may have come between.
+func (d *Destination) prepare(t *table, rows int) error {
+	if d.dialect.SeparateDDL && t.ready == planned {
+		if err := d.changeApart(t); err != nil || rows == 0 {
+			return err
+		}
 	}
-	statements, err := d.ddl(t)
-	if err != nil {
+	if err := d.begin(); err != nil || t.ready != planned {
 		return err
 	}
-	if len(statements) > 0 && d.written[t.quoted()] && !d.dialect.AltersWritten {
-		statements = append(d.replaceByCopy(t), statements...)
-	}
-	for _, s := range statements {
-		if _, err := pdk.Exec(s); err != nil {
-			return fmt.Errorf("change %s to version %d: %w", t.quoted(), t.version, err)
+	if !d.dialect.SeparateDDL {
+		statements, err := d.ddl(t)
+		if err == nil {
+			err = d.change(t, statements)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if err := d.recordSchema(t); err != nil {
@@ -176,22 +179,38 @@ func (d *Destination) prepare(t *table) error {
 	return nil
 }
 
-// replaceByCopy returns the statements that make a table anew, with the
-// defaults that a copy has not. Nothing is renamed: DuckDB could not replay
-// its log of a transaction that renames a table with changed rows.
-func (d *Destination) replaceByCopy(t *table) []string {
-	held := "temp.main." + Quote("__leat_copy")
-	out := []string{
-		fmt.Sprintf("CREATE TEMP TABLE %s AS SELECT * FROM %s", held, t.quoted()),
-		"DROP TABLE " + t.quoted(),
-		fmt.Sprintf("CREATE TABLE %s AS SELECT * FROM %s", t.quoted(), held),
-		"DROP TABLE " + held,
-	}
-	for _, m := range d.metadataColumns() {
-		if m.suffix != "" {
-			out = append(out, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET%s", t.quoted(), Quote(m.name), m.suffix))
+func (d *Destination) change(t *table, statements []string) error {
+	for _, s := range statements {
+		if _, err := pdk.Exec(s); err != nil {
+			return fmt.Errorf("change %s to version %d: %w", t.quoted(), t.version, err)
 		}
 	}
-	d.written[t.quoted()] = false
-	return out
+	return nil
+}
+
+// changeApart runs the DDL of a table outside the transaction of the rows. If
+// that has begun it is taken back: Rollback runs the DDL then, and the rows
+// come again.
+func (d *Destination) changeApart(t *table) error {
+	statements, err := d.ddl(t)
+	if err != nil || len(statements) == 0 {
+		return err
+	}
+	if d.inTx {
+		d.owed = append(d.owed, t)
+		return &pdk.SQLError{Class: pdk.ClassConnection, Message: "table " + t.quoted() + " is changed before rows are written: the delivery is made again"}
+	}
+	return d.change(t, append(append([]string{"CHECKPOINT"}, statements...), "CHECKPOINT"))
+}
+
+// payOwed runs the DDL that transactions with rows were taken back for.
+func (d *Destination) payOwed() error {
+	owed := d.owed
+	d.owed = nil
+	for _, t := range owed {
+		if err := d.changeApart(t); err != nil {
+			return err
+		}
+	}
+	return nil
 }

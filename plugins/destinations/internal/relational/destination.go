@@ -19,8 +19,8 @@ type Destination struct {
 	owners map[string]string
 	// known maps a target to what is known of its rows.
 	known map[string]*contents
-	// written are the targets with rows that the current transaction changed.
-	written map[string]bool
+	// owed are tables whose DDL waits for the end of the current transaction.
+	owed []*table
 	// pending are the tables whose DDL the current transaction holds.
 	pending []*table
 }
@@ -90,7 +90,7 @@ func (d *Destination) begin() error {
 	if err := pdk.Begin(); err != nil {
 		return err
 	}
-	d.inTx, d.written = true, map[string]bool{}
+	d.inTx = true
 	if d.dialect.NowDefault {
 		return nil
 	}
@@ -156,7 +156,10 @@ func (d *Destination) Rollback() error {
 	}
 	d.pending = d.pending[:0]
 	d.inTx = false
-	return pdk.RollbackSQL()
+	if err := pdk.RollbackSQL(); err != nil {
+		return err
+	}
+	return d.payOwed()
 }
 
 // Close implements pdk.Destination.

@@ -28,10 +28,12 @@ type Dialect struct {
 	// default was altered: the file is lost. There the time is written with
 	// each row.
 	NowDefault bool
-	// AltersWritten says that a transaction may alter a table whose rows it has
-	// changed. DuckDB then refuses the commit: there the table is replaced by
-	// its copy first.
-	AltersWritten bool
+	// SeparateDDL says that tables are changed in transactions of their own,
+	// between two checkpoints of the database, and never together with rows:
+	// DuckDB cannot replay its log of every transaction that does both, and a
+	// crash would lose the file. Such changes only add, so that one without
+	// the rows that asked for it does no harm.
+	SeparateDDL bool
 	// StageSchema qualifies the temporary stage.
 	StageSchema string
 	// Type maps a column of the source.

@@ -53,7 +53,7 @@ func plain() *Dialect {
 
 func keyed() *Dialect {
 	d := plain()
-	d.PhysicalKey, d.NowDefault, d.AltersWritten, d.StageSchema = true, true, true, "pg_temp"
+	d.PhysicalKey, d.NowDefault, d.StageSchema = true, true, "pg_temp"
 	d.Key = func(schema, table string) string { return "key of " + schema + "." + table }
 	return d
 }
@@ -90,6 +90,9 @@ func TestStatements(t *testing.T) {
 			p.State.(*table).ready = committed
 			for _, b := range batches {
 				h.lines = nil
+				for _, n := range b.Ops {
+					b.Rows += n
+				}
 				if err := d.Write(p, &b); err != nil {
 					t.Fatal(err)
 				}

@@ -14,14 +14,10 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 	if !ok {
 		return fmt.Errorf("the plan of %s is not this destination's", p.Table)
 	}
-	if err := d.begin(); err != nil {
-		return err
-	}
-	if err := d.prepare(t); err != nil {
+	if err := d.prepare(t, b.Rows); err != nil || b.Rows == 0 {
 		return err
 	}
 	w := &writing{Destination: d, table: t, batch: b}
-	d.written[t.quoted()] = true
 	plainly := false
 	var err error
 	if len(t.key) > 0 {
