@@ -16,12 +16,11 @@ import (
 // those of the log.
 var loading = []string{"slot-intent", "slot-created", "load-planned", "chunk-written", "chunk-committed", "chunk-recorded"}
 
-// variants are those that are killed everywhere. DuckDB takes part without DDL:
-// after some kills it cannot replay its log of altered tables.
+// variants are those that are killed everywhere.
 var variants = []variant{
-	{"duckdb", "soft", true, 2, false},
+	{"duckdb", "soft", true, 2, true},
 	{"postgres", "hard", true, 2, true},
-	{"duckdb", "hard", false, 2, false},
+	{"duckdb", "hard", false, 2, true},
 	{"postgres", "soft", false, 1, false},
 }
 
