@@ -13,7 +13,8 @@
 //  3. No row is dropped in silence: every row is applied, filtered by a named
 //     plugin, or kept as a failed event.
 //  4. Order per key is kept.
-//  5. Checkpoint and schema version commit together with the rows.
+//  5. Checkpoint and schema version commit together with the rows. The change
+//     of a table may come before them, never after.
 //  6. No value changes in silence: a lossy mapping is shown by Plan before it
 //     happens.
 //  7. SIGTERM drains, SIGKILL at any instant recovers.

@@ -14,15 +14,6 @@ import (
 	"github.com/leat-etl/leat/engine/spec"
 )
 
-func readme(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
 // blocks returns the fenced blocks of a language.
 func blocks(text, language string) []string {
 	var out []string
@@ -60,7 +51,7 @@ func TestReadmeCommands(t *testing.T) {
 	t.Setenv("PGPASSWORD", "a secret")
 	t.Chdir(t.TempDir())
 	ran := 0
-	for _, line := range commands(readmeFrom(t)) {
+	for _, line := range commands(readme(t)) {
 		line = strings.ReplaceAll(line, "127.0.0.1:5432", fmt.Sprintf("%s:%d", server.Host(), server.Port()))
 		args := words(line)
 		if args[0] != "leat" {
@@ -83,8 +74,8 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
-// readmeFrom reads the README although the test has changed its folder.
-func readmeFrom(t *testing.T) string {
+// readme reads the README, also after a test has changed its folder.
+func readme(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(sourceDir, "../../README.md"))
 	if err != nil {
