@@ -146,8 +146,19 @@ CREATE TYPE nested AS (p pair, n int4[]);`
 // unsafeInBinary are the types of typeCases that are only read as text.
 var unsafeInBinary = map[string]bool{"xml": true, "money": true, `"char"`: true, "int2vector": true, "regtype": true}
 
-// scalesSince15 are types that PostgreSQL has since version 15.
-var scalesSince15 = map[string]bool{"numeric(5,-2)": true, "numeric(2,4)": true}
+// since15 are types and values that PostgreSQL has since version 15, each with
+// the nearest that version 14 has.
+var since15 = map[string]string{
+	"numeric(5,-2)": "numeric", "numeric(2,4)": "numeric", "2562047788:00:54.775807": "2147483647:59:59.999999",
+}
+
+// older returns what stands for a type or value on the server of conn.
+func older(conn *pgx.Conn, text string) string {
+	if instead, ok := since15[text]; ok && conn.PgConn().ParameterStatus("server_version") < "15" {
+		return instead
+	}
+	return text
+}
 
 // loadCases makes a table with one column for each of typeCases, n values
 // deep, and returns its schema and the text that the server prints: not the
@@ -161,10 +172,7 @@ func loadCases(t testing.TB, conn *pgx.Conn) (schema *batch.Schema, types *TypeM
 	depth := 0
 	var columns, texts []string
 	for i, c := range typeCases {
-		typ := c.typ
-		if scalesSince15[typ] && conn.PgConn().ParameterStatus("server_version") < "15" {
-			typ = "numeric" // which is carried as text, too
-		}
+		typ := older(conn, c.typ)
 		columns = append(columns, fmt.Sprintf("c%d %s", i, typ))
 		texts = append(texts, fmt.Sprintf("c%d", i))
 		depth = max(depth, len(c.values))
@@ -175,7 +183,7 @@ func loadCases(t testing.TB, conn *pgx.Conn) (schema *batch.Schema, types *TypeM
 		for _, c := range typeCases {
 			value := "NULL"
 			if row < len(c.values) {
-				value = "'" + strings.ReplaceAll(c.values[row], "'", "''") + "'"
+				value = "'" + strings.ReplaceAll(older(conn, c.values[row]), "'", "''") + "'"
 			}
 			values = append(values, value)
 		}

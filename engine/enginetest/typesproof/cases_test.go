@@ -2,6 +2,7 @@ package typesproof
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -157,6 +158,33 @@ var shapes = []column{
 var beyond = []column{
 	{typ: "timestamp", values: []string{"294276-12-31 23:59:59.999999", "294247-01-11 00:00:00"}},
 	{typ: "timestamptz", values: []string{"294276-12-31 23:59:59.999999+00", "294247-01-11 00:00:00+00"}},
+}
+
+// since15 are types and values that PostgreSQL has since version 15, each with
+// the nearest that version 14 has.
+var since15 = map[string]string{
+	"numeric(5,-2)": "numeric", "numeric(2,4)": "numeric", "2562047788:00:54.775807": "2147483647:59:59.999999",
+}
+
+// on returns the columns as a server of a major version takes them.
+func on(major int, columns []column) []column {
+	if major >= 15 {
+		return columns
+	}
+	older := slices.Clone(columns)
+	for i := range older {
+		c := &older[i]
+		if typ, ok := since15[c.typ]; ok {
+			c.typ = typ
+		}
+		c.values = slices.Clone(c.values)
+		for j, v := range c.values {
+			if value, ok := since15[v]; ok {
+				c.values[j] = value
+			}
+		}
+	}
+	return older
 }
 
 // named gives the columns names c0, c1, ... in the order of the list.

@@ -27,8 +27,8 @@ func TestEveryTypeTravels(t *testing.T) {
 	database := server.Database(t)
 	source := connect(t, server.DSN(database))
 	run(t, source, typesSQL)
-	everything := newSample("everything", columns, func(c column) bool { return !c.textOnly })
-	textOnly := newSample("text_only", columns, func(c column) bool { return c.textOnly })
+	everything := newSample("everything", on(server.Major(), columns), func(c column) bool { return !c.textOnly })
+	textOnly := newSample("text_only", on(server.Major(), columns), func(c column) bool { return c.textOnly })
 	for _, s := range []*sample{everything, textOnly} {
 		run(t, source, s.history()...)
 	}
