@@ -85,7 +85,7 @@ func (p *Pipeline) dropOverBudget(ctx context.Context, over *budgetError) error 
 	if err != nil {
 		return errors.Join(over, err)
 	}
-	err = persist(ctx, p.log, "drop slot "+over.slot, func(ctx context.Context) error {
+	err = persist(ctx, p.log, "drop slot "+over.slot, 0, func(ctx context.Context) error {
 		source, err := postgres.Open(ctx, cfg, over.database)
 		if err != nil {
 			return err

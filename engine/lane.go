@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -23,8 +24,9 @@ type lane struct {
 	log      *slog.Logger
 
 	untilCaughtUp bool
-	goal          uint64 // the end of the log when the run started
-	needsText     bool   // a value came up that binary form does not have
+	retryFor      time.Duration // see RunOptions
+	goal          uint64        // the end of the log when the run started
+	needsText     bool          // a value came up that binary form does not have
 
 	// Of one session, that is until the next failure:
 	source      *postgres.Source
@@ -44,7 +46,7 @@ func newLane(p *Pipeline, database string) *lane {
 
 // run keeps a session going until ctx ends or an operator has to act.
 func (l *lane) run(ctx context.Context) error {
-	err := persist(ctx, l.log, "replication", func(ctx context.Context) error {
+	err := persist(ctx, l.log, "replication", l.retryFor, func(ctx context.Context) error {
 		err := l.session(ctx)
 		for errors.Is(err, errSetAside) {
 			l.log.Warn("rows that the destination refuses were set aside: leat failed list shows them")

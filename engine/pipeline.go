@@ -75,6 +75,9 @@ type RunOptions struct {
 	// UntilCaughtUp ends the run once everything that was committed at the
 	// source when it started is at the destination.
 	UntilCaughtUp bool
+	// RetryFor ends the run when it has done nothing but fail for so long, 0
+	// never.
+	RetryFor time.Duration
 }
 
 // Run replicates until ctx ends, an operator has to act, or it has caught up.
@@ -105,7 +108,7 @@ func (p *Pipeline) replicate(ctx context.Context, o RunOptions) error {
 	defer stop()
 	var lanes sync.WaitGroup
 	for _, l := range p.lanes {
-		l.untilCaughtUp, l.goal = o.UntilCaughtUp, 0
+		l.untilCaughtUp, l.retryFor, l.goal = o.UntilCaughtUp, o.RetryFor, 0
 		lanes.Add(1)
 		g.Go(func() error {
 			defer lanes.Done()

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -78,10 +79,11 @@ const (
 	calm       = time.Minute // a run longer than this starts the pauses anew
 )
 
-// persist calls run until it succeeds, ctx ends or it fails in a way that is
-// not worth retrying. It is the only back-off loop.
-func persist(ctx context.Context, log *slog.Logger, what string, run func(context.Context) error) error {
-	pause := firstPause
+// persist calls run until it succeeds, ctx ends, it fails in a way that is not
+// worth retrying, or it has done nothing but fail for as long as patience, 0
+// for ever. It is the only back-off loop.
+func persist(ctx context.Context, log *slog.Logger, what string, patience time.Duration, run func(context.Context) error) error {
+	pause, failing := firstPause, time.Now()
 	for {
 		started := time.Now()
 		err := run(ctx)
@@ -89,7 +91,10 @@ func persist(ctx context.Context, log *slog.Logger, what string, run func(contex
 			return err
 		}
 		if time.Since(started) > calm || movesOn(err) {
-			pause = firstPause
+			pause, failing = firstPause, time.Now()
+		}
+		if patience > 0 && time.Since(failing) >= patience {
+			return fmt.Errorf("given up after %s: %w", patience, err)
 		}
 		wait := pause/2 + rand.N(pause)
 		log.Warn(what+" failed, trying again", "error", err, "in", wait.Round(time.Millisecond).String(), "fix", fixOf(err))

@@ -43,6 +43,7 @@ func TestUnreachableSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.expect(s.leat("check", s.file), exitSource, "1006", "pg_isready")
+	s.expect(s.leat("run", "--until-caught-up", "--retry-for", "1s", s.file), exitSource, "given up after 1s", "[1006]", "pg_isready")
 	p := s.start()
 	p.says("trying again")
 	p.says("[1006]")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -67,7 +68,26 @@ A pipeline is one TOML file. Start with leat demo, or leat init DSN.`,
 		p.statusCommand(), p.objectsCommand(), p.failedCommand(), p.verifyCommand(), p.queryCommand(),
 		p.schemaCommand(), p.pluginCommand())
 	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "The exit codes of leat", Long: exitCodeHelp})
+	for _, c := range root.Commands() {
+		if c.HasSubCommands() && !c.Runnable() {
+			c.SuggestionsMinimumDistance = 2
+			c.Args, c.RunE = noneUnknown, func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
 	return root
+}
+
+// noneUnknown refuses the name of a subcommand that its command has not;
+// cobra does so for the root only.
+func noneUnknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return errUsage{fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), hint)}
 }
 
 // exactly is cobra.ExactArgs with a usage error that says what is missing.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -37,10 +38,14 @@ destination stands.`,
 				}
 				specs = append(specs, s)
 			}
+			if o.untilCaughtUp && !cmd.Flags().Changed("retry-for") {
+				o.retryFor = 5 * time.Minute
+			}
 			return p.run(cmd.Context(), specs, o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.untilCaughtUp, "until-caught-up", false, "end with exit code 0 once everything committed at the source by now is at the destination")
+	cmd.Flags().DurationVar(&o.retryFor, "retry-for", 0, "give up after failing for so long, for example 30s; 0 is never (with --until-caught-up the default is 5m)")
 	cmd.Flags().StringVar(&o.metrics, "metrics", "", "serve Prometheus metrics at this address, for example 127.0.0.1:9187")
 	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "show no progress")
 	return cmd
@@ -49,6 +54,7 @@ destination stands.`,
 type runOptions struct {
 	untilCaughtUp, quiet bool
 	metrics              string
+	retryFor             time.Duration
 }
 
 // run opens the pipelines and runs them beside their control sockets, the
@@ -82,7 +88,9 @@ func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (er
 	}
 	g, running := errgroup.WithContext(ctx)
 	for _, pipeline := range pipelines {
-		g.Go(func() error { return pipeline.Run(running, engine.RunOptions{UntilCaughtUp: o.untilCaughtUp}) })
+		g.Go(func() error {
+			return pipeline.Run(running, engine.RunOptions{UntilCaughtUp: o.untilCaughtUp, RetryFor: o.retryFor})
+		})
 	}
 	err = g.Wait()
 	stop()

@@ -233,6 +233,8 @@ func TestSchemaAndExitCodes(t *testing.T) {
 	s.expect(s.leat("schema", "--reference"), exitOK, "decoder_format", "load_historical_data")
 	s.expect(s.leat("exit-codes"), exitOK, exitCodeHelp)
 	s.expect(s.leat("no-such-verb"), exitUsage, "no-such-verb")
+	s.expect(s.leat("failed", "lisst"), exitUsage, `unknown command "lisst" for "leat failed"; did you mean "list"?`)
+	s.expect(s.leat("failed"), exitOK, "replay")
 }
 
 // TestPlugins lists, shows and builds plugins.
