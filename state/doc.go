@@ -8,6 +8,7 @@
 //	lock         held with flock by the process that has the folder open
 //	holder.json  who that process is, for people
 //	db/          a Pebble store; its keys are described in keys.go
+//	spool/       the spools of package spool, a folder each
 //
 // # Durability
 //
