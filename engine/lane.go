@@ -16,7 +16,8 @@ import (
 	"github.com/leat-etl/leat/state"
 )
 
-// lane is the replication of one source database: prepare, load, follow.
+// lane is the replication of one source database by its log: prepare, load,
+// follow. It implements databaseLane.
 type lane struct {
 	p        *Pipeline
 	applier  *applier
@@ -42,6 +43,12 @@ type lane struct {
 
 func newLane(p *Pipeline, database string) *lane {
 	return &lane{p: p, applier: p.applier, database: database, log: p.log.With("database", database)}
+}
+
+// ingest implements databaseLane.
+func (l *lane) ingest(ctx context.Context, o RunOptions) error {
+	l.untilCaughtUp, l.retryFor, l.goal = o.UntilCaughtUp, o.RetryFor, 0
+	return l.run(ctx)
 }
 
 // run keeps a session going until ctx ends or an operator has to act.

@@ -49,26 +49,31 @@ func (p *Pipeline) SetSocket(path string) error { return p.store.SetSocket(path)
 // the destination. The pipeline must be running.
 func (p *Pipeline) CatchUp(ctx context.Context) error {
 	for _, l := range p.lanes {
-		cfg, err := SourceConfig(p.Spec)
-		if err != nil {
-			return err
-		}
-		source, err := postgres.Open(ctx, cfg, l.database)
-		if err != nil {
-			return err
-		}
-		system, err := source.System(ctx)
-		if err == nil {
-			_, err = source.Heartbeat(ctx, p.Spec.Name) // something to arrive behind it
-		}
-		if err := errors.Join(err, source.Close(ctx)); err != nil {
-			return err
-		}
-		if err := l.waitFor(ctx, system.LSN); err != nil {
+		if err := l.catchUp(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// catchUp implements databaseLane.
+func (l *lane) catchUp(ctx context.Context) error {
+	cfg, err := SourceConfig(l.p.Spec)
+	if err != nil {
+		return err
+	}
+	source, err := postgres.Open(ctx, cfg, l.database)
+	if err != nil {
+		return err
+	}
+	system, err := source.System(ctx)
+	if err == nil {
+		_, err = source.Heartbeat(ctx, l.p.Spec.Name) // something to arrive behind it
+	}
+	if err := errors.Join(err, source.Close(ctx)); err != nil {
+		return err
+	}
+	return l.waitFor(ctx, system.LSN)
 }
 
 func (l *lane) waitFor(ctx context.Context, lsn uint64) error {

@@ -34,7 +34,7 @@ type Pipeline struct {
 	store    *state.Store
 	plugins  *plugins
 	applier  *applier
-	lanes    []*lane
+	lanes    []databaseLane
 	progress *Progress
 }
 
@@ -68,6 +68,19 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 		p.lanes = append(p.lanes, newLane(p, database))
 	}
 	return p, p.forgetReplayed(ctx)
+}
+
+// databaseLane is the work of one source database.
+type databaseLane interface {
+	// ingest replicates until ctx ends, an operator has to act or, if o says
+	// so, everything is at the destination that the source had committed when
+	// it was called.
+	ingest(ctx context.Context, o RunOptions) error
+	// guard watches what the lane costs the source.
+	guard(ctx context.Context) error
+	// catchUp waits until the running lane has delivered what the source has
+	// committed by now.
+	catchUp(ctx context.Context) error
 }
 
 // RunOptions of Run.
@@ -108,11 +121,10 @@ func (p *Pipeline) replicate(ctx context.Context, o RunOptions) error {
 	defer stop()
 	var lanes sync.WaitGroup
 	for _, l := range p.lanes {
-		l.untilCaughtUp, l.retryFor, l.goal = o.UntilCaughtUp, o.RetryFor, 0
 		lanes.Add(1)
 		g.Go(func() error {
 			defer lanes.Done()
-			return l.run(running)
+			return l.ingest(running, o)
 		})
 		g.Go(func() error { return l.guard(watching) })
 	}
