@@ -111,11 +111,36 @@ func (d *Document) table(p Path, tree map[string]any, into reflect.Value) {
 			d.setDefault(p, k, field)
 		}
 	}
+	var rest []string
+	field, contains, open := othersOf(into.Type())
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
-		if !slices.Contains(names, name) {
+		switch {
+		case slices.Contains(names, name):
+		case open && strings.Contains(name, contains):
+			rest = append(rest, name)
+		default:
 			d.Fault(p.Key(name), "is unknown: %s", Suggest(name, names))
 		}
 	}
+	if rest != nil {
+		d.others(p, rest, tree, into.Field(field))
+	}
+}
+
+// others reads the tables of the given names, in the order of the file.
+func (d *Document) others(p Path, names []string, tree map[string]any, into reflect.Value) {
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(d.places[p.Key(a).id()], d.places[p.Key(b).id()]) })
+	out := reflect.MakeSlice(into.Type(), len(names), len(names))
+	for i, name := range names {
+		one := out.Index(i)
+		d.value(p.Key(name), &key{}, tree[name], one)
+		for f := range one.NumField() {
+			if one.Type().Field(f).Tag.Get("toml") == named {
+				d.value(p.Key(name), &key{}, name, one.Field(f))
+			}
+		}
+	}
+	into.Set(out)
 }
 
 func (d *Document) setDefault(p Path, k *key, field reflect.Value) {

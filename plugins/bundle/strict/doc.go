@@ -14,6 +14,11 @@
 //	          string in characters
 //	required  "true" where the key must be there
 //
+// A field with toml "*", a slice of structs, takes the tables under all other
+// names, in the order of the file; contains is a text that such a name must
+// hold, so that a mistyped key is still unknown. In these structs the field
+// with toml "@" takes the name.
+//
 // Fields are strings, booleans, ints, int64s, Bytes, time.Durations, types
 // that implement Value, structs (a table), and slices of these. The JSON
 // Schema and the reference text come from the same tags.

@@ -43,13 +43,31 @@ func (k *key) enum() []string {
 	return nil
 }
 
+// Names of fields that are no key of their own: others takes the tables under
+// every other name, named the name of such a table.
+const (
+	others = "*"
+	named  = "@"
+)
+
+// othersOf returns the field of a struct that takes the tables under names
+// which the struct does not define, with what such a name must contain.
+func othersOf(t reflect.Type) (field int, contains string, ok bool) {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Tag.Get("toml") == others {
+			return i, f.Tag.Get("contains"), true
+		}
+	}
+	return 0, "", false
+}
+
 // keysOf returns the keys that a struct defines, in its order.
 func keysOf(t reflect.Type) []key {
 	var keys []key
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name := f.Tag.Get("toml")
-		if name == "" || name == "-" {
+		if name == "" || name == "-" || name == others || name == named {
 			continue
 		}
 		keys = append(keys, key{name, i, f.Type, f.Tag, f.Tag.Get("required") == "true"})

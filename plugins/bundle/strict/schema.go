@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,12 @@ func tableSchema(t reflect.Type) map[string]any {
 	out := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
 	if required != nil {
 		out["required"] = required
+	}
+	if field, contains, ok := othersOf(t); ok {
+		f := t.Field(field)
+		one := tableSchema(f.Type.Elem())
+		one["description"] = f.Tag.Get("doc")
+		out["patternProperties"] = map[string]any{regexp.QuoteMeta(contains): one}
 	}
 	return out
 }
@@ -121,6 +128,10 @@ func reference(b *strings.Builder, t reflect.Type, table string, array bool) {
 		case k.typ.Kind() == reflect.Slice && isTable(k.typ.Elem()):
 			reference(b, k.typ.Elem(), name, true)
 		}
+	}
+	if field, _, ok := othersOf(t); ok {
+		f := t.Field(field)
+		reference(b, f.Type.Elem(), table+"."+f.Tag.Get("name"), false)
 	}
 }
 
