@@ -32,10 +32,15 @@ func (l *lane) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	start, err := l.startOfLog(ctx)
+	if err != nil {
+		return err
+	}
 	engine := l.p.Spec.Engine
 	stream, err := postgres.OpenStream(ctx, connection, postgres.StreamOptions{
 		Slot: l.record.Slot, Publications: l.publication.Names, Database: l.database, Timeline: l.system.Timeline,
-		Start: l.record.Acknowledged.LSN, SkipTo: at.Position, Binary: l.binary(),
+		Start: start, SkipTo: at.Position, Binary: l.binary(),
+		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, Linger: engine.FlushInterval,
 		StatusInterval: statusInterval, Until: l.until(), Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
 	})

@@ -233,7 +233,7 @@ func (l *lane) begin(ctx context.Context, tables []*postgres.Table, found *postg
 			return nil, err
 		}
 	}
-	snapshot, err := l.source.CreateSlot(ctx, l.record.Slot, true)
+	snapshot, err := l.source.CreateSlot(ctx, l.record.Slot, !l.p.Spec.Source.TwoPhase) // servers refuse failover and two-phase commit together
 	if err != nil {
 		return nil, err
 	}

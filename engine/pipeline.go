@@ -31,6 +31,7 @@ type Pipeline struct {
 	Spec *spec.Spec
 
 	log      *slog.Logger
+	stateDir string
 	store    *state.Store
 	plugins  *plugins
 	applier  *applier
@@ -44,7 +45,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Pipeline{Spec: s, log: o.Log.With("pipeline", s.Name), progress: newProgress()}
+	p := &Pipeline{Spec: s, log: o.Log.With("pipeline", s.Name), stateDir: StateDir(s, o.StateDir), progress: newProgress()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close(context.WithoutCancel(ctx)))
@@ -53,7 +54,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 	if p.plugins, err = loadPlugins(ctx, s, o.CacheDir, p.log); err != nil {
 		return nil, err
 	}
-	if p.store, err = state.Open(StateDir(s, o.StateDir), state.Options{Pipeline: s.Name, Log: p.log}); err != nil {
+	if p.store, err = state.Open(p.stateDir, state.Options{Pipeline: s.Name, Log: p.log}); err != nil {
 		return nil, err
 	}
 	quarantine, err := newQuarantine(p.store)

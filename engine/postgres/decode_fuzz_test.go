@@ -216,6 +216,19 @@ func FuzzPgoutput(f *testing.F) {
 	}
 	f.Add(seed)
 	f.Add(append(slices.Clone(seed[:len(seed)-30]), seed...))
+	inStream := func(msg []byte) []byte {
+		return append([]byte{msg[0], 0, 0, 0, 12}, msg[1:]...)
+	}
+	var early []byte
+	for _, msg := range [][]byte{
+		message('S', uint32(11), byte(1)), inStream(relation), inStream(insert), inStream(bad), message('E'), message('A', uint32(11), uint32(13)),
+		message('b', uint64(80), uint64(90), uint64(5), uint32(21), "gid"), relation, insert, update, message('P', byte(0), uint64(80), uint64(90), uint64(5), uint32(21), "gid"),
+		message('S', uint32(11), byte(0)), inStream(truncate), message('E'), message('c', uint32(11), byte(0), uint64(100), uint64(140), uint64(5)),
+		message('K', byte(0), uint64(200), uint64(240), uint64(5), uint32(21), "gid"), message('r', byte(0), uint64(1), uint64(2), uint64(3), uint64(4), uint32(21), "gid"),
+	} {
+		early = append(binary.BigEndian.AppendUint16(early, uint16(len(msg))), msg...)
+	}
+	f.Add(early)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		source := relationSource{binary: true, types: func() *TypeMap { return m }}
 		d := newPgoutput(source, 1, batch.Position{})
@@ -223,6 +236,12 @@ func FuzzPgoutput(f *testing.F) {
 		for len(data) > 2 {
 			n := min(int(binary.BigEndian.Uint16(data)), len(data)-2)
 			done, err := d.decode(context.Background(), data[2:2+n])
+			if err != nil {
+				return
+			}
+			for d.replay != nil && err == nil {
+				done, err = d.replayNext(context.Background())
+			}
 			if err != nil {
 				return
 			}

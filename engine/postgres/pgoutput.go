@@ -7,9 +7,9 @@ import (
 	"github.com/leat-etl/leat/engine/batch"
 )
 
-// pgoutput decodes the messages of the pgoutput plugin, protocol version 1,
-// straight into the builders of a gathering. It belongs to one goroutine at a
-// time. Messages alias the caller's buffer and are not kept.
+// pgoutput decodes the messages of the pgoutput plugin, protocol versions 1 to
+// 4, straight into the builders of a gathering. It belongs to one goroutine at
+// a time. Messages alias the caller's buffer and are not kept.
 //
 // An error is a fault of the stream; a row that cannot be represented becomes
 // a RawFailure instead.
@@ -18,7 +18,14 @@ type pgoutput struct {
 	timeline  uint32
 	skipTo    batch.Position
 	relations map[uint32]*loggedRelation
+	place     map[uint32]uint64 // of their messages among all
+	places    uint64            // Relation messages so far
 	group     gathering
+	acks      *acknowledgements
+
+	spills   *spills
+	spilling *spilling // what messages belong to, nil outside
+	replay   *replay   // what comes before further messages, nil for nothing
 
 	tx  transaction
 	old []cell
@@ -42,13 +49,23 @@ type commit struct {
 }
 
 func newPgoutput(source relationSource, timeline uint32, skipTo batch.Position) *pgoutput {
-	return &pgoutput{source: source, timeline: timeline, skipTo: skipTo, relations: map[uint32]*loggedRelation{}}
+	return &pgoutput{
+		source: source, timeline: timeline, skipTo: skipTo, relations: map[uint32]*loggedRelation{}, place: map[uint32]uint64{},
+		spills: &spills{open: map[uint32]*spill{}}, acks: &acknowledgements{position: skipTo},
+	}
 }
 
 // decode handles one message. It returns a commit after a Commit message.
+// Where it leaves a replay, the caller calls replayNext until that is over.
 func (d *pgoutput) decode(ctx context.Context, message []byte) (*commit, error) {
 	r := reader{rest: message}
 	kind := r.uint8()
+	if d.spilling != nil && kind != 'E' && kind != 'P' && !r.bad {
+		if err := d.keep(ctx, message); err != nil {
+			return nil, fmt.Errorf("decode log message %q of transaction %d: %w", kind, d.spilling.spill.xid, err)
+		}
+		return nil, nil
+	}
 	var done *commit
 	var err error
 	switch kind {
@@ -73,6 +90,8 @@ func (d *pgoutput) decode(ctx context.Context, message []byte) (*commit, error) 
 	case 'O':
 		r.take(8)
 		r.text()
+	case 'S', 'E', 'c', 'A', 'b', 'P', 'K', 'r', 'p':
+		err = d.control(kind, &r)
 	default:
 		return nil, fmt.Errorf("decode log: message of unknown type %q", kind)
 	}
@@ -101,11 +120,21 @@ func (d *pgoutput) commit(r *reader) (*commit, error) {
 	if !d.tx.open || done.lsn != d.tx.lsn {
 		return nil, fmt.Errorf("commit of %s, which is not open", batch.FormatLSN(done.lsn))
 	}
+	d.finish(done.end)
+	return done, nil
+}
+
+// finish ends the transaction that is read, whose commit record ends at end.
+func (d *pgoutput) finish(end uint64) {
 	if d.group.used() || d.tx.parted {
-		d.group.reach(batch.Position{Timeline: d.timeline, LSN: done.lsn, Ordinal: batch.EndOfTransaction}, done.end, d.tx.time)
+		d.group.reach(d.position(batch.EndOfTransaction), end, d.tx.time)
 	}
 	d.tx.open = false
-	return done, nil
+}
+
+// position is a place in the transaction that is read.
+func (d *pgoutput) position(ordinal uint64) batch.Position {
+	return batch.Position{Timeline: d.timeline, LSN: d.tx.lsn, Ordinal: ordinal}
 }
 
 // next counts a change and says whether it is new.
@@ -114,7 +143,7 @@ func (d *pgoutput) next() (at batch.Position, fresh bool, err error) {
 		return at, false, fmt.Errorf("change outside a transaction")
 	}
 	d.tx.ordinal++
-	at = batch.Position{Timeline: d.timeline, LSN: d.tx.lsn, Ordinal: d.tx.ordinal}
+	at = d.position(d.tx.ordinal)
 	return at, at.Compare(d.skipTo) > 0, nil
 }
 
@@ -125,7 +154,7 @@ func (d *pgoutput) change(kind byte, r *reader, size int) error {
 	if err != nil {
 		return err
 	}
-	rel := d.relations[oid]
+	rel := d.known(oid)
 	if rel == nil {
 		return fmt.Errorf("change of relation %d, which was not described", oid)
 	}
@@ -282,7 +311,7 @@ func (d *pgoutput) truncate(r *reader) error {
 	}
 	for range n {
 		oid := r.uint32()
-		rel := d.relations[oid]
+		rel := d.known(oid)
 		if rel == nil {
 			return fmt.Errorf("truncate of relation %d, which was not described", oid)
 		}
@@ -298,7 +327,7 @@ func (d *pgoutput) truncate(r *reader) error {
 // open transaction.
 func (d *pgoutput) cut() *Group {
 	if d.tx.open && d.tx.bytes > 0 {
-		d.group.reach(batch.Position{Timeline: d.timeline, LSN: d.tx.lsn, Ordinal: d.tx.ordinal}, 0, d.tx.time)
+		d.group.reach(d.position(d.tx.ordinal), 0, d.tx.time)
 		d.tx.bytes, d.tx.rows, d.tx.parted = 0, 0, true
 	}
 	return d.group.finish()

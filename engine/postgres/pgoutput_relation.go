@@ -154,7 +154,7 @@ func (d *pgoutput) relation(ctx context.Context, r *reader) error {
 	if r.bad {
 		return errSyntax
 	}
-	known := d.relations[m.oid]
+	known := d.known(m.oid)
 	rel, err := d.source.resolve(ctx, &m, known)
 	if err != nil {
 		return fmt.Errorf("relation %s: %w", m.table, err)
@@ -162,7 +162,7 @@ func (d *pgoutput) relation(ctx context.Context, r *reader) error {
 	if known != nil && known != rel {
 		d.group.close(known)
 	}
-	d.relations[m.oid] = rel
+	d.learn(m.oid, rel)
 	return nil
 }
 

@@ -30,11 +30,22 @@ type Slot struct {
 	SafeWALSize *int64 `json:"safe_wal_size,omitempty"`
 	// RetainedBytes is the log that the server keeps for the slot.
 	RetainedBytes int64 `json:"retained_bytes"`
+	// TwoPhase says that prepared transactions come at their PREPARE, once for
+	// all (PostgreSQL 14 and later).
+	TwoPhase bool `json:"two_phase,omitempty"`
+	// Failover says that standbys keep a copy of the slot, Synced that this is
+	// such a copy (PostgreSQL 17 and later).
+	Failover bool `json:"failover,omitempty"`
+	Synced   bool `json:"synced,omitempty"`
+	// Invalidated is why the server gave the slot up: wal_removed,
+	// rows_removed, wal_level_insufficient or idle_timeout (PostgreSQL 17 and
+	// later; conflict on 16).
+	Invalidated string `json:"invalidated,omitempty"`
 }
 
 // Lost says whether log that the slot needs is gone, so that a stream from it
 // would have a gap.
-func (s *Slot) Lost() bool { return s.WALStatus == "lost" }
+func (s *Slot) Lost() bool { return s.WALStatus == "lost" || s.Invalidated != "" }
 
 // Slot returns the slot called name, nil if there is none.
 func (s *Source) Slot(ctx context.Context, name string) (*Slot, error) {
@@ -48,9 +59,19 @@ func (s *Source) Slot(ctx context.Context, name string) (*Slot, error) {
 }
 
 func readSlot(ctx context.Context, conn *pgx.Conn, version int, name string) (*Slot, error) {
-	status := "coalesce(wal_status, ''), safe_wal_size"
-	if version < 130000 {
-		status = "'', NULL::bigint"
+	status := "'', NULL::bigint"
+	if version >= 130000 {
+		status = "coalesce(wal_status, ''), safe_wal_size"
+	}
+	switch {
+	case version >= 170000:
+		status += ", two_phase, failover, synced, coalesce(invalidation_reason, '')"
+	case version >= 160000:
+		status += ", two_phase, false, false, CASE WHEN conflicting THEN 'conflict' ELSE '' END"
+	case version >= 140000:
+		status += ", two_phase, false, false, ''"
+	default:
+		status += ", false, false, false, ''"
 	}
 	out := new(Slot)
 	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT slot_name::text, coalesce(plugin::text, ''), coalesce(database::text, ''), active, coalesce(active_pid, 0),
@@ -59,7 +80,7 @@ func readSlot(ctx context.Context, conn *pgx.Conn, version int, name string) (*S
 				ELSE pg_catalog.pg_current_wal_lsn() END - restart_lsn, 0)::bigint
 		FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`, status), name).
 		Scan(&out.Name, &out.Plugin, &out.Database, &out.Active, &out.ActivePID, &out.Temporary, &out.RestartLSN, &out.ConfirmedFlushLSN,
-			&out.WALStatus, &out.SafeWALSize, &out.RetainedBytes)
+			&out.WALStatus, &out.SafeWALSize, &out.TwoPhase, &out.Failover, &out.Synced, &out.Invalidated, &out.RetainedBytes)
 	if err == pgx.ErrNoRows {
 		return nil, nil
 	}

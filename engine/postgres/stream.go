@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,7 +41,8 @@ type Stream struct {
 	room    chan struct{} // wakes Run
 	asked   chan struct{} // wakes the status loop
 
-	acks acknowledgements
+	acks     *acknowledgements
+	replayed int // messages of replays
 }
 
 // StreamStats is how far a stream is.
@@ -56,6 +56,10 @@ type StreamStats struct {
 	Acknowledged uint64
 	// Messages and Bytes count the change messages since the start.
 	Messages, Bytes int64
+	// Uncommitted is the size of the transactions that have been received
+	// before their commit, Spilled how many bytes of such ones have gone to
+	// files since the start.
+	Uncommitted, Spilled int64
 }
 
 // OpenStream connects to the slot. Run reads from it; a stream that is never
@@ -63,7 +67,10 @@ type StreamStats struct {
 func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stream, error) {
 	o.fillIn()
 	s := &Stream{o: o, changed: make(chan struct{}, 1), room: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
-	var err error
+	spills, err := newSpills(o.SpillDir)
+	if err != nil {
+		return nil, err
+	}
 	if s.wire, err = openWire(ctx, cfg, s.startReplication); err != nil {
 		return nil, wrap("open stream of slot", strconv.Quote(o.Slot), err)
 	}
@@ -71,7 +78,8 @@ func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stre
 	s.decoder = newPgoutput(source, s.o.Timeline, o.SkipTo)
 	s.stats.Timeline = s.o.Timeline
 	s.last = o.SkipTo
-	s.acks = acknowledgements{position: o.SkipTo, flushed: o.Start}
+	s.acks = &acknowledgements{position: o.SkipTo, flushed: o.Start, told: o.Start}
+	s.decoder.spills, s.decoder.acks = spills, s.acks
 	return s, nil
 }
 
@@ -85,23 +93,13 @@ func (s *Stream) startReplication(ctx context.Context, conn *pgconn.PgConn) erro
 		return &TimelineError{Want: s.o.Timeline, Got: timeline}
 	}
 	s.o.Timeline = timeline
-	names := make([]string, len(s.o.Publications))
-	for i, name := range s.o.Publications {
-		names[i] = quoteIdent(name)
-	}
-	arguments := []string{"proto_version '1'", "publication_names " + quoteLiteral(strings.Join(names, ","))}
 	version, err := majorVersion(conn.ParameterStatus("server_version"))
 	if err != nil {
 		return err
 	}
-	if version >= 14 {
-		arguments = append(arguments, "messages 'true'")
-	}
-	if s.o.Binary {
-		if version < 14 {
-			return fmt.Errorf("binary values: server version %d has none in its log", version)
-		}
-		arguments = append(arguments, "binary 'true'")
+	arguments, err := s.o.arguments(version)
+	if err != nil {
+		return err
 	}
 	return pglogrepl.StartReplication(ctx, conn, quoteIdent(s.o.Slot), pglogrepl.LSN(s.o.Start), pglogrepl.StartReplicationOptions{PluginArgs: arguments})
 }
@@ -140,6 +138,7 @@ func (s *Stream) Run(ctx context.Context) error {
 		err = wrap("read stream of slot", strconv.Quote(s.o.Slot), err)
 	}
 	s.mu.Lock()
+	err = errors.Join(err, s.decoder.spills.close())
 	s.ended = err
 	s.mu.Unlock()
 	wake(s.changed)
@@ -182,7 +181,7 @@ func (s *Stream) handleRead(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		kind, body, ok, err := s.wire.next()
+		ok, err := s.step(ctx)
 		if err != nil {
 			return err
 		}
@@ -191,9 +190,6 @@ func (s *Stream) handleRead(ctx context.Context) error {
 				wake(s.changed)
 			}
 			return nil
-		}
-		if err := s.handle(ctx, kind, body); err != nil {
-			return err
 		}
 		for s.full() {
 			wake(s.changed)
@@ -208,6 +204,35 @@ func (s *Stream) handleRead(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// breath is how many messages of a replay are decoded without letting others
+// at the stream.
+const breath = 4096
+
+// step decodes one message: of the transaction that is replayed, otherwise of
+// those that have been read. It returns false when there is none.
+func (s *Stream) step(ctx context.Context) (bool, error) {
+	if s.decoder.replay == nil {
+		kind, body, ok, err := s.wire.next()
+		if err != nil || !ok {
+			return false, err
+		}
+		return true, s.handle(ctx, kind, body)
+	}
+	if s.replayed++; s.replayed%breath == 0 {
+		s.mu.Unlock()
+		err := ctx.Err()
+		s.mu.Lock()
+		if err != nil {
+			return false, err
+		}
+	}
+	done, err := s.decoder.replayNext(ctx)
+	if done != nil && err == nil {
+		s.committed(done)
+	}
+	return true, err
 }
 
 // handle takes one message of the server.
@@ -373,7 +398,7 @@ func (s *Stream) IdlePosition() (batch.Position, bool) {
 	if s.decoder.tx.open || s.decoder.group.used() || s.decoder.group.reached || s.handed != nil {
 		return batch.Position{}, false
 	}
-	if s.acks.at().Compare(s.last) < 0 || p.LSN <= s.acks.durable() {
+	if s.acks.at().Compare(s.last) < 0 || p.LSN <= s.acks.passed() {
 		return batch.Position{}, false
 	}
 	return p, true
@@ -385,6 +410,7 @@ func (s *Stream) Stats() StreamStats {
 	defer s.mu.Unlock()
 	out := s.stats
 	out.Acknowledged = s.acks.durable()
+	out.Uncommitted, out.Spilled = s.decoder.spills.held+s.decoder.spills.onDisk, s.decoder.spills.written
 	return out
 }
 

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -13,13 +14,21 @@ type StreamOptions struct {
 	Slot         string
 	Publications []string
 	// Start is where the server begins, at the earliest: it never goes back
-	// behind what the slot has confirmed.
+	// behind what the slot has confirmed. A slot with two-phase commit has to
+	// start exactly there: between that and SkipTo lie the transactions that
+	// are prepared.
 	Start uint64
 	// SkipTo is durable already: changes at or before it are not handed out.
 	// The position of a slot's consistent point is {LSN, Ordinal 0}.
 	SkipTo batch.Position
 	// Binary asks for binary values; see TypeMap.PreferBinary.
 	Binary bool
+	// Streaming lets the server send large transactions while they are in
+	// progress (PostgreSQL 14 and later), TwoPhase at their PREPARE (15 and
+	// later); both hand them out at their commit. What waits for it is spilled
+	// to SpillDir, a folder of this stream alone, which is emptied.
+	Streaming, TwoPhase bool
+	SpillDir            string
 	// MaxBytes and MaxRows end a group at the next commit, and a transaction
 	// that reaches them by itself is passed on in parts: a group holds less
 	// than twice as much and a row. Zero means 64 MiB and 500,000.
@@ -60,6 +69,37 @@ func (o *StreamOptions) fillIn() {
 	if o.StatusInterval <= 0 {
 		o.StatusInterval = 10 * time.Second
 	}
+}
+
+// arguments are those of pgoutput at a server of major version. Protocol 2
+// brings transactions in progress, 3 prepared ones; 4, "parallel", would add to
+// aborts what only those who apply transactions in parallel need.
+func (o *StreamOptions) arguments(version int) ([]string, error) {
+	names := make([]string, len(o.Publications))
+	for i, name := range o.Publications {
+		names[i] = quoteIdent(name)
+	}
+	protocol := max(1, min(version, 16)-12)
+	out := []string{fmt.Sprintf("proto_version '%d'", protocol), "publication_names " + quoteLiteral(strings.Join(names, ","))}
+	if version >= 14 {
+		out = append(out, "messages 'true'")
+	}
+	if o.Streaming && version >= 14 {
+		out = append(out, "streaming 'on'")
+	}
+	if o.TwoPhase {
+		if version < 15 {
+			return nil, fmt.Errorf("two-phase commit: server version %d cannot send prepared transactions", version)
+		}
+		out = append(out, "two_phase 'on'")
+	}
+	if o.Binary {
+		if version < 14 {
+			return nil, fmt.Errorf("binary values: server version %d has none in its log", version)
+		}
+		out = append(out, "binary 'true'")
+	}
+	return out, nil
 }
 
 // TimelineError says that the server has been promoted or restored since:

@@ -1,0 +1,35 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/leat-etl/leat/engine/postgres"
+)
+
+// spillDir is where the stream of the lane keeps what is not committed.
+func (l *lane) spillDir() string { return filepath.Join(l.p.stateDir, "spill", l.record.Slot) }
+
+// startOfLog is where the server begins to send: after what the slot was told,
+// but at the slot's own place where it sends prepared transactions. It was not
+// let past those that are not delivered, and sends them only from there.
+func (l *lane) startOfLog(ctx context.Context) (uint64, error) {
+	slot, err := l.source.Slot(ctx, l.record.Slot)
+	if err != nil {
+		return 0, err
+	}
+	if slot == nil {
+		return 0, &GapError{l.database, fmt.Sprintf("slot %q was dropped just now", l.record.Slot), "start again to see what can be done"}
+	}
+	twoPhase := l.p.Spec.Source.TwoPhase
+	if twoPhase && l.source.Version < 150000 {
+		return 0, &postgres.Error{Op: "open stream of slot", Object: slot.Name, Class: postgres.Stop,
+			Err:  fmt.Errorf("two_phase = true: server version %d cannot send prepared transactions", l.source.Version/10000),
+			Hint: "Leave out two_phase: prepared transactions then come at their COMMIT PREPARED."}
+	}
+	if twoPhase || slot.TwoPhase {
+		return slot.ConfirmedFlushLSN, nil
+	}
+	return l.record.Acknowledged.LSN, nil
+}
