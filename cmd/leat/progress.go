@@ -75,7 +75,7 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	v.at, v.rows = now, rows
 	var line strings.Builder
 	for _, d := range s.Databases {
-		fmt.Fprintf(&line, "%s %s %s, %s behind", d.Database, d.Phase, d.Durable, size(d.LagBytes))
+		fmt.Fprintf(&line, "%s %s%s", d.Database, d.Phase, place(d))
 		if d.Error != "" {
 			fmt.Fprintf(&line, " (%s)", d.Error)
 		}
@@ -83,6 +83,9 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	}
 	if !terminal {
 		text := fmt.Sprintf("%s: %s%d rows", pipeline.Spec.Name, line.String(), rows)
+		if loading {
+			text += fmt.Sprintf(", historical load %d of about %d", loaded, estimate)
+		}
 		if text == v.printed {
 			return
 		}
@@ -99,7 +102,7 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		fmt.Fprintf(w, "  historical load %s %s\n", bar(loaded, estimate), left(estimate-loaded, rate))
 	}
 	for _, d := range s.Databases {
-		fmt.Fprintf(w, "  %-20s %-10s at %-18s %s behind\n", d.Database, d.Phase, d.Durable, size(d.LagBytes))
+		fmt.Fprintf(w, "  %-20s %-10s%s\n", d.Database, d.Phase, place(d))
 		if d.Error != "" {
 			fmt.Fprintf(w, "    %s\n", d.Error)
 		}
@@ -112,6 +115,14 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		}
 		fmt.Fprintf(w, " loaded %d, +%d ~%d -%d, last %s\n", t.Loaded, t.Inserts, t.Updates, t.Deletes, t.Position)
 	}
+}
+
+// place is how far a database is, nothing before its first position is known.
+func place(d engine.DatabaseProgress) string {
+	if d.Durable.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" at %s, %s behind", d.Durable, size(d.LagBytes))
 }
 
 func bar(done, total int64) string {
