@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 	pdk "github.com/leat-etl/leat/pdk/go"
 	"github.com/leat-etl/leat/plugins/capability"
@@ -132,6 +135,55 @@ func TestWidens(t *testing.T) {
 	} {
 		if got := widens(c.from, c.to); got != c.want {
 			t.Errorf("widens(%s, %s) = %v", c.from, c.to, got)
+		}
+	}
+}
+
+// TestKeyComesAfterTheFirstLoad looks at the server while a table is loaded
+// from two databases, in which a row of each has the key of one of the other.
+func TestKeyComesAfterTheFirstLoad(t *testing.T) {
+	db := openDB(t)
+	h := desttest.NewHost(t.Context(), db)
+	d := opener(t)(`{}`)
+	var plans []*pdk.TablePlan
+	var batches []*batch.Batch
+	for _, database := range []string{"eu", "us"} {
+		s := &batch.Schema{Table: batch.TableID{Database: database, Schema: "public", Name: "orders"}, Version: 1, Columns: []batch.Column{
+			{Name: "id", Type: arrow.PrimitiveTypes.Int32, Key: 1, PG: batch.PGType{Name: "int4", OID: 23, Typmod: -1, Kind: "b"}},
+		}}
+		b := batch.NewBuilder(s)
+		for _, id := range []uint32{7, 7, 8} {
+			b.Column(0).AppendUint32(id)
+			b.EndRow(batch.Read, 1, uint64(len(batches)), 1)
+		}
+		p, err := h.Plan(d, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plans, batches = append(plans, p), append(batches, b.Finish(batch.Position{}))
+	}
+	keys := func() string {
+		rows, err := db.Query(t.Context(), `SELECT (SELECT count(*) FROM pg_constraint WHERE conrelid = 'orders'::regclass AND contype = 'p') || ' key, ' || count(*) || ' rows' FROM orders`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *rows.Rows[0][0]
+	}
+	for i, want := range []string{"0 key, 3 rows", "1 key, 2 rows"} {
+		// The second database's rows meet those of the first. A batch has a key
+		// once, as the engine compacts it.
+		b := batches[i]
+		if i == 1 {
+			b = batch.Take(b, []int32{0, 2})
+		}
+		if err := h.Write(d, plans[i], b); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Commit(nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := keys(); got != want {
+			t.Errorf("after database %d: %s, want %s", i, got, want)
 		}
 	}
 }

@@ -28,6 +28,7 @@ func Cases(t *testing.T, h *Host, open func(config string) pdk.Destination, sche
 	t.Run("an ignored delete changes nothing", c.ignores)
 	t.Run("a truncate spares other databases", c.truncatesOwn)
 	t.Run("the plan writes nothing", c.plansOnly)
+	t.Run("a first load ends with a table that merges", c.loads)
 }
 
 type cases struct {
@@ -351,5 +352,40 @@ func (c cases) plansOnly(t *testing.T) {
 	}
 	if found := c.rows(t, `SELECT table_name FROM information_schema.tables WHERE table_name = 'only_planned'`); found != "" {
 		t.Error("planning made the table")
+	}
+}
+
+// loads writes a first load in which two rows have one key, as a transform can
+// make them, takes a part back, ends it and merges changes.
+func (c cases) loads(t *testing.T) {
+	read := func(id int64, name string) change {
+		return change{kind: 'R', id: id, name: text(name), big: text("big")}
+	}
+	for i, ended := range []bool{true, false} {
+		d := c.open(`{"deletes": "hard"}`)
+		s := modelSchema(fmt.Sprintf("loaded_%d", i))
+		p := c.plan(t, d, s)
+		c.write(t, d, p, s, read(1, "a"), read(2, "b"))
+		c.commit(t, d)
+		c.write(t, d, p, s, read(3, "c"))
+		if err := d.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		c.write(t, d, p, s, read(3, "c"), read(4, "d"))
+		c.commit(t, d)
+		if ended {
+			c.write(t, d, p, s)
+			if err := d.Rollback(); err != nil {
+				t.Fatal(err)
+			}
+			c.write(t, d, p, s)
+			c.commit(t, d)
+		} else { // another process goes on
+			d = c.open(`{"deletes": "hard"}`)
+			p = c.plan(t, d, s)
+		}
+		c.write(t, d, p, s, change{kind: 'U', id: 1, name: text("z"), bigAbsent: true}, change{kind: 'D', id: 2}, insert(5, "e"))
+		c.commit(t, d)
+		c.want(t, p.Read+" ORDER BY id", "1 z big\n3 c big\n4 d big\n5 e big")
 	}
 }

@@ -22,8 +22,8 @@ type row struct {
 	deleted   bool
 }
 
-// change is one change of the source: kind is I, U, D, T or M for an update
-// that moves the row from another key. big is nil where it is not sent.
+// change is one change of the source: kind is I, U, D, T, R for a row of a
+// historical load, or M for an update that moves the row from another key. big is nil where it is not sent.
 type change struct {
 	kind      byte
 	from, id  int64
@@ -183,8 +183,11 @@ func build(s *batch.Schema, changes []change) *batch.Batch {
 			text(2, c.big)
 		}
 		op := batch.Update
-		if c.kind == 'I' {
+		switch c.kind {
+		case 'I':
 			op = batch.Insert
+		case 'R':
+			op = batch.Read
 		}
 		b.EndRow(op, uint64(i), 1, int64(i))
 	}

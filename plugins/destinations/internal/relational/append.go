@@ -53,7 +53,7 @@ func (w *writing) truncate() error {
 	case ignore:
 		return nil
 	case empty:
-		return w.exec("DELETE FROM %s%s", t.quoted(), w.ownRows(" WHERE "))
+		return w.exec("DELETE FROM %s%s", t.quoted(), t.ownRows(" WHERE "))
 	}
 	if w.config.LoadMode == appended {
 		return w.ingest(pdk.IngestInput{Table: t.quoted(), Columns: w.direct(pdk.IngestColumn{Type: w.dialect.Text, From: pdk.FromOp})})
@@ -63,7 +63,7 @@ func (w *writing) truncate() error {
 		return err
 	}
 	return w.exec(`UPDATE %s SET %s = true, %s = 'T', %s = s.at, %s = CURRENT_TIMESTAMP FROM %s AS s WHERE NOT %s%s`,
-		t.quoted(), Quote(m.marked), Quote(m.op), Quote(m.modified), Quote(m.loaded), w.stage(), Quote(m.marked), w.ownRows(" AND "))
+		t.quoted(), Quote(m.marked), Quote(m.op), Quote(m.modified), Quote(m.loaded), w.stage(), Quote(m.marked), t.ownRows(" AND "))
 }
 
 // databaseColumn is what merge_tables adds to tables without a key as well.
@@ -72,10 +72,10 @@ const databaseColumn = "__leat_database_name"
 // ownRows is the condition that keeps a TRUNCATE in one database from the
 // rows of the others where tables are merged: such a table has a column with
 // the name of the database, which is part of the key if there is one.
-func (w *writing) ownRows(conjunction string) string {
-	for _, c := range w.table.columns {
+func (t *table) ownRows(conjunction string) string {
+	for _, c := range t.columns {
 		if c.key && strings.HasSuffix(c.source, "database_name") || c.source == databaseColumn {
-			return fmt.Sprintf("%s%s.%s = %s", conjunction, w.table.quoted(), Quote(c.name), Literal(w.table.source.Database))
+			return fmt.Sprintf("%s%s.%s = %s", conjunction, t.quoted(), Quote(c.name), Literal(t.source.Database))
 		}
 	}
 	return ""

@@ -55,7 +55,7 @@ func (w *writing) meetsNone() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if w.batch.Has("IUDKT") || (c.database != w.table.source.Database && w.ownRows("x") == "") {
+	if w.batch.Has("IUDKT") || (c.database != w.table.source.Database && w.table.ownRows("x") == "") {
 		c.loading = false
 	}
 	if w.batch.Has("DT") && w.meta.marked != "" {

@@ -54,12 +54,20 @@ func (d *Destination) createSchema(name string) ([]string, error) {
 func (d *Destination) createTable(t *table) []string {
 	var lines []string
 	for _, c := range t.columns {
-		lines = append(lines, Quote(c.name)+" "+c.mapping.Type)
+		line := Quote(c.name) + " " + c.mapping.Type
+		if c.key && t.keyLater {
+			line += " NOT NULL"
+		}
+		lines = append(lines, line)
 	}
 	for _, m := range d.metadataColumns() {
 		lines = append(lines, Quote(m.name)+" "+m.typ+m.suffix)
 	}
-	if d.dialect.PhysicalKey && len(t.key) > 0 && !t.nullableKey {
+	delete(d.unkeyed, t.quoted())
+	switch {
+	case t.keyLater:
+		d.keep(t)
+	case d.dialect.PhysicalKey && len(t.key) > 0 && !t.nullableKey:
 		lines = append(lines, "PRIMARY KEY ("+t.keyList("")+")")
 	}
 	out := []string{fmt.Sprintf("CREATE TABLE %s (%s)", t.quoted(), strings.Join(lines, ", "))}
@@ -132,7 +140,7 @@ func (d *Destination) rekey(t *table) ([]string, error) {
 	for _, k := range t.key {
 		want = append(want, t.columns[k].name)
 	}
-	if slices.Equal(have, want) {
+	if slices.Equal(have, want) || len(have) == 0 && t.keyLater && d.unkeyed[t.quoted()] != nil {
 		return nil, nil
 	}
 	var out []string
@@ -145,7 +153,7 @@ func (d *Destination) rekey(t *table) ([]string, error) {
 		}
 	}
 	if len(want) > 0 {
-		out = append(out, fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", t.quoted(), t.keyList("")))
+		out = append(out, t.addKey())
 	}
 	return out, nil
 }
@@ -153,9 +161,9 @@ func (d *Destination) rekey(t *table) ([]string, error) {
 // prepare makes the target of a table ready for rows, once: it runs the DDL
 // and begins the transaction of the rows. It looks at the target again:
 // another version or a rollback may have come between.
-func (d *Destination) prepare(t *table, rows int) error {
+func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 	if d.dialect.SeparateDDL && t.ready == planned {
-		if err := d.changeApart(t); err != nil || rows == 0 {
+		if err := d.changeApart(t); err != nil || b.Rows == 0 {
 			return err
 		}
 	}
@@ -163,6 +171,7 @@ func (d *Destination) prepare(t *table, rows int) error {
 		return err
 	}
 	if !d.dialect.SeparateDDL {
+		d.keyAfterLoad(t, b)
 		statements, err := d.ddl(t)
 		if err == nil {
 			err = d.change(t, statements)
@@ -181,7 +190,13 @@ func (d *Destination) prepare(t *table, rows int) error {
 
 func (d *Destination) change(t *table, statements []string) error {
 	for _, s := range statements {
-		if _, err := pdk.Exec(s); err != nil {
+		var err error
+		if d.dialect.PhysicalKey && s == t.addKey() {
+			err = d.makeKey(t)
+		} else {
+			_, err = pdk.Exec(s)
+		}
+		if err != nil {
 			return fmt.Errorf("change %s to version %d: %w", t.quoted(), t.version, err)
 		}
 	}

@@ -19,6 +19,8 @@ type Destination struct {
 	owners map[string]string
 	// known maps a target to what is known of its rows.
 	known map[string]*contents
+	// unkeyed maps a target to its state while its primary key is not made.
+	unkeyed map[string]*unkeyed
 	// owed are tables whose DDL waits for the end of the current transaction.
 	owed []*table
 	// pending are the tables whose DDL the current transaction holds.
@@ -30,7 +32,7 @@ func Open(dialect *Dialect, pipeline string, c Config) (*Destination, error) {
 	if err := c.complete(dialect); err != nil {
 		return nil, err
 	}
-	d := &Destination{dialect: dialect, config: c, meta: c.metadata(), pipeline: pipeline, owners: map[string]string{}, known: map[string]*contents{}}
+	d := &Destination{dialect: dialect, config: c, meta: c.metadata(), pipeline: pipeline, owners: map[string]string{}, known: map[string]*contents{}, unkeyed: map[string]*unkeyed{}}
 	key, schemaKey := "", ""
 	if dialect.PhysicalKey {
 		key, schemaKey = `, PRIMARY KEY ("pipeline", "key")`, `, PRIMARY KEY ("pipeline", "target", "source")`
@@ -133,6 +135,7 @@ func (d *Destination) Commit(entries []pdk.Checkpoint) error {
 		t.ready = committed
 	}
 	d.pending = d.pending[:0]
+	d.settleKeys(true)
 	return nil
 }
 
@@ -155,6 +158,7 @@ func (d *Destination) Rollback() error {
 		t.ready = planned
 	}
 	d.pending = d.pending[:0]
+	d.settleKeys(false)
 	d.inTx = false
 	if err := pdk.RollbackSQL(); err != nil {
 		return err

@@ -16,6 +16,8 @@ type table struct {
 	key          []int // indexes in columns
 	nullableKey  bool
 	ready        readiness
+	// keyLater: if the table is to be made now, its key is made after the load.
+	keyLater bool
 	// collided says that an insert has met a key that was there.
 	collided bool
 }

@@ -14,13 +14,16 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 	if !ok {
 		return fmt.Errorf("the plan of %s is not this destination's", p.Table)
 	}
-	if err := d.prepare(t, b.Rows); err != nil || b.Rows == 0 {
+	if err := d.prepare(t, b); err != nil {
+		return err
+	}
+	unkeyed, err := d.lacksKey(t, b)
+	if err != nil || b.Rows == 0 {
 		return err
 	}
 	w := &writing{Destination: d, table: t, batch: b}
-	plainly := false
-	var err error
-	if len(t.key) > 0 {
+	plainly := unkeyed
+	if len(t.key) > 0 && !unkeyed {
 		if plainly, err = w.meetsNone(); err != nil {
 			return err
 		}
@@ -30,10 +33,10 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 		err = w.truncate()
 	case len(t.key) == 0:
 		err = w.append()
-	case d.dialect.PhysicalKey && !t.collided && !b.Has("UDK") && len(b.Absent) == 0:
-		err = w.insertOrMerge()
 	case plainly:
 		err = w.insert()
+	case d.dialect.PhysicalKey && !t.collided && !b.Has("UDK") && len(b.Absent) == 0:
+		err = w.insertOrMerge()
 	default:
 		err = w.merge()
 	}
