@@ -38,7 +38,8 @@ func build(t testing.TB, folder string) []byte {
 		return code
 	}
 	out := filepath.Join(builds.dir, filepath.Base(folder)+".wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags", "-s -w", "-o", out, folder)
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags", "-s -w", "-o", out, ".")
+	cmd.Dir = folder // which may be of the kit's own module
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", folder, err, text)
