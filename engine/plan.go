@@ -113,8 +113,11 @@ func (p *Pipeline) planTable(ctx context.Context, t *postgres.Table) (PlannedTab
 	if t.Reason != "" {
 		return out, nil
 	}
-	if t.Keyless {
-		out.Note = "the log identifies no row of this table: inserts and truncates are replicated, updates and deletes are not; a primary key, or REPLICA IDENTITY USING INDEX, makes them"
+	switch {
+	case t.Keyless:
+		out.Note = "the log identifies no row of this table: inserts and truncates are replicated, updates and deletes are not; a primary key, REPLICA IDENTITY USING INDEX or FULL makes them (leat check has the statement)"
+	case len(t.Schema.Key()) == 0:
+		out.Note = "under REPLICA IDENTITY FULL without a key updates and deletes are applied by the whole row; a primary key makes less log and is faster"
 	}
 	p.applier.holder.Lock()
 	defer p.applier.holder.Unlock()

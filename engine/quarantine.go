@@ -176,12 +176,15 @@ func (q *quarantine) events(b *batch.Batch, last int, why failure) ([]state.Fail
 	return events, nil
 }
 
-// keyHash is nil for a table without identity: nothing can wait there.
+// keyHash is the hash of a row's identity: of the whole row in a table without
+// a key, where equal rows stand for each other.
 func keyHash(b *batch.Batch, identity []int, row int) []byte {
-	if len(identity) == 0 {
-		return nil
-	}
 	var key []byte
+	if len(identity) == 0 {
+		for _, column := range b.Rows.Columns() {
+			key = batch.AppendCell(key, column, row)
+		}
+	}
 	for _, col := range identity {
 		key = batch.AppendCell(key, b.Rows.Column(col), row)
 	}

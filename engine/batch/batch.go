@@ -59,6 +59,9 @@ type Batch struct {
 	Position Position
 	// Bytes is the size of the row values, an estimate for budgets.
 	Bytes int64
+	// Ingested is when the batch was read from the source, microseconds since
+	// 1970.
+	Ingested int64
 }
 
 // Len is the number of rows.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"time"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -87,7 +88,7 @@ func (b *Builder) Finish(p Position) *Batch {
 	n := len(b.ops)
 	out := &Batch{
 		Schema: b.schema, Ops: b.ops, LSN: b.lsn, Ordinal: b.ordinal, CommitTime: b.time,
-		Present: make([]Bitmap, len(b.columns)), Position: p, Bytes: b.Bytes(),
+		Present: make([]Bitmap, len(b.columns)), Position: p, Bytes: b.Bytes(), Ingested: time.Now().UnixMicro(),
 	}
 	arrays := make([]arrow.Array, len(b.columns))
 	for i := range b.columns {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -36,7 +37,7 @@ func Marshal(b *Batch) ([]byte, error) {
 			add(fmt.Sprintf("leat.present.%d", i), arrow.FixedWidthTypes.Boolean, n, p)
 		}
 	}
-	meta := arrow.NewMetadata([]string{"leat.schema", "leat.position"}, []string{string(schema), b.Position.String()})
+	meta := arrow.NewMetadata([]string{"leat.schema", "leat.position", "leat.ingested"}, []string{string(schema), b.Position.String(), strconv.FormatInt(b.Ingested, 10)})
 	full := arrow.NewSchema(fields, &meta)
 	record := array.NewRecordBatch(full, columns, int64(n))
 	defer record.Release()
@@ -80,6 +81,8 @@ func Unmarshal(data []byte) (*Batch, error) {
 	if b.Position, err = ParsePosition(position); err != nil {
 		return nil, fmt.Errorf("unmarshal batch: %w", err)
 	}
+	ingested, _ := meta.GetValue("leat.ingested")
+	b.Ingested, _ = strconv.ParseInt(ingested, 10, 64) // older ones have none
 	width := len(b.Schema.Columns)
 	if int(record.NumCols()) < width+4 {
 		return nil, fmt.Errorf("unmarshal batch: %d columns, want at least %d", record.NumCols(), width+4)

@@ -194,16 +194,31 @@ func (c *checker) adopted(ctx context.Context, tables []*Table) {
 func (c *checker) identity(t *Table) {
 	item := Item{Name: "replica identity", Object: t.ID().String(), Outcome: OK}
 	switch {
-	case !t.Keyless && t.Identity == IdentityFull:
+	case !t.Keyless && t.Identity == IdentityFull && t.immediateKey:
 		item.Found = "full: updates and deletes by the primary key"
+	case !t.Keyless && t.Identity == IdentityFull:
+		item.Found = "full, without a usable key: updates and deletes by the whole row, each of one row that is equal"
+		item.Fix = fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...); -- less log, and faster", t.quoted())
+		if t.hasPrimaryKey {
+			item.Found = "full, and the primary key is DEFERRABLE: updates and deletes by the whole row, each of one row that is equal"
+		}
 	case !t.Keyless:
 		item.Found = fmt.Sprintf("%s: updates and deletes by key", t.Identity)
 	default:
 		item.Outcome, item.Found = Warn, "none: inserts and truncates only"
 		item.Causes = []string{"The table, or a partition of it, has neither a primary key nor a replica identity by index."}
 		item.Fix = fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...);", t.quoted())
-		if t.hasPrimaryKey && t.Identity == IdentityNothing {
+		switch {
+		case t.hasPrimaryKey && t.Identity == IdentityNothing:
 			item.Fix = fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY DEFAULT;", t.quoted())
+		case t.hasPrimaryKey && !t.immediateKey:
+			item.Causes = []string{"The primary key is DEFERRABLE: the log cannot identify rows by it."}
+			item.Fix = fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL; -- or make the key NOT DEFERRABLE", t.quoted())
+		case t.Identity == IdentityFull:
+			item.Causes = []string{"The table is under REPLICA IDENTITY FULL, a partition of it is not."}
+			item.Fix = "ALTER TABLE ... REPLICA IDENTITY FULL; -- each partition"
+		default:
+			item.Fix += fmt.Sprintf(" -- or, if it has none: ALTER TABLE %s REPLICA IDENTITY FULL;", t.quoted())
 		}
 	}
 	if len(t.Skipped) > 0 {

@@ -204,7 +204,7 @@ func (d *pgoutput) change(kind byte, r *reader, size int) error {
 func (d *pgoutput) keys(rel *loggedRelation) *batch.Batch {
 	b := batch.NewBuilder(rel.schema)
 	for _, row := range [][]cell{d.old, d.row} {
-		if len(row) == 0 || len(rel.key) == 0 {
+		if len(row) == 0 || len(rel.key) == 0 && !rel.whole {
 			continue
 		}
 		if rel.appendKey(b, row).reason != nil {

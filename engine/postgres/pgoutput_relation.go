@@ -35,6 +35,7 @@ type loggedRelation struct {
 	binary  []appender // nil in a text stream and for types without a binary form
 	key     []int
 	isKey   []bool
+	whole   bool  // no key, but the log has whole old rows
 	width   int64 // bytes of the fixed-width cells of a row
 	entry   int   // place among the batches of the gathering, -1: none yet
 }
@@ -95,10 +96,11 @@ func (rel *loggedRelation) append(b *batch.Builder, i int, c *cell) error {
 	return nil
 }
 
-// appendKey adds a row in which only the key is present.
+// appendKey adds a row in which only the key is present: all of it, if the
+// whole row is the identity.
 func (rel *loggedRelation) appendKey(b *batch.Builder, row []cell) columnError {
 	for i := range row {
-		if !rel.isKey[i] {
+		if !rel.isKey[i] && !rel.whole {
 			b.Column(i).AppendAbsent()
 			continue
 		}
@@ -109,8 +111,12 @@ func (rel *loggedRelation) appendKey(b *batch.Builder, row []cell) columnError {
 	return columnError{}
 }
 
-// keyChanged compares the key cells of an update.
+// keyChanged compares the key cells of an update. The identity of a row
+// without a key always counts as changed.
 func (rel *loggedRelation) keyChanged(old, row []cell) bool {
+	if rel.whole {
+		return true
+	}
 	for _, i := range rel.key {
 		if row[i].tag == cellUnchanged {
 			continue
@@ -185,6 +191,7 @@ func (s *relationSource) resolve(ctx context.Context, m *described, known *logge
 	types := s.types()
 	schema := m.schema(types, catalog)
 	if known != nil && known.schema.Fingerprint() == schema.Fingerprint() {
+		known.whole = m.whole(schema)
 		return known, nil
 	}
 	switch {
@@ -195,8 +202,15 @@ func (s *relationSource) resolve(ctx context.Context, m *described, known *logge
 			return nil, err
 		}
 	}
-	return newRelation(m.oid, schema, types, s.binary)
+	rel, err := newRelation(m.oid, schema, types, s.binary)
+	if err == nil {
+		rel.whole = m.whole(schema)
+	}
+	return rel, err
 }
+
+// whole says that the old row is the identity of a row.
+func (m *described) whole(s *batch.Schema) bool { return m.identity == 'f' && len(s.Key()) == 0 }
 
 // schema joins the message with what the catalogue knows.
 func (m *described) schema(types *TypeMap, catalog *batch.Schema) *batch.Schema {

@@ -51,8 +51,9 @@ type Table struct {
 	Identity ReplicaIdentity `json:"identity"`
 	// Keyless says that the log identifies no row for UPDATE and DELETE in the
 	// table or in one of its partitions, so that only inserts and truncates
-	// are published. REPLICA IDENTITY FULL alone does not help: two equal rows
-	// cannot be told apart at the destination.
+	// are published: to publish more would make them fail at the source. A
+	// table under REPLICA IDENTITY FULL without a usable primary key is not
+	// keyless although its schema has no key: the log has the whole old row.
 	Keyless bool `json:"keyless,omitempty"`
 	// Reason is why the object cannot be replicated from the log, empty where
 	// it can.
@@ -69,6 +70,10 @@ type Table struct {
 	RowSecurity bool `json:"row_security,omitempty"`
 
 	hasPrimaryKey bool
+	// immediateKey says that the primary key identifies rows in the log: one
+	// that is DEFERRABLE may hold two rows of one key in the middle of a
+	// transaction. notFull: the table, or a partition, is not under FULL.
+	immediateKey, notFull bool
 }
 
 // Leaf is a relation with storage.
@@ -179,6 +184,10 @@ func (t *Table) add(r relation, version int) {
 	}
 	usable := map[string]bool{"d": r.hasPrimaryKey, "i": r.hasIdentityUniq, "f": true}[r.replident]
 	t.Keyless = t.Keyless || !usable
+	t.notFull = t.notFull || r.replident != "f"
+	if r.oid == t.OID {
+		t.immediateKey = r.hasPrimaryKey
+	}
 	if r.kind != "r" && r.kind != "m" {
 		return
 	}
@@ -263,7 +272,8 @@ func (t *Table) setColumns(columns []attribute, types *TypeMap) {
 	for _, c := range columns {
 		t.hasPrimaryKey = t.hasPrimaryKey || c.primary > 0
 	}
-	t.Keyless = t.Keyless || t.Identity == IdentityFull && !t.hasPrimaryKey
+	wholeRow := t.Identity == IdentityFull && !t.immediateKey
+	t.Keyless = t.Keyless || wholeRow && t.notFull
 	for _, c := range columns {
 		if c.generated {
 			t.Skipped = append(t.Skipped, c.name)
@@ -273,7 +283,7 @@ func (t *Table) setColumns(columns []attribute, types *TypeMap) {
 		switch {
 		case t.Identity == IdentityIndex:
 			col.Key = c.identity
-		case t.hasPrimaryKey:
+		case t.hasPrimaryKey && !wholeRow:
 			col.Key = c.primary
 		}
 		t.Schema.Columns = append(t.Schema.Columns, col)

@@ -75,7 +75,9 @@ type IngestColumn struct {
 type IngestSource string
 
 // The sources. FromAbsent is true where the source did not send Column;
-// FromRow is the 0-based row number; FromOp one of I U D R K.
+// FromRow is the 0-based row number; FromOp one of I U D R K; FromRowID the
+// SHA-256 of the whole row, in hexadecimal; FromIngestTime is when Leat read
+// the batch.
 const (
 	FromColumn     IngestSource = "column"
 	FromConstant   IngestSource = "constant"
@@ -85,6 +87,8 @@ const (
 	FromCommitTime IngestSource = "commit_time"
 	FromRow        IngestSource = "row"
 	FromAbsent     IngestSource = "absent"
+	FromRowID      IngestSource = "row_id"
+	FromIngestTime IngestSource = "ingest_time"
 )
 
 // Exec runs one or more statements and returns the rows affected by the last.

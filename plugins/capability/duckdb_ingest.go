@@ -171,6 +171,8 @@ func (g *duckIngest) add(c IngestColumn) error {
 		g.cast(c, g.own(uint64Array(b.Ordinal)))
 	case FromCommitTime:
 		g.cast(c, g.own(commitTimes(b.CommitTime, parseSQLType(c.Type).name != "timestamp")))
+	case FromIngestTime:
+		g.cast(c, g.own(commitTimes(repeated(b.Ingested, b.Len()), true)))
 	case FromRow:
 		g.cast(c, g.own(rowNumbers(b.Len())))
 	case FromAbsent:
@@ -182,6 +184,12 @@ func (g *duckIngest) add(c IngestColumn) error {
 		} else {
 			g.cast(c, "false")
 		}
+	case FromRowID:
+		ids, err := newRowIDs(b)
+		if err != nil {
+			return columnError(Schema, c, err)
+		}
+		g.cast(c, g.own(ids.column(b.Len())))
 	default:
 		return columnError(Schema, c, fmt.Errorf("unknown source %q", c.From))
 	}
@@ -243,6 +251,14 @@ func commitTimes(v []int64, utc bool) arrow.Array {
 		t.TimeZone = "UTC"
 	}
 	return plainArray(t, len(v), arrow.Int64Traits.CastToBytes(v))
+}
+
+func repeated(v int64, n int) []int64 {
+	out := make([]int64, n)
+	for i := range out {
+		out[i] = v
+	}
+	return out
 }
 
 func rowNumbers(n int) arrow.Array {

@@ -1,6 +1,7 @@
 package capability
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -59,13 +60,13 @@ func hasBinaryForm(b *batch.Batch, c IngestColumn) (bool, error) {
 	switch c.From {
 	case FromConstant:
 		return c.Value == nil || t.name == "text" || t.name == "varchar", nil
-	case FromOp:
+	case FromOp, FromRowID:
 		return t.name == "text" || t.name == "varchar" || t.name == "bpchar", nil
 	case FromLSN, FromOrdinal, FromRow:
 		return t.name == "bigint" || t.name == "integer", nil
 	case FromAbsent:
 		return t.name == "boolean", nil
-	case FromCommitTime:
+	case FromCommitTime, FromIngestTime:
 		return t.name == "timestamptz" && t.precision < 0, nil
 	}
 	typ := b.Schema.Columns[c.Column].Type
@@ -132,6 +133,8 @@ func binaryCell(b *batch.Batch, c IngestColumn) (copyCell, error) {
 		return func(dst []byte, row int) ([]byte, error) { return putBool(dst, !b.IsPresent(c.Column, row)), nil }, nil
 	case FromCommitTime:
 		return func(dst []byte, row int) ([]byte, error) { return putTimestamp(dst, b.CommitTime[row]), nil }, nil
+	case FromIngestTime:
+		return func(dst []byte, _ int) ([]byte, error) { return putTimestamp(dst, b.Ingested), nil }, nil
 	case FromLSN, FromOrdinal, FromRow:
 		limit := uint64(math.MaxInt64)
 		if t.name == "integer" {
@@ -146,6 +149,18 @@ func binaryCell(b *batch.Batch, c IngestColumn) (copyCell, error) {
 				return put4(dst, uint32(v)), nil
 			}
 			return put8(dst, v), nil
+		}, nil
+	}
+	if c.From == FromRowID {
+		ids, err := newRowIDs(b)
+		if err != nil {
+			return nil, err
+		}
+		return func(dst []byte, row int) ([]byte, error) {
+			if !ids.has(row) {
+				return putNull(dst), nil
+			}
+			return ids.append(be.AppendUint32(dst, 2*sha256.Size), row), nil
 		}, nil
 	}
 	column := b.Rows.Column(c.Column)

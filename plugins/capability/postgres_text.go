@@ -24,8 +24,22 @@ func textCell(b *batch.Batch, c IngestColumn) (copyCell, error) {
 		}, nil
 	case FromCommitTime:
 		return func(dst []byte, row int) ([]byte, error) { return appendTimestamp(dst, b.CommitTime[row], true), nil }, nil
+	case FromIngestTime:
+		return func(dst []byte, _ int) ([]byte, error) { return appendTimestamp(dst, b.Ingested, true), nil }, nil
 	case FromLSN, FromOrdinal, FromRow:
 		return func(dst []byte, row int) ([]byte, error) { return appendUint(dst, rowNumber(b, c.From, row)), nil }, nil
+	}
+	if c.From == FromRowID {
+		ids, err := newRowIDs(b)
+		if err != nil {
+			return nil, err
+		}
+		return func(dst []byte, row int) ([]byte, error) {
+			if !ids.has(row) {
+				return append(dst, '\\', 'N'), nil
+			}
+			return ids.append(dst, row), nil
+		}, nil
 	}
 	column := b.Rows.Column(c.Column)
 	text, err := textOf(column)

@@ -79,7 +79,9 @@ type IngestColumn struct {
 type IngestSource string
 
 // The sources. Row is the 0-based number of the row in the batch; Absent is
-// true where the source did not send the column; Op is one of I U D R K.
+// true where the source did not send the column; Op is one of I U D R K; RowID
+// is the id that stands in for a key (see rowIDs); IngestTime when the batch
+// was read.
 const (
 	FromColumn     IngestSource = "column"
 	FromConstant   IngestSource = "constant"
@@ -89,6 +91,8 @@ const (
 	FromCommitTime IngestSource = "commit_time"
 	FromRow        IngestSource = "row"
 	FromAbsent     IngestSource = "absent"
+	FromRowID      IngestSource = "row_id"
+	FromIngestTime IngestSource = "ingest_time"
 )
 
 // Class says what kind of failure an Error is, and so what can be done.

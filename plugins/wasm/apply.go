@@ -21,7 +21,7 @@ type choice struct {
 
 // apply builds output o of plan p from b. r is nil for native plans.
 func (p *Plan) apply(o int, b *batch.Batch, r *result, c *choice) (*batch.Batch, error) {
-	out := &batch.Batch{Schema: p.Outputs[o], Position: b.Position, Ops: b.Ops, LSN: b.LSN, Ordinal: b.Ordinal, CommitTime: b.CommitTime, Bytes: b.Bytes}
+	out := &batch.Batch{Schema: p.Outputs[o], Position: b.Position, Ops: b.Ops, LSN: b.LSN, Ordinal: b.Ordinal, CommitTime: b.CommitTime, Bytes: b.Bytes, Ingested: b.Ingested}
 	if c.in != nil {
 		n := len(c.in)
 		out.Ops, out.LSN, out.Ordinal, out.CommitTime = c.ops, make([]uint64, n), make([]uint64, n), make([]int64, n)
@@ -67,10 +67,10 @@ func (p *Plan) column(o, i int, b *batch.Batch, r *result, c *choice, ops []batc
 		a, err := cast(a, column.Type)
 		return a, present, err
 	case fromConstant:
-		a, present := constantColumn(from.constant, ops, column.Key > 0)
+		a, present := constantColumn(from.constant, ops, column.Key > 0 || p.wholeRow(o))
 		return a, present, nil
 	case fromNull:
-		return nullColumn(column.Type, len(ops)), identityOnly(ops, column.Key > 0), nil
+		return nullColumn(column.Type, len(ops)), identityOnly(ops, column.Key > 0 || p.wholeRow(o)), nil
 	}
 	a, present := r.columns[from.index], r.present[from.index]
 	if c.in == nil {
@@ -79,6 +79,10 @@ func (p *Plan) column(o, i int, b *batch.Batch, r *result, c *choice, ops []batc
 	}
 	return takeComputed(a, present, c.computed)
 }
+
+// wholeRow says that the rows of output o are identified by all that they hold:
+// it has no key.
+func (p *Plan) wholeRow(o int) bool { return len(p.Outputs[o].Key()) == 0 }
 
 // takeComputed gathers the guest's rows; row -1 is absent.
 func takeComputed(a arrow.Array, present batch.Bitmap, rows []int32) (arrow.Array, batch.Bitmap, error) {
@@ -176,7 +180,7 @@ func constantColumn(value string, ops []batch.Op, key bool) (arrow.Array, batch.
 
 // truncate passes a TRUNCATE on to an output.
 func truncate(s *batch.Schema, b *batch.Batch) *batch.Batch {
-	out := &batch.Batch{Schema: s, Ops: b.Ops, LSN: b.LSN, Ordinal: b.Ordinal, CommitTime: b.CommitTime, Position: b.Position, Present: make([]batch.Bitmap, len(s.Columns)), Bytes: b.Bytes}
+	out := &batch.Batch{Schema: s, Ops: b.Ops, LSN: b.LSN, Ordinal: b.Ordinal, CommitTime: b.CommitTime, Position: b.Position, Present: make([]batch.Bitmap, len(s.Columns)), Bytes: b.Bytes, Ingested: b.Ingested}
 	columns := make([]arrow.Array, len(s.Columns))
 	for i, c := range s.Columns {
 		columns[i], out.Present[i] = nullColumn(c.Type, 1), batch.NewBitmap(1)

@@ -100,6 +100,7 @@ func (p *Plan) pair(c *choice, o, row int, keys, updates []int32) error {
 				op = batch.Delete
 			}
 			c.add(row, keys[i], op)
+		case i == 0 && p.wholeRow(o): // the old row was filtered out when it came
 		case i == 0:
 			if name := p.computedKey(o); name != "" {
 				return fmt.Errorf("row %d: the old key was filtered out but the key column %q is computed", row, name)
@@ -112,7 +113,7 @@ func (p *Plan) pair(c *choice, o, row int, keys, updates []int32) error {
 	}
 	// The row may have been there before both were filtered out. A computed key
 	// is not known then, and with several outputs nor is the place.
-	if len(keys)+len(updates) == 0 && len(p.Outputs) == 1 && p.computedKey(o) == "" {
+	if len(keys)+len(updates) == 0 && len(p.Outputs) == 1 && !p.wholeRow(o) && p.computedKey(o) == "" {
 		c.add(row, -1, batch.Delete)
 	}
 	return nil

@@ -16,8 +16,10 @@ func dialect(arrays bool) *relational.Dialect {
 		Driver: "duckdb", MainSchema: "main",
 		Text: "VARCHAR", Timestamp: "TIMESTAMP WITH TIME ZONE", Boolean: "BOOLEAN",
 		FoldsCase: true, SeparateDDL: true,
-		Type:   func(c pdk.Column) relational.Mapping { return mapping(c, arrays) },
-		Widens: widens,
+		RowID: "rowid", RowIDType: "BIGINT", RowIDHidden: true,
+		WholeRow: func(cells []string) string { return "row(" + strings.Join(cells, ", ") + ")" },
+		Type:     func(c pdk.Column) relational.Mapping { return mapping(c, arrays) },
+		Widens:   widens,
 		HasSchema: func(schema string) string {
 			return "SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND lower(schema_name) = " + relational.Literal(strings.ToLower(schema))
 		},

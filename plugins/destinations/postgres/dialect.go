@@ -23,9 +23,12 @@ var dialect = &relational.Dialect{
 		return fmt.Sprintf(`SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`,
 			relational.Literal(schema), relational.Literal(table))
 	},
-	Key: func(schema, table string) string {
-		return fmt.Sprintf(`SELECT k.conname, a.attname FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL unnest(k.conkey) WITH ORDINALITY AS u (attnum, place) JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.attnum WHERE k.contype = 'p' AND n.nspname = %s AND c.relname = %s ORDER BY u.place`,
-			relational.Literal(schema), relational.Literal(table))
+	RowID: "ctid", RowIDType: "tid",
+	WholeRow: func(cells []string) string { return "ROW(" + strings.Join(cells, ", ") + ")::text" },
+	Key: func(schema, table, prefix string) string {
+		return fmt.Sprintf(`SELECT 'p', k.conname, a.attname, false, u.place FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL unnest(k.conkey) WITH ORDINALITY AS u (attnum, place) JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.attnum WHERE k.contype = 'p' AND n.nspname = %[1]s AND c.relname = %[2]s
+UNION ALL SELECT 'i', x.relname, a.attname, i.indpred IS NOT NULL, u.place FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS u (attnum, place) JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.attnum WHERE i.indisunique AND n.nspname = %[1]s AND c.relname = %[2]s AND left(x.relname, length(%[3]s)) = %[3]s ORDER BY 1, 2, 5`,
+			relational.Literal(schema), relational.Literal(table), relational.Literal(prefix))
 	},
 }
 

@@ -10,7 +10,7 @@ import (
 // append adds every row of the batch. An old key is the deletion of its row.
 func (w *writing) append() error {
 	deleted := "D"
-	if len(w.batch.Absent) > 0 && w.meta.unchanged != "" {
+	if len(w.batch.Absent) > 0 && w.table.meta.unchanged != "" {
 		return w.appendStaged()
 	}
 	err := w.ingest(pdk.IngestInput{Table: w.table.quoted(), Ops: "IURD", Columns: w.direct(pdk.IngestColumn{Type: w.dialect.Text, From: pdk.FromOp})})
@@ -35,12 +35,14 @@ func (w *writing) appendStaged() error {
 	for _, i := range w.absent {
 		unchanged = append(unchanged, fmt.Sprintf("CASE WHEN s.%s THEN %s END", absence(i), Literal(w.table.columns[i].name)))
 	}
-	m := w.meta
-	for _, v := range []struct{ name, value string }{
-		{m.op, "CASE WHEN s.op = 'K' THEN 'D' ELSE s.op END"}, {m.modified, "s.at"}, {m.loaded, "CURRENT_TIMESTAMP"}, {m.lsn, "s.lsn"}, {m.ordinal, "s.ordinal"},
-		{m.unchanged, fmt.Sprintf("CASE WHEN s.op IN ('K', 'D') THEN NULL ELSE NULLIF(concat_ws(',', %s), '') END", strings.Join(unchanged, ", "))},
-	} {
-		names, values = append(names, Quote(v.name)), append(values, v.value)
+	for _, a := range w.added(w.table) {
+		switch a.name {
+		case w.table.meta.op:
+			a.staged = "CASE WHEN s.op = 'K' THEN 'D' ELSE s.op END"
+		case w.table.meta.unchanged:
+			a.staged = fmt.Sprintf("CASE WHEN s.op IN ('K', 'D') THEN NULL ELSE NULLIF(concat_ws(',', %s), '') END", strings.Join(unchanged, ", "))
+		}
+		names, values = append(names, Quote(a.name)), append(values, a.staged)
 	}
 	return w.exec(`INSERT INTO %s (%s) SELECT %s FROM %s AS s ORDER BY s.n`, w.table.quoted(), strings.Join(names, ", "), strings.Join(values, ", "), w.stage())
 }
@@ -48,7 +50,7 @@ func (w *writing) appendStaged() error {
 // truncate does to the table what the source did, as the configuration wants
 // it.
 func (w *writing) truncate() error {
-	t, m := w.table, w.meta
+	t := w.table
 	switch w.config.Truncate {
 	case ignore:
 		return nil
@@ -62,21 +64,34 @@ func (w *writing) truncate() error {
 	if err := w.fillStage(""); err != nil {
 		return err
 	}
-	return w.exec(`UPDATE %s SET %s = true, %s = 'T', %s = s.at, %s = CURRENT_TIMESTAMP FROM %s AS s WHERE NOT %s%s`,
-		t.quoted(), Quote(m.marked), Quote(m.op), Quote(m.modified), Quote(m.loaded), w.stage(), Quote(m.marked), t.ownRows(" AND "))
+	return w.exec(`UPDATE %s SET %s FROM %s AS s WHERE NOT %s%s`, t.quoted(), w.marking("'T'"), w.stage(), Quote(t.meta.marked), t.ownRows(" AND "))
 }
 
-// databaseColumn is what merge_tables adds to tables without a key as well.
-const databaseColumn = "__leat_database_name"
+// marking assigns what a row gets that is marked as deleted, from row s of the
+// stage.
+func (w *writing) marking(op string) string {
+	m := w.table.meta
+	set := []string{Quote(m.marked) + " = true"}
+	for _, v := range []struct{ name, value string }{{m.op, op}, {m.modified, "s.at"}, {m.loaded, "CURRENT_TIMESTAMP"}, {m.ingested, "s.ingested"}} {
+		if v.name != "" {
+			set = append(set, Quote(v.name)+" = "+v.value)
+		}
+	}
+	return strings.Join(set, ", ")
+}
 
 // ownRows is the condition that keeps a TRUNCATE in one database from the
 // rows of the others where tables are merged: such a table has a column with
 // the name of the database, which is part of the key if there is one.
 func (t *table) ownRows(conjunction string) string {
+	name := t.meta.database
 	for _, c := range t.columns {
-		if c.key && strings.HasSuffix(c.source, "database_name") || c.source == databaseColumn {
-			return fmt.Sprintf("%s%s.%s = %s", conjunction, t.quoted(), Quote(c.name), Literal(t.source.Database))
+		if c.key && strings.HasSuffix(c.source, "database_name") || c.source == t.databaseColumn {
+			name = c.name
 		}
 	}
-	return ""
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s%s.%s = %s", conjunction, t.quoted(), Quote(name), Literal(t.source.Database))
 }

@@ -1,6 +1,9 @@
 package relational
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Config is the behaviour of a SQL destination. What opens the connection
 // stays with the host.
@@ -10,6 +13,8 @@ type Config struct {
 	Deletes        string `json:"deletes"`
 	Truncate       string `json:"truncate"`
 	MetadataPrefix string `json:"metadata_prefix"`
+	// Metadata are names out of selectable; nil stands for usual.
+	Metadata []string `json:"metadata"`
 }
 
 // The values of Config's fields.
@@ -34,6 +39,9 @@ func (c *Config) complete(d *Dialect) error {
 	set(&c.LoadMode, merge)
 	set(&c.Deletes, soft)
 	set(&c.MetadataPrefix, "__leat_")
+	if c.Metadata == nil {
+		c.Metadata = usual
+	}
 	switch {
 	case c.LoadMode == appended || c.Deletes == soft:
 		set(&c.Truncate, mark)
@@ -52,6 +60,11 @@ func (c *Config) complete(d *Dialect) error {
 	} {
 		if f.value != f.allowed[0] && f.value != f.allowed[1] && f.value != f.allowed[2] {
 			return fmt.Errorf("%s = %q: want one of %q", f.key, f.value, f.allowed)
+		}
+	}
+	for _, name := range c.Metadata {
+		if !slices.Contains(selectable, name) {
+			return fmt.Errorf("metadata = %q: want some of %q", name, selectable)
 		}
 	}
 	if c.LoadMode == merge && c.Truncate == mark && c.Deletes != soft {

@@ -36,8 +36,8 @@ func (d *Destination) contents(t *table) (*contents, error) {
 	if c.loading, err = none(""); err != nil {
 		return nil, err
 	}
-	if c.unmarked = c.loading || d.meta.marked == ""; !c.unmarked {
-		if c.unmarked, err = none(" WHERE " + Quote(d.meta.marked)); err != nil {
+	if c.unmarked = c.loading || t.meta.marked == ""; !c.unmarked {
+		if c.unmarked, err = none(" WHERE " + Quote(t.meta.marked)); err != nil {
 			return nil, err
 		}
 	}
@@ -58,7 +58,7 @@ func (w *writing) meetsNone() (bool, error) {
 	if w.batch.Has("IUDKT") || (c.database != w.table.source.Database && w.table.ownRows("x") == "") {
 		c.loading = false
 	}
-	if w.batch.Has("DT") && w.meta.marked != "" {
+	if w.batch.Has("DT") && w.table.meta.marked != "" {
 		c.unmarked = false
 	}
 	if w.batch.Has("UDKT") {

@@ -2,7 +2,6 @@ package relational
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	pdk "github.com/leat-etl/leat/pdk/go"
@@ -29,12 +28,12 @@ func (d *Destination) ddl(t *table) ([]string, error) {
 			out = append(out, statement)
 		}
 	}
-	for _, m := range d.metadataColumns() {
-		if have[d.dialect.fold(m.name)] == "" {
-			out = append(out, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s%s", t.quoted(), Quote(m.name), m.typ, m.suffix))
+	for _, a := range d.added(t) {
+		if have[d.dialect.fold(a.name)] == "" {
+			out = append(out, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s%s", t.quoted(), Quote(a.name), a.typ, a.suffix))
 		}
 	}
-	rekey, err := d.rekey(t)
+	rekey, err := d.rekey(t, t.keyless() || have[d.dialect.fold(d.config.MetadataPrefix+"id")] != "")
 	return append(out, rekey...), err
 }
 
@@ -60,8 +59,8 @@ func (d *Destination) createTable(t *table) []string {
 		}
 		lines = append(lines, line)
 	}
-	for _, m := range d.metadataColumns() {
-		lines = append(lines, Quote(m.name)+" "+m.typ+m.suffix)
+	for _, a := range d.added(t) {
+		lines = append(lines, Quote(a.name)+" "+a.typ+a.suffix)
 	}
 	delete(d.unkeyed, t.quoted())
 	switch {
@@ -72,18 +71,9 @@ func (d *Destination) createTable(t *table) []string {
 	}
 	out := []string{fmt.Sprintf("CREATE TABLE %s (%s)", t.quoted(), strings.Join(lines, ", "))}
 	if d.dialect.PhysicalKey && len(t.key) > 0 && t.nullableKey {
-		out = append(out, fmt.Sprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT", t.quoted(), t.keyList("")))
+		out = append(out, keyIndex{columns: t.keyNames(), nullable: true}.create(d, t))
 	}
 	return out
-}
-
-// keyList is the key's columns with a prefix, separated by commas.
-func (t *table) keyList(prefix string) string {
-	names := make([]string, len(t.key))
-	for i, k := range t.key {
-		names[i] = prefix + Quote(t.columns[k].name)
-	}
-	return strings.Join(names, ", ")
 }
 
 // existing returns the target's columns by folded name, none if it does not
@@ -124,40 +114,6 @@ func schemaError(format string, args ...any) error {
 	return &pdk.SQLError{Class: pdk.ClassSchema, Message: fmt.Sprintf(format, args...)}
 }
 
-// rekey makes the target's primary key the source's.
-func (d *Destination) rekey(t *table) ([]string, error) {
-	if !d.dialect.PhysicalKey || t.nullableKey {
-		return nil, nil
-	}
-	rows, err := pdk.Query(d.dialect.Key(t.schema, t.name))
-	if err != nil {
-		return nil, fmt.Errorf("read key of %s: %w", t.quoted(), err)
-	}
-	var have, want []string
-	for _, r := range rows.Rows {
-		have = append(have, *r[1])
-	}
-	for _, k := range t.key {
-		want = append(want, t.columns[k].name)
-	}
-	if slices.Equal(have, want) || len(have) == 0 && t.keyLater && d.unkeyed[t.quoted()] != nil {
-		return nil, nil
-	}
-	var out []string
-	if len(have) > 0 {
-		out = append(out, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", t.quoted(), Quote(*rows.Rows[0][0])))
-		for _, name := range have {
-			if !slices.Contains(want, name) {
-				out = append(out, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", t.quoted(), Quote(name)))
-			}
-		}
-	}
-	if len(want) > 0 {
-		out = append(out, t.addKey())
-	}
-	return out, nil
-}
-
 // prepare makes the target of a table ready for rows, once: it runs the DDL
 // and begins the transaction of the rows. It looks at the target again:
 // another version or a rollback may have come between.
@@ -172,6 +128,11 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 	}
 	if !d.dialect.SeparateDDL {
 		d.keyAfterLoad(t, b)
+		if u := d.unkeyed[t.quoted()]; u != nil && !u.made && t.keyless() {
+			if err := d.makeKey(u.table); err != nil {
+				return err
+			}
+		}
 		statements, err := d.ddl(t)
 		if err == nil {
 			err = d.change(t, statements)
@@ -182,6 +143,9 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 	}
 	if err := d.recordSchema(t); err != nil {
 		return err
+	}
+	if t.keyless() {
+		d.shared[t.quoted()] = true
 	}
 	t.ready = inTransaction
 	d.pending = append(d.pending, t)
@@ -228,4 +192,13 @@ func (d *Destination) payOwed() error {
 		}
 	}
 	return nil
+}
+
+// keyList is the key's columns with a prefix, separated by commas.
+func (t *table) keyList(prefix string) string {
+	names := make([]string, len(t.key))
+	for i, k := range t.key {
+		names[i] = prefix + Quote(t.columns[k].name)
+	}
+	return strings.Join(names, ", ")
 }

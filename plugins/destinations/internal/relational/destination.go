@@ -11,7 +11,6 @@ import (
 type Destination struct {
 	dialect  *Dialect
 	config   Config
-	meta     metadata
 	pipeline string
 	inTx     bool
 	now      *string // when the transaction began, without Dialect.NowDefault
@@ -21,6 +20,9 @@ type Destination struct {
 	known map[string]*contents
 	// unkeyed maps a target to its state while its primary key is not made.
 	unkeyed map[string]*unkeyed
+	// shared says of a target with a physical key whether rows without a key
+	// live there, too.
+	shared map[string]bool
 	// owed are tables whose DDL waits for the end of the current transaction.
 	owed []*table
 	// pending are the tables whose DDL the current transaction holds.
@@ -32,7 +34,7 @@ func Open(dialect *Dialect, pipeline string, c Config) (*Destination, error) {
 	if err := c.complete(dialect); err != nil {
 		return nil, err
 	}
-	d := &Destination{dialect: dialect, config: c, meta: c.metadata(), pipeline: pipeline, owners: map[string]string{}, known: map[string]*contents{}, unkeyed: map[string]*unkeyed{}}
+	d := &Destination{dialect: dialect, config: c, pipeline: pipeline, owners: map[string]string{}, known: map[string]*contents{}, unkeyed: map[string]*unkeyed{}, shared: map[string]bool{}}
 	key, schemaKey := "", ""
 	if dialect.PhysicalKey {
 		key, schemaKey = `, PRIMARY KEY ("pipeline", "key")`, `, PRIMARY KEY ("pipeline", "target", "source")`
@@ -159,6 +161,7 @@ func (d *Destination) Rollback() error {
 	}
 	d.pending = d.pending[:0]
 	d.settleKeys(false)
+	clear(d.shared)
 	d.inTx = false
 	if err := pdk.RollbackSQL(); err != nil {
 		return err

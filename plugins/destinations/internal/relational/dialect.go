@@ -45,9 +45,18 @@ type Dialect struct {
 	HasSchema func(schema string) string
 	// Columns is the query for the columns of a table: name and type.
 	Columns func(schema, table string) string
-	// Key is the query for the primary key of a table: constraint and column,
-	// in order. Nil without PhysicalKey.
-	Key func(schema, table string) string
+	// Key is the query for the primary key of a table and for its unique
+	// indexes whose name begins with prefix: "p" or "i", name, column, whether
+	// it is partial, in order of name and place. Nil without PhysicalKey.
+	Key func(schema, table, prefix string) string
+	// RowID is the column that the database itself tells rows apart by, and
+	// RowIDType its type. RowIDHidden says that a column of the table's own of
+	// that name would hide it.
+	RowID, RowIDType string
+	RowIDHidden      bool
+	// WholeRow joins cells into a value that is equal for equal rows, NULL and
+	// types without an equality operator included.
+	WholeRow func(cells []string) string
 }
 
 // Mapping is the type that a column gets.
@@ -108,13 +117,10 @@ func (d *Dialect) schema(source, configured string) string {
 	return name
 }
 
-// names gives each column of a table its name, the metadata columns first in
-// rank: a source column that would collide gets a hash.
-func (d *Dialect) names(columns []pdk.Column, reserved []string) []string {
-	taken := map[string]bool{}
-	for _, r := range reserved {
-		taken[d.fold(r)] = true
-	}
+// names gives each column of a table its name: one that would collide gets a
+// hash.
+func (d *Dialect) names(columns []pdk.Column) []string {
+	taken := map[string]bool{d.fold(d.RowID): d.RowIDHidden}
 	out := make([]string, len(columns))
 	for i, c := range columns {
 		name := Name(c.Name)

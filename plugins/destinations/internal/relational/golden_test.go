@@ -44,7 +44,9 @@ func (r *recorder) Call(function string, request []byte) []byte {
 // plain is a dialect of the kind that deletes and inserts; keyed one that
 // replaces on conflict.
 func plain() *Dialect {
-	return &Dialect{Driver: "plain", MainSchema: "main", Text: "VARCHAR", Timestamp: "TIMESTAMPTZ", Boolean: "BOOLEAN",
+	return &Dialect{Driver: "plain", RowID: "rowid", RowIDType: "BIGINT", RowIDHidden: true,
+		WholeRow:   func(cells []string) string { return "row(" + strings.Join(cells, ", ") + ")" },
+		MainSchema: "main", Text: "VARCHAR", Timestamp: "TIMESTAMPTZ", Boolean: "BOOLEAN",
 		Type:      func(c pdk.Column) Mapping { return Mapping{Type: "INTEGER"} },
 		Widens:    func(from, to string) bool { return false },
 		HasSchema: func(schema string) string { return "schema " + schema },
@@ -54,7 +56,8 @@ func plain() *Dialect {
 func keyed() *Dialect {
 	d := plain()
 	d.PhysicalKey, d.NowDefault, d.StageSchema = true, true, "pg_temp"
-	d.Key = func(schema, table string) string { return "key of " + schema + "." + table }
+	d.Key = func(schema, table, prefix string) string { return "key of " + schema + "." + table }
+	d.RowID, d.RowIDType = "ctid", "tid"
 	return d
 }
 

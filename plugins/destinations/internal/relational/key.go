@@ -11,6 +11,7 @@ import (
 // one sort at the end costs far less than a place in the index for each row.
 // Only Reads of one load, whose keys differ, go into it meanwhile.
 type unkeyed struct {
+	table    *table
 	database string
 	// made: the current transaction has made the key.
 	made bool
@@ -33,7 +34,9 @@ func (d *Destination) onlyReads(t *table, b *pdk.WriteBatch) bool {
 }
 
 // keep notes that a table is made without its key.
-func (d *Destination) keep(t *table) { d.unkeyed[t.quoted()] = &unkeyed{database: t.source.Database} }
+func (d *Destination) keep(t *table) {
+	d.unkeyed[t.quoted()] = &unkeyed{table: t, database: t.source.Database}
+}
 
 // lacksKey says whether the target has no key yet. Where the batch needs one,
 // or is the empty one that ends a load, it is made now.
@@ -82,7 +85,10 @@ func (d *Destination) makeKeyOfLast(t *table, failure error) error {
 	if _, err := pdk.Exec("ROLLBACK TO SAVEPOINT leat_key"); err != nil {
 		return err
 	}
-	others, err := pdk.Query(fmt.Sprintf("SELECT 1 FROM %s WHERE %s IS DISTINCT FROM 'R' LIMIT 1", t.quoted(), Quote(d.meta.op)))
+	if t.meta.op == "" {
+		return failure
+	}
+	others, err := pdk.Query(fmt.Sprintf("SELECT 1 FROM %s WHERE %s IS DISTINCT FROM 'R' LIMIT 1", t.quoted(), Quote(t.meta.op)))
 	if err != nil || len(others.Rows) > 0 {
 		return errors.Join(failure, err)
 	}

@@ -13,9 +13,12 @@ type table struct {
 	source       pdk.TableID
 	version      uint64
 	columns      []column
-	key          []int // indexes in columns
-	nullableKey  bool
-	ready        readiness
+	meta         metadata
+	// databaseColumn is what merge_tables adds to tables without a key, too.
+	databaseColumn string
+	key            []int // indexes in columns
+	nullableKey    bool
+	ready          readiness
 	// keyLater: if the table is to be made now, its key is made after the load.
 	keyLater bool
 	// collided says that an insert has met a key that was there.
@@ -41,55 +44,19 @@ const (
 
 func (t *table) quoted() string { return Quote(t.schema) + "." + Quote(t.name) }
 
-// metadata are the columns that Leat adds, in order.
-type metadata struct {
-	op, modified, loaded, marked, lsn, ordinal, unchanged string
-}
-
-func (c *Config) metadata() metadata {
-	m := metadata{op: c.MetadataPrefix + "op_type", modified: c.MetadataPrefix + "source_modified_at", loaded: c.MetadataPrefix + "loaded_at"}
-	if c.marks() {
-		m.marked = c.MetadataPrefix + "marked_deleted"
-	}
-	if c.LoadMode == appended {
-		m.lsn, m.ordinal, m.unchanged = c.MetadataPrefix+"lsn", c.MetadataPrefix+"ordinal", c.MetadataPrefix+"unchanged"
-	}
-	return m
-}
-
-// target is a metadata column as DDL.
-type target struct{ name, typ, suffix string }
-
-func (d *Destination) metadataColumns() []target {
-	m := d.meta
-	out := []target{
-		{m.op, d.dialect.Text, ""},
-		{m.modified, d.dialect.Timestamp, ""},
-		{m.loaded, d.dialect.Timestamp, ""},
-	}
-	if d.dialect.NowDefault {
-		out[2].suffix = " DEFAULT CURRENT_TIMESTAMP"
-	}
-	if m.marked != "" {
-		out = append(out, target{m.marked, d.dialect.Boolean, " DEFAULT false"})
-	}
-	if m.lsn != "" {
-		out = append(out, target{m.lsn, "BIGINT", ""}, target{m.ordinal, "BIGINT", ""}, target{m.unchanged, d.dialect.Text, ""})
-	}
-	return out
-}
+// keyless says that rows are told apart only by all that they hold.
+func (t *table) keyless() bool { return t.meta.id != "" }
 
 // newTable decides names and types for a schema.
-func (d *Destination) newTable(s *pdk.Schema) *table {
+func (d *Destination) newTable(s *pdk.Schema) (*table, error) {
 	t := &table{
 		schema: d.dialect.schema(s.Table.Schema, d.config.Schema), name: Name(s.Table.Name),
-		source: s.Table, version: s.Version,
+		source: s.Table, version: s.Version, meta: d.config.metadata(len(s.Key()) == 0), databaseColumn: d.config.MetadataPrefix + "database_name",
 	}
-	var reserved []string
-	for _, m := range d.metadataColumns() {
-		reserved = append(reserved, m.name)
+	if err := d.reserve(t, s.Columns); err != nil {
+		return nil, err
 	}
-	for i, name := range d.dialect.names(s.Columns, reserved) {
+	for i, name := range d.dialect.names(s.Columns) {
 		c := s.Columns[i]
 		t.columns = append(t.columns, column{name: name, source: c.Name, mapping: d.dialect.Type(c), key: c.Key > 0})
 	}
@@ -99,12 +66,15 @@ func (d *Destination) newTable(s *pdk.Schema) *table {
 			t.nullableKey = t.nullableKey || s.Columns[i].Nullable
 		}
 	}
-	return t
+	return t, nil
 }
 
 // Plan implements pdk.Destination.
 func (d *Destination) Plan(s *pdk.Schema) (*pdk.TablePlan, error) {
-	t := d.newTable(s)
+	t, err := d.newTable(s)
+	if err != nil {
+		return nil, err
+	}
 	if err := d.claim(t); err != nil {
 		return nil, err
 	}
@@ -119,8 +89,8 @@ func (d *Destination) Plan(s *pdk.Schema) (*pdk.TablePlan, error) {
 	for _, c := range t.columns {
 		p.Columns = append(p.Columns, pdk.TargetColumn{Name: c.name, Type: c.mapping.Type, Source: c.source, Losses: c.mapping.Losses})
 	}
-	for _, m := range d.metadataColumns() {
-		p.Columns = append(p.Columns, pdk.TargetColumn{Name: m.name, Type: m.typ})
+	for _, a := range d.added(t) {
+		p.Columns = append(p.Columns, pdk.TargetColumn{Name: a.name, Type: a.typ})
 	}
 	return p, nil
 }
@@ -144,11 +114,23 @@ func (d *Destination) read(t *table) string {
 		names[i] = Quote(c.name)
 	}
 	list := strings.Join(names, ", ")
-	switch {
-	case d.meta.marked != "" && len(t.key) > 0:
-		return fmt.Sprintf("SELECT %s FROM %s WHERE NOT %s", list, t.quoted(), Quote(d.meta.marked))
-	case d.config.LoadMode == merge && len(t.key) > 0:
-		return fmt.Sprintf("SELECT %s FROM %s", list, t.quoted())
+	if d.config.LoadMode == merge {
+		where := ""
+		if t.meta.marked != "" {
+			where = " WHERE NOT " + Quote(t.meta.marked)
+		}
+		return fmt.Sprintf("SELECT %s FROM %s%s", list, t.quoted(), where)
+	}
+	return d.readEvents(t, list)
+}
+
+// readEvents selects the rows that the events of a table leave: of each key
+// the last state, of rows without a key as many as have come and not gone.
+func (d *Destination) readEvents(t *table, list string) string {
+	m := t.meta
+	if t.keyless() {
+		return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY %s, %s IN ('I', 'R', 'U')) AS "__leat_age", sum(CASE WHEN %[3]s = 'D' THEN 1 ELSE 0 END) OVER (PARTITION BY %[2]s) AS "__leat_gone" FROM %[4]s) AS "v" WHERE %[3]s IN ('I', 'R', 'U') AND "__leat_age" > "__leat_gone"`,
+			list, Quote(m.id), Quote(m.op), t.quoted())
 	}
 	var key []string
 	for _, c := range t.columns {
@@ -156,9 +138,6 @@ func (d *Destination) read(t *table) string {
 			key = append(key, Quote(c.name))
 		}
 	}
-	if len(key) == 0 || d.meta.lsn == "" {
-		return fmt.Sprintf("SELECT %s FROM %s WHERE %s IN ('I', 'R', 'U')", list, t.quoted(), Quote(d.meta.op))
-	}
 	return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY %s ORDER BY %s DESC, %s DESC) AS "__leat_age" FROM %s) AS "v" WHERE "__leat_age" = 1 AND %s IN ('I', 'R', 'U')`,
-		list, strings.Join(key, ", "), Quote(d.meta.lsn), Quote(d.meta.ordinal), t.quoted(), Quote(d.meta.op))
+		list, strings.Join(key, ", "), Quote(m.lsn), Quote(m.ordinal), t.quoted(), Quote(m.op))
 }

@@ -21,6 +21,9 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 	if err != nil || b.Rows == 0 {
 		return err
 	}
+	if err := d.learnShared(t); err != nil {
+		return err
+	}
 	w := &writing{Destination: d, table: t, batch: b}
 	plainly := unkeyed
 	if len(t.key) > 0 && !unkeyed {
@@ -31,8 +34,10 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 	switch {
 	case b.IsTruncate():
 		err = w.truncate()
-	case len(t.key) == 0:
+	case d.config.LoadMode == appended:
 		err = w.append()
+	case t.keyless():
+		err = w.wholeRows()
 	case plainly:
 		err = w.insert()
 	case d.dialect.PhysicalKey && !t.collided && !b.Has("UDK") && len(b.Absent) == 0:
@@ -103,15 +108,14 @@ func (w *writing) direct(op pdk.IngestColumn) []pdk.IngestColumn {
 	for i, c := range w.table.columns {
 		out = append(out, pdk.IngestColumn{Name: c.name, Type: c.mapping.Type, From: pdk.FromColumn, Column: i, Lossy: c.mapping.Lossy})
 	}
-	op.Name = w.meta.op
-	out = append(out, op, pdk.IngestColumn{Name: w.meta.modified, Type: w.dialect.Timestamp, From: pdk.FromCommitTime})
-	if !w.dialect.NowDefault {
-		out = append(out, pdk.IngestColumn{Name: w.meta.loaded, Type: w.dialect.Timestamp, From: pdk.FromConstant, Value: w.now})
-	}
-	if w.meta.lsn != "" {
-		out = append(out,
-			pdk.IngestColumn{Name: w.meta.lsn, Type: "BIGINT", From: pdk.FromLSN},
-			pdk.IngestColumn{Name: w.meta.ordinal, Type: "BIGINT", From: pdk.FromOrdinal})
+	for _, a := range w.added(w.table) {
+		if a.direct.From == pdk.FromOp {
+			a.direct = op
+		}
+		if a.direct.From != "" {
+			a.direct.Name, a.direct.Type = a.name, a.typ
+			out = append(out, a.direct)
+		}
 	}
 	return out
 }
@@ -140,12 +144,28 @@ func (w *writing) fillStage(ops string) error {
 		pdk.IngestColumn{Name: "op", Type: w.dialect.Text, From: pdk.FromOp},
 		pdk.IngestColumn{Name: "at", Type: w.dialect.Timestamp, From: pdk.FromCommitTime},
 		pdk.IngestColumn{Name: "n", Type: "BIGINT", From: pdk.FromRow})
-	if w.meta.lsn != "" {
-		columns = append(columns,
+	columns = append(columns, w.staged()...)
+	return w.ingest(pdk.IngestInput{Table: Quote(stageName), Temporary: true, Columns: columns, Ops: ops})
+}
+
+// staged are the columns of the stage that only some tables need.
+func (w *writing) staged() []pdk.IngestColumn {
+	var out []pdk.IngestColumn
+	m := w.table.meta
+	if m.lsn != "" {
+		out = append(out,
 			pdk.IngestColumn{Name: "lsn", Type: "BIGINT", From: pdk.FromLSN},
 			pdk.IngestColumn{Name: "ordinal", Type: "BIGINT", From: pdk.FromOrdinal})
 	}
-	return w.ingest(pdk.IngestInput{Table: Quote(stageName), Temporary: true, Columns: columns, Ops: ops})
+	if m.ingested != "" {
+		out = append(out, pdk.IngestColumn{Name: "ingested", Type: w.dialect.Timestamp, From: pdk.FromIngestTime})
+	}
+	if m.id != "" {
+		out = append(out,
+			pdk.IngestColumn{Name: "id", Type: w.dialect.Text, From: pdk.FromRowID},
+			pdk.IngestColumn{Name: "place", Type: w.dialect.RowIDType, From: pdk.FromConstant})
+	}
+	return out
 }
 
 func cell(i int) string    { return fmt.Sprintf("c%d", i) }
@@ -195,7 +215,7 @@ func (w *writing) mergeStatements() []string {
 func (w *writing) replaced() string {
 	switch {
 	case !w.dialect.PhysicalKey && w.config.insertsAreNew() && !w.batch.Has("UDRK"):
-		return " AND t." + Quote(w.meta.marked) // else the key was not there
+		return " AND t." + Quote(w.table.meta.marked) // else the key was not there
 	case !w.dialect.PhysicalKey:
 		return ""
 	case w.batch.Has("D") && w.config.Deletes == hard:
@@ -255,18 +275,21 @@ func (w *writing) insertStatement() string {
 	for i, c := range w.table.columns {
 		put(c.name, "s."+cell(i), c.key)
 	}
-	put(w.meta.op, "s.op", false)
-	put(w.meta.modified, "s.at", false)
-	put(w.meta.loaded, "CURRENT_TIMESTAMP", false)
+	for _, a := range w.added(w.table) {
+		put(a.name, a.staged, false)
+	}
 	live := "s.op NOT IN ('K', 'D')"
-	if w.meta.marked != "" {
+	if w.table.meta.marked != "" {
 		live = "s.op <> 'K'"
-		put(w.meta.marked, "s.op = 'D'", false)
 	}
 	statement := fmt.Sprintf(`INSERT INTO %s (%s) SELECT %s FROM %s AS s WHERE %s`,
 		w.table.quoted(), strings.Join(names, ", "), strings.Join(values, ", "), w.stage(), live)
 	if w.dialect.PhysicalKey {
-		statement += fmt.Sprintf(` ON CONFLICT (%s) DO UPDATE SET %s`, w.table.keyList(""), strings.Join(set, ", "))
+		spared := ""
+		if w.shared[w.table.quoted()] {
+			spared = " WHERE " + Quote(w.config.MetadataPrefix+"id") + " IS NULL"
+		}
+		statement += fmt.Sprintf(` ON CONFLICT (%s)%s DO UPDATE SET %s`, quoteAll(w.table.keyNames()), spared, strings.Join(set, ", "))
 	}
 	return statement
 }

@@ -1,0 +1,184 @@
+package relational
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	pdk "github.com/leat-etl/leat/pdk/go"
+)
+
+// A table of a database with physical keys has one of two:
+//
+//   - a primary key, the source's;
+//   - a unique index, where a column of the key may be NULL (tables that were
+//     merged), or where rows without a key live in the table as well: then the
+//     index spares the rows that have an id.
+
+// keyIndexPrefix begins the names of such indexes.
+const keyIndexPrefix = "__leat_key_"
+
+// keyIndex is the unique index of a table.
+type keyIndex struct {
+	columns []string
+	// nullable takes NULL for a value, partial spares rows with an id.
+	nullable, partial bool
+}
+
+// name is another one for every shape, so that an index is known by it.
+func (k keyIndex) name(t *table) string {
+	return keyIndexPrefix + digest(fmt.Sprintf("%s %q %v %v", t.quoted(), k.columns, k.nullable, k.partial))
+}
+
+func (k keyIndex) create(d *Destination, t *table) string {
+	s := fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", Quote(k.name(t)), t.quoted(), quoteAll(k.columns))
+	if k.nullable {
+		s += " NULLS NOT DISTINCT"
+	}
+	if k.partial {
+		s += " WHERE " + Quote(d.config.MetadataPrefix+"id") + " IS NULL"
+	}
+	return s
+}
+
+func quoteAll(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = Quote(name)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// physicalKey is what a target has.
+type physicalKey struct {
+	constraint string
+	columns    []string // of the constraint
+	indexes    map[string]keyIndex
+}
+
+func (d *Destination) physicalKey(t *table) (physicalKey, error) {
+	k := physicalKey{indexes: map[string]keyIndex{}}
+	rows, err := pdk.Query(d.dialect.Key(t.schema, t.name, keyIndexPrefix))
+	if err != nil {
+		return k, fmt.Errorf("read key of %s: %w", t.quoted(), err)
+	}
+	for _, r := range rows.Rows { // kind, name, column, partial
+		if *r[0] == "p" {
+			k.constraint, k.columns = *r[1], append(k.columns, *r[2])
+			continue
+		}
+		index := k.indexes[*r[1]]
+		index.columns, index.partial = append(index.columns, *r[2]), *r[3] == "true" || *r[3] == "t"
+		k.indexes[*r[1]] = index
+	}
+	return k, nil
+}
+
+// rekey makes the target's key the source's. shared says that rows without a
+// key live in the target, or are about to.
+func (d *Destination) rekey(t *table, shared bool) ([]string, error) {
+	if !d.dialect.PhysicalKey || d.config.LoadMode != merge {
+		return nil, nil
+	}
+	have, err := d.physicalKey(t)
+	if err != nil {
+		return nil, err
+	}
+	want := keyIndex{columns: t.keyNames(), nullable: t.nullableKey, partial: shared}
+	if t.keyless() {
+		return d.spareKeyless(t, have), nil
+	}
+	var out []string
+	primary := !want.partial && !want.nullable
+	if have.constraint != "" && (!primary || !slices.Equal(have.columns, want.columns)) {
+		out = append(out, d.dropPrimary(t, have, want.columns)...)
+		have.constraint = ""
+	}
+	for name := range have.indexes {
+		if primary || name != want.name(t) {
+			out = append(out, fmt.Sprintf("DROP INDEX %s.%s", Quote(t.schema), Quote(name)))
+		}
+	}
+	if have.constraint == "" && t.keyLater && d.unkeyed[t.quoted()] != nil {
+		return out, nil // it comes with the end of the load
+	}
+	adopted, err := d.adopt(t, shared)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, adopted...)
+	_, indexed := have.indexes[want.name(t)]
+	switch {
+	case primary && have.constraint == "":
+		out = append(out, t.addKey())
+	case !primary && !indexed:
+		out = append(out, want.create(d, t))
+	}
+	return out, nil
+}
+
+func (d *Destination) dropPrimary(t *table, have physicalKey, keep []string) []string {
+	out := []string{fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", t.quoted(), Quote(have.constraint))}
+	for _, name := range have.columns {
+		if !slices.Contains(keep, name) || len(keep) == 0 {
+			out = append(out, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", t.quoted(), Quote(name)))
+		}
+	}
+	return out
+}
+
+// spareKeyless turns the key that a target has, of another source or of before
+// the source lost it, into one that rows without a key do not meet.
+func (d *Destination) spareKeyless(t *table, have physicalKey) []string {
+	var out []string
+	if have.constraint != "" {
+		out = append(d.dropPrimary(t, have, nil), keyIndex{columns: have.columns, partial: true}.create(d, t))
+	}
+	for name, index := range have.indexes {
+		if !index.partial {
+			out = append(out, fmt.Sprintf("DROP INDEX %s.%s", Quote(t.schema), Quote(name)),
+				keyIndex{columns: index.columns, nullable: true, partial: true}.create(d, t))
+		}
+	}
+	return out
+}
+
+// adopt returns the statement that gives the live rows which this source wrote
+// without a key, before it had one, to the key.
+func (d *Destination) adopt(t *table, shared bool) ([]string, error) {
+	if !shared {
+		return nil, nil
+	}
+	id := Quote(d.config.MetadataPrefix + "id")
+	own := fmt.Sprintf("%s IS NOT NULL%s", id, t.ownRows(" AND "))
+	if marked := d.config.metadata(false).marked; marked != "" {
+		own += " AND NOT " + Quote(marked)
+	}
+	rows, err := pdk.Query(fmt.Sprintf("SELECT 1 FROM %s WHERE %s LIMIT 1", t.quoted(), own))
+	if err != nil || len(rows.Rows) == 0 {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("UPDATE %s SET %s = NULL WHERE %s", t.quoted(), id, own)}, nil
+}
+
+// learnShared looks once whether rows without a key live in a target.
+func (d *Destination) learnShared(t *table) error {
+	if _, known := d.shared[t.quoted()]; known || !d.dialect.PhysicalKey || t.keyless() {
+		return nil
+	}
+	have, err := d.existing(t)
+	if err != nil {
+		return err
+	}
+	d.shared[t.quoted()] = have[d.dialect.fold(d.config.MetadataPrefix+"id")] != ""
+	return nil
+}
+
+// keyNames are the key's columns in order.
+func (t *table) keyNames() []string {
+	names := make([]string, len(t.key))
+	for i, k := range t.key {
+		names[i] = t.columns[k].name
+	}
+	return names
+}
