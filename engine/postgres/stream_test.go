@@ -161,7 +161,7 @@ func TestStreamHandsOutWhatWasCommitted(t *testing.T) {
 				"a I 1 one null", "a I 2  c4c..16000", "a I 3 kept null", "a I 4 too null",
 				"a U 2 two -", "a K 2 - -", "a U 20 two -", "a U 1 one null", "a D 3 - -",
 				"f I 1 c4c..16000", "f U 1 c4c..16000", "f K 1 -", "f U 2 c4c..16000", "f D 2 c4c..16000",
-				"k I 1 a", "k I 1 a", "k U 1 b", "k U 1 a", "k D 1 b",
+				"k I 1 a", "k I 1 a", "k K 1 a", "k U 1 b", "k K 1 a", "k U 1 a", "k D 1 b",
 				"a T - - -", "k T - -", "a I 1 again null",
 				"a I 2 wider null 1.50", "a I 3 x null 1.50", "a I 4 x null 1.50")
 			if !g.Complete || g.Position.Ordinal != batch.EndOfTransaction || g.LastCommitTime == 0 || g.ReceivedBytes < 48000 {

@@ -48,7 +48,9 @@ func (d *duckDB) Ingest(ctx context.Context, b *batch.Batch, in Ingest) (int64, 
 	}
 	where := ""
 	if !all {
-		where = " WHERE " + g.opColumn() + " IN (" + opList(in.Ops) + ")"
+		// A function: DuckDB would leave a plain comparison to the Arrow scan,
+		// which does not filter.
+		where = " WHERE chr(" + g.opColumn() + ") IN (" + opList(in.Ops) + ")"
 	}
 	if d.inTx {
 		return want, d.ingest(ctx, g, in, where, want)
@@ -229,7 +231,7 @@ func (g *duckIngest) opColumn() string {
 func opList(ops string) string {
 	list := make([]string, len(ops))
 	for i := range len(ops) {
-		list[i] = fmt.Sprint(ops[i])
+		list[i] = quoteText(ops[i : i+1])
 	}
 	return strings.Join(list, ", ")
 }

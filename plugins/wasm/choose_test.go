@@ -18,8 +18,10 @@ func chosen(c *choice) string {
 }
 
 func TestPairsStayTogether(t *testing.T) {
-	one := &Plan{Outputs: []*batch.Schema{{}}, origins: [][]origin{nil}}
-	two := &Plan{Outputs: []*batch.Schema{{}, {}}, origins: [][]origin{nil, nil}}
+	keyed := &batch.Schema{Columns: []batch.Column{{Name: "id", Key: 1}}}
+	one := &Plan{Outputs: []*batch.Schema{keyed}, origins: [][]origin{{{}}}}
+	two := &Plan{Outputs: []*batch.Schema{keyed, keyed}, origins: [][]origin{{{}}, {{}}}}
+	whole := &Plan{Outputs: []*batch.Schema{{}}, origins: [][]origin{nil}}
 	for _, c := range []struct {
 		name      string
 		plan      *Plan
@@ -40,6 +42,9 @@ func TestPairsStayTogether(t *testing.T) {
 		{"more new rows", one, 0, "KU", []int32{0, 1, 1}, nil, nil, "K0/0 U1/1 U1/2"},
 		{"moved away", two, 0, "KU", []int32{0, 1}, []int32{0, 1}, nil, "D0/0"},
 		{"moved here", two, 1, "KU", []int32{0, 1}, []int32{0, 1}, nil, "K0/-1 U1/1"},
+		{"old row filtered: it never was there", whole, 0, "KUI", []int32{1, 2}, nil, nil, "U1/0 I2/1"},
+		{"old and new row filtered", whole, 0, "KUI", []int32{2}, nil, nil, "I2/0"},
+		{"new row filtered: the old one is deleted", whole, 0, "KU", []int32{0}, nil, nil, "D0/0"},
 		{"one to many", one, 0, "IU", []int32{0, 0, 1}, nil, nil, "I0/0 I0/1 U1/2"},
 		{"a failed row leaves", one, 0, "IUI", []int32{0, 1, 2}, nil, map[int]string{1: "x"}, "I0/0 I2/2"},
 		{"a failed update takes its key along", one, 0, "KUI", nil, nil, map[int]string{1: "x"}, "I2/2"},

@@ -49,6 +49,11 @@ func TestRandomChanges(t *testing.T) {
 	desttest.Random(t, h, opener(t), "public", 15)
 }
 
+func TestRandomChangesWithoutAKey(t *testing.T) {
+	h := desttest.NewHost(t.Context(), openDB(t))
+	desttest.RandomKeyless(t, h, opener(t), "public", 8)
+}
+
 func TestCases(t *testing.T) {
 	h := desttest.NewHost(t.Context(), openDB(t))
 	desttest.Cases(t, h, opener(t), "public")
