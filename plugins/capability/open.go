@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 )
 
 // OpenSQL opens a connection with the driver of that name, duckdb or postgres.
@@ -16,6 +17,9 @@ func OpenSQL(ctx context.Context, driver string, config json.RawMessage) (SQL, e
 		var c duckDBConfig
 		if err := decodeConfig(driver, config, &c); err != nil {
 			return nil, err
+		}
+		if c.Threads == 0 {
+			c.Threads = defaultThreads()
 		}
 		return OpenDuckDB(ctx, DuckDBOptions(c))
 	case "postgres":
@@ -30,6 +34,11 @@ func OpenSQL(ctx context.Context, driver string, config json.RawMessage) (SQL, e
 	}
 	return nil, &Error{Class: Schema, Message: fmt.Sprintf("no SQL driver is called %q", driver), Hint: "there are duckdb and postgres"}
 }
+
+// defaultThreads leaves half of the cores to the source, the decoder and the
+// plugins. With more than one thread the caller's spins while the others work:
+// on two cores that was a fifth of the processor time of a load.
+func defaultThreads() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
 type duckDBConfig struct {
 	Path        string `json:"path"`
