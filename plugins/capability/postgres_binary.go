@@ -55,7 +55,8 @@ var binaryTypes = map[arrow.Type][]string{
 func hasBinaryForm(b *batch.Batch, c IngestColumn) (bool, error) {
 	t := parsePostgresType(c.Type)
 	if t.list {
-		return false, nil
+		literals, ok := literalsOf(b, c)
+		return ok && hasBinaryArrays(literals, t), nil
 	}
 	switch c.From {
 	case FromConstant:
@@ -77,6 +78,15 @@ func hasBinaryForm(b *batch.Batch, c IngestColumn) (bool, error) {
 		return (ts.TimeZone != "") == (t.name == "timestamptz") && (t.name == "timestamptz" || t.name == "timestamp"), nil
 	}
 	return slices.Contains(binaryTypes[typ.ID()], t.name), nil
+}
+
+// literalsOf returns a column of texts.
+func literalsOf(b *batch.Batch, c IngestColumn) (*array.String, bool) {
+	if c.From != FromColumn {
+		return nil, false
+	}
+	texts, ok := b.Rows.Column(c.Column).(*array.String)
+	return texts, ok
 }
 
 // keepsDigits refuses a numeric type that would round the batch's decimals.
@@ -165,6 +175,9 @@ func binaryCell(b *batch.Batch, c IngestColumn) (copyCell, error) {
 	}
 	column := b.Rows.Column(c.Column)
 	value, err := binaryValue(column, t)
+	if literals, ok := literalsOf(b, c); ok && t.list {
+		value, err = binaryArray(literals, arrayElements[t.name]), nil
+	}
 	if err != nil || column.NullN() == 0 {
 		return value, err
 	}
