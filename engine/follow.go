@@ -40,7 +40,7 @@ func (l *lane) follow(ctx context.Context) error {
 	stream, err := postgres.OpenStream(ctx, connection, postgres.StreamOptions{
 		Slot: l.record.Slot, Publications: l.publication.Names, Database: l.database, Timeline: l.system.Timeline,
 		Start: start, SkipTo: at.Position, Binary: l.binary(),
-		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(),
+		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, Linger: engine.FlushInterval,
 		StatusInterval: statusInterval, Until: l.until(), Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
 	})
@@ -80,6 +80,9 @@ func (l *lane) schemaByOID(ctx context.Context, oid uint32) (*batch.Schema, erro
 
 // binary says in which form the server is to send values.
 func (l *lane) binary() bool {
+	if l.decoder() == string(postgres.TestDecoding) {
+		return false
+	}
 	switch l.p.Spec.Source.DecoderFormat {
 	case "binary":
 		return true

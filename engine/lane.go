@@ -305,6 +305,8 @@ func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
 		return gap("slot %q does not exist any more", at.Slot)
 	case found.Lost():
 		return gap("slot %q has lost log that is needed (wal_status lost): max_slot_wal_keep_size was exceeded", at.Slot)
+	case found.Plugin != l.decoder():
+		return gap("slot %q is one of %s, the pipeline's decoder is %s", at.Slot, found.Plugin, l.decoder())
 	case found.Database != l.database:
 		return gap("slot %q belongs to database %q", at.Slot, found.Database)
 	case found.ConfirmedFlushLSN > acknowledged:

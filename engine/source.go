@@ -22,7 +22,7 @@ func SourceConfig(s *spec.Spec) (*postgres.Config, error) {
 	}
 	tls := s.Source.TLS
 	return &postgres.Config{
-		Host: s.Source.Host, Port: uint16(s.Source.Port), User: s.Source.User, Password: password, Databases: Databases(s),
+		Decoder: postgres.Decoder(s.Source.Decoder), Host: s.Source.Host, Port: uint16(s.Source.Port), User: s.Source.User, Password: password, Databases: Databases(s),
 		TLS: postgres.TLSConfig{
 			Mode: postgres.TLSMode(tls.Mode), CAFile: tls.CAFile, LoadAllCA: &tls.LoadAllCACertificates,
 			ClientCertificate: tls.ClientCertificate, ClientKey: tls.ClientKey, ClientKeyPassword: keyPassword,

@@ -33,3 +33,14 @@ func (l *lane) startOfLog(ctx context.Context) (uint64, error) {
 	}
 	return l.record.Acknowledged.LSN, nil
 }
+
+// textLog is what the stream of a slot of test_decoding needs, nil for one of
+// pgoutput.
+func (l *lane) textLog() *postgres.TextLog {
+	if l.decoder() != string(postgres.TestDecoding) {
+		return nil
+	}
+	return &postgres.TextLog{Tables: l.tables, Columns: l.source.LoggedColumns}
+}
+
+func (l *lane) decoder() string { return l.p.Spec.Source.Decoder }

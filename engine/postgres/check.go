@@ -170,7 +170,7 @@ func (c *checker) slot(ctx context.Context) {
 		return
 	case slot == nil:
 		item.Found = "not there yet: the first run creates it"
-	case slot.Plugin != "pgoutput" || slot.Database != c.database:
+	case slot.Plugin != string(c.cfg.decoder()) || slot.Database != c.database:
 		item.Outcome, item.Found = Fail, fmt.Sprintf("belongs to plugin %q and database %q", slot.Plugin, slot.Database)
 		item.Causes = []string{"Another program uses a slot of this name."}
 		item.Fix = "Name another slot in the pipeline."

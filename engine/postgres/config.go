@@ -28,6 +28,9 @@ type Config struct {
 	Password  string
 	Databases []string
 	TLS       TLSConfig
+	// Decoder is the output plugin of slots, TestDecoding where the server has
+	// no other; empty means PgOutput.
+	Decoder Decoder
 	// ApplicationName is shown in pg_stat_activity; empty means "leat".
 	ApplicationName string
 	// ConnectTimeout 0 means DefaultConnectTimeout.
@@ -36,6 +39,15 @@ type Config struct {
 	// its far end.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
+
+// Decoder is the plugin with which the server turns its log into changes.
+type Decoder string
+
+// The decoders: test_decoding is the only one before PostgreSQL 10.
+const (
+	PgOutput     Decoder = "pgoutput"
+	TestDecoding Decoder = "test_decoding"
+)
 
 // TLSMode says whether a connection is encrypted and how the server proves
 // who it is.
@@ -105,6 +117,13 @@ func (c *Config) port() uint16 {
 		return DefaultPort
 	}
 	return c.Port
+}
+
+func (c *Config) decoder() Decoder {
+	if c.Decoder == "" {
+		return PgOutput
+	}
+	return c.Decoder
 }
 
 // settingsError is a failure of the configuration itself.

@@ -34,7 +34,12 @@ const keylessSuffix = "_keyless"
 // publication that came later does not exist. Call it before CreateSlot.
 //
 // Where the role may not, the error's hint is the SQL for an administrator.
+//
+// test_decoding knows no publications: none is made.
 func (s *Source) EnsurePublication(ctx context.Context, name string, tables []*Table) (*Publication, error) {
+	if s.cfg.Decoder == TestDecoding {
+		return &Publication{}, nil
+	}
 	out := &Publication{Names: []string{name, name + keylessSuffix}}
 	err := s.do(ctx, func(conn *pgx.Conn) error {
 		statements, err := s.publicationChanges(ctx, conn, name, tables)
@@ -52,6 +57,9 @@ func (s *Source) EnsurePublication(ctx context.Context, name string, tables []*T
 // PublicationSQL returns the statements that EnsurePublication would run, for
 // plan and for an administrator; none if everything is in place.
 func (s *Source) PublicationSQL(ctx context.Context, name string, tables []*Table) ([]string, error) {
+	if s.cfg.Decoder == TestDecoding {
+		return nil, nil
+	}
 	var out []string
 	err := s.do(ctx, func(conn *pgx.Conn) error {
 		var err error

@@ -119,7 +119,7 @@ const timelineAndEnd = `CASE WHEN pg_catalog.pg_is_in_recovery() THEN (SELECT ti
 
 var slotName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 
-// CreateSlot creates a logical slot for pgoutput and returns the snapshot at
+// CreateSlot creates a logical slot for the decoder and returns the snapshot at
 // its consistent point: what committed up to there is in the snapshot, what
 // committed later comes through the slot. failover keeps the slot across a
 // switch to a standby (PostgreSQL 17 and later; ignored before).
@@ -139,7 +139,7 @@ func (s *Source) CreateSlot(ctx context.Context, name string, failover bool) (*S
 	if failover && s.Version >= 170000 {
 		options = "(SNAPSHOT 'export', FAILOVER true)"
 	}
-	return s.exportSnapshot(ctx, conn, fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL pgoutput %s", quoteIdent(name), options), name)
+	return s.exportSnapshot(ctx, conn, fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL %s %s", quoteIdent(name), s.cfg.decoder(), options), name)
 }
 
 // exportSnapshot creates the slot called name and takes over its snapshot.
@@ -169,7 +169,7 @@ func (s *Source) ExactSnapshot(ctx context.Context) (*Snapshot, error) {
 	}
 	defer conn.Close(ctx)
 	name := fmt.Sprintf("leat_snapshot_%d", conn.PID())
-	return s.exportSnapshot(ctx, conn, fmt.Sprintf("CREATE_REPLICATION_SLOT %s TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT", name), name)
+	return s.exportSnapshot(ctx, conn, fmt.Sprintf("CREATE_REPLICATION_SLOT %s TEMPORARY LOGICAL %s EXPORT_SNAPSHOT", name, s.cfg.decoder()), name)
 }
 
 // DropSlot removes a slot; one that does not exist is no error. The server

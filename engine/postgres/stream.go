@@ -29,9 +29,10 @@ type Stream struct {
 
 	mu      sync.Mutex // guards what follows
 	decoder *pgoutput
-	waiting bool   // the consumer is in Next
-	timed   bool   // and has a timer for the group
-	handed  *Group // cut at a commit while the consumer waited
+	text    *testDecoding // before decoder, nil for a slot of pgoutput
+	waiting bool          // the consumer is in Next
+	timed   bool          // and has a timer for the group
+	handed  *Group        // cut at a commit while the consumer waited
 	last    batch.Position
 	idle    uint64 // everything committed before it has been received
 	stats   StreamStats
@@ -76,6 +77,9 @@ func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stre
 	}
 	source := relationSource{database: o.Database, binary: o.Binary, types: o.Types, schemas: o.Schemas, number: o.Number}
 	s.decoder = newPgoutput(source, s.o.Timeline, o.SkipTo)
+	if o.Text != nil {
+		s.text = &testDecoding{to: s.decoder, published: tablesByLeaf(o.Text.Tables), columns: o.Text.Columns, relations: map[[2]string]*textRelation{}}
+	}
 	s.stats.Timeline = s.o.Timeline
 	s.last = o.SkipTo
 	s.acks = &acknowledgements{position: o.SkipTo, flushed: o.Start, told: o.Start}
@@ -96,6 +100,9 @@ func (s *Stream) startReplication(ctx context.Context, conn *pgconn.PgConn) erro
 	version, err := majorVersion(conn.ParameterStatus("server_version"))
 	if err != nil {
 		return err
+	}
+	if encoding := conn.ParameterStatus("server_encoding"); s.o.Text != nil && encoding != "UTF8" {
+		return fmt.Errorf("test_decoding writes text in the encoding of the database, which is %s: only UTF8 can be read", encoding)
 	}
 	arguments, err := s.o.arguments(version)
 	if err != nil {
@@ -259,6 +266,9 @@ func (s *Stream) handleData(ctx context.Context, body []byte) error {
 		s.stats.ServerEnd = max(s.stats.ServerEnd, end)
 		s.stats.Messages++
 		s.stats.Bytes += int64(len(body) - 25)
+		if s.text != nil {
+			return s.text.decode(ctx, start, body[25:])
+		}
 		done, err := s.decoder.decode(ctx, body[25:])
 		if err != nil {
 			return err

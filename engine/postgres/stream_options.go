@@ -21,6 +21,9 @@ type StreamOptions struct {
 	// SkipTo is durable already: changes at or before it are not handed out.
 	// The position of a slot's consistent point is {LSN, Ordinal 0}.
 	SkipTo batch.Position
+	// Text reads a slot of test_decoding instead of pgoutput, whatever
+	// Publications says; see testDecoding.
+	Text *TextLog
 	// Binary asks for binary values; see TypeMap.PreferBinary.
 	Binary bool
 	// Streaming lets the server send large transactions while they are in
@@ -54,6 +57,14 @@ type StreamOptions struct {
 	Timeline uint32
 }
 
+// TextLog is what a stream of test_decoding needs to know beside its lines.
+type TextLog struct {
+	// Tables are those that are replicated.
+	Tables []*Table
+	// Columns is Source.LoggedColumns.
+	Columns func(ctx context.Context, t *Table, names, typeNames []string) ([]LoggedColumn, error)
+}
+
 // maxGroupBytes keeps the columns of a group, with a value of 1 GB, below
 // batch.MaxColumnBytes.
 const maxGroupBytes = 256 << 20
@@ -75,6 +86,9 @@ func (o *StreamOptions) fillIn() {
 // brings transactions in progress, 3 prepared ones; 4, "parallel", would add to
 // aborts what only those who apply transactions in parallel need.
 func (o *StreamOptions) arguments(version int) ([]string, error) {
+	if o.Text != nil {
+		return []string{`"include-xids" '1'`, `"include-timestamp" '1'`, `"skip-empty-xacts" '1'`}, nil
+	}
 	names := make([]string, len(o.Publications))
 	for i, name := range o.Publications {
 		names[i] = quoteIdent(name)

@@ -42,6 +42,7 @@ type Source struct {
 	Heartbeat          time.Duration `toml:"heartbeat" doc:"How often a quiet database is written a message, so that its slot moves on and old log can be removed." default:"30s" min:"1s" max:"24h"`
 	WALBudget          strict.Bytes  `toml:"wal_budget" doc:"How much log a slot may keep at the source; 0B is no budget." default:"0B"`
 	WALBudgetAction    string        `toml:"wal_budget_action" doc:"What happens beyond wal_budget. warn logs it; drop_slot saves the disk of the source: the slot is dropped, the pipeline ends, and everything has to be loaded again." default:"warn" enum:"warn|drop_slot"`
+	Decoder            string        `toml:"decoder" doc:"Plugin with which the server decodes its log. test_decoding is for servers without pgoutput; it needs a database in UTF8." default:"pgoutput" enum:"pgoutput|test_decoding"`
 	DecoderFormat      string        `toml:"decoder_format" doc:"How the server sends values. auto chooses what is faster for the tables." default:"auto" enum:"auto|text|binary"`
 	Streaming          string        `toml:"streaming" doc:"When large transactions are received. auto: while they are in progress, where the server can (14 and later); what is not committed waits in the state folder. off: at their commit." default:"auto" enum:"auto|off"`
 	TwoPhase           bool          `toml:"two_phase" doc:"Receive prepared transactions at their PREPARE TRANSACTION (15 and later); they are delivered at COMMIT PREPARED either way. Once a slot has it, it stays." default:"false"`

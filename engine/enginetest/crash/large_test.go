@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -93,4 +94,31 @@ func (p *pipeline) awaitSpill(r *process) {
 			p.t.Fatalf("nothing was spilled in %s", patience)
 		}
 	}
+}
+
+// set adds a line to the source section of the pipeline file.
+func (p *pipeline) set(line string) {
+	p.t.Helper()
+	text, err := os.ReadFile(p.file)
+	if err == nil {
+		err = os.WriteFile(p.file, bytes.Replace(text, []byte("[source]\n"), []byte("[source]\n"+line+"\n"), 1), 0o600)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// TestKilledWithTextLog reads the random work through test_decoding.
+func TestKilledWithTextLog(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t, pgserver.Test(t, pgserver.Options{}), variant{"postgres", "hard", true, 2, false}, *seed+5000)
+	p.set(`decoder = "test_decoding"`)
+	p.work()
+	p.killAt("chunk-committed", 2)
+	p.catchUp()
+	p.pace(quickly)
+	p.killAt("delivery-written", 3)
+	p.killAt("destination-committed", 4)
+	p.killAt("position-recorded", 4)
+	p.prove()
 }

@@ -34,6 +34,7 @@ func TestOddNamesTravel(t *testing.T) {
 	pipelines := []*pipeline{
 		newPipeline(t, server, database, way{name: "names-duckdb", destination: "duckdb", format: "text"}),
 		newPipeline(t, server, database, way{name: "names-postgres", destination: "postgres", format: "binary"}),
+		newPipeline(t, server, database, way{name: "names-lines", destination: "postgres", format: "text", decoder: "test_decoding"}),
 		newPipeline(t, server, database, way{name: "names-mask", destination: "postgres", format: "auto", transform: arrayToVarchar}),
 	}
 	catchUp(t, pipelines...)

@@ -1,6 +1,7 @@
 package typesproof
 
 import (
+	"cmp"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type way struct {
 	name        string
 	destination string // duckdb or postgres
 	format      string // decoder_format
+	decoder     string // pgoutput where it is empty
 	transform   string // lines of the pipeline file
 	exclude     []string
 }
@@ -65,6 +67,7 @@ port = %d
 user = %q
 password = %q
 database = %q
+decoder = %q
 decoder_format = %q
 [source.tls]
 mode = "disable"
@@ -76,7 +79,7 @@ exclude = [%s]
 [destination]
 plugin = %q
 config = { %s }
-`, p.name, p.server.Host(), p.server.Port(), p.server.User(), p.server.Password(), p.database, p.format, strings.TrimSuffix(exclude, ", "), p.transform, p.destination, config)
+`, p.name, p.server.Host(), p.server.Port(), p.server.User(), p.server.Password(), p.database, cmp.Or(p.decoder, "pgoutput"), p.format, strings.TrimSuffix(exclude, ", "), p.transform, p.destination, config)
 }
 
 // with opens the pipeline for one piece of work.

@@ -15,6 +15,7 @@ var ways = []way{
 	{name: "duckdb-text", destination: "duckdb", format: "text"},
 	{name: "duckdb-binary", destination: "duckdb", format: "binary", exclude: []string{"public.text_only"}},
 	{name: "duckdb-auto-varchar", destination: "duckdb", format: "auto", transform: arrayToVarchar},
+	{name: "postgres-lines", destination: "postgres", format: "text", decoder: "test_decoding"},
 	{name: "postgres-text", destination: "postgres", format: "text"},
 	{name: "postgres-binary", destination: "postgres", format: "binary", exclude: []string{"public.text_only"}},
 	{name: "postgres-auto-varchar", destination: "postgres", format: "auto", transform: arrayToVarchar},
