@@ -134,6 +134,11 @@ func (p *Pipeline) replayQueue(ctx context.Context, q []state.Failed, out *Repla
 			out.Superseded++
 			continue
 		}
+		if f.WaitsBehind != "" { // of another key, where this change moved the row
+			if _, err := p.store.Failed(f.WaitsBehind); !errors.Is(err, state.ErrNotFound) {
+				return err
+			}
+		}
 		d, err := p.applier.begin(ctx)
 		if err != nil {
 			return err
@@ -167,7 +172,7 @@ func (d *delivery) replay(ctx context.Context, f state.Failed) error {
 	if len(f.Payload) == 0 {
 		return nil // the other half of a change of key
 	}
-	if f.Payload[0] == '{' {
+	if f.Payload[0] == '{' || f.Size > 0 {
 		return errors.New(f.Reason) // it never was a row: nothing has changed since
 	}
 	b, err := batch.Unmarshal(f.Payload)
@@ -248,7 +253,12 @@ func (q *quarantine) rawEvents(f postgres.RawFailure) ([]state.Failed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep %w: %w", &f, err)
 	}
-	event := state.Failed{Table: f.Schema.Table, Position: f.Position, Op: f.Op.String(), Reason: f.Error(), Payload: payload, At: time.Now(), Attempts: 1}
+	if f.Size > 0 && f.Key != nil {
+		if payload, err = batch.Marshal(f.Key); err != nil {
+			return nil, err
+		}
+	}
+	event := state.Failed{Size: f.Size, Table: f.Schema.Table, Position: f.Position, Op: f.Op.String(), Reason: f.Error(), Payload: payload, At: time.Now(), Attempts: 1}
 	events := []state.Failed{event}
 	if f.Key != nil {
 		last := f.Key.Len() - 1

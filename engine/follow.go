@@ -41,7 +41,7 @@ func (l *lane) follow(ctx context.Context) error {
 		Slot: l.record.Slot, Publications: l.publication.Names, Database: l.database, Timeline: l.system.Timeline,
 		Start: start, SkipTo: at.Position, Binary: l.binary(),
 		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
-		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, Linger: engine.FlushInterval,
+		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
 		StatusInterval: statusInterval, Until: l.until(), Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
 	})
 	if err != nil {

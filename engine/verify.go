@@ -341,7 +341,7 @@ func (v *verifier) readTable(ctx context.Context, t *verified, table *postgres.T
 	if err != nil {
 		return 0, err
 	}
-	limit := postgres.Limit{Rows: v.p.Spec.Engine.BatchRows, Bytes: int64(v.p.Spec.Engine.BatchBytes)}
+	limit := postgres.Limit{Rows: v.p.Spec.Engine.BatchRows, Bytes: int64(v.p.Spec.Engine.BatchBytes), Row: int64(v.p.Spec.Engine.MaxEventBytes)}
 	for _, c := range chunks {
 		_, _, err := reader.ReadChunk(ctx, table, c, limit, func(b *batch.Batch, failed []postgres.RawFailure) error {
 			refused += int64(len(failed))

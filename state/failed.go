@@ -34,6 +34,9 @@ type Failed struct {
 	// Superseded is the position of a TRUNCATE that came after the row: nothing
 	// waits behind it any more, and a replay has nothing to do.
 	Superseded *batch.Position `json:"superseded,omitempty"`
+	// Size is that of a row which was too large to be kept: Payload has its key
+	// alone.
+	Size int64 `json:"size,omitempty"`
 	// Payload is the row with its three states, in the words of the engine.
 	Payload  []byte    `json:"-"`
 	At       time.Time `json:"at"`

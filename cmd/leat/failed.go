@@ -136,6 +136,9 @@ func printEvent(p *program, e *engine.DescribedEvent) error {
 	if f.Plugin != "" {
 		fmt.Fprintf(p.out, "plugin     %s, %s\n", f.Plugin, f.Digest)
 	}
+	if f.Size > 0 {
+		fmt.Fprintf(p.out, "size       %d bytes\n", f.Size)
+	}
 	if f.Superseded != nil {
 		fmt.Fprintf(p.out, "superseded by the truncate at %s\n", f.Superseded)
 	}

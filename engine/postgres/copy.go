@@ -20,6 +20,7 @@ type copyDecoder struct {
 	rest    []byte // the start of a row whose end has not arrived
 	scratch []byte // text: a cell without its escapes
 	failed  []RawFailure
+	largest int64 // bytes of a row, 0 for any
 }
 
 // RawFailure is a row that could not be represented in its batch, kept as the
@@ -36,6 +37,9 @@ type RawFailure struct {
 	// Column is the first column that failed, -1 if the tuple itself did.
 	Column int
 	Reason error
+	// Size is set where the change is larger than is allowed, to its bytes:
+	// nothing but its key was kept.
+	Size int64
 	// Key has the identities that the row had and has, as OldKey rows; nil
 	// where the table has none or it cannot be represented either.
 	Key *batch.Batch
@@ -52,6 +56,14 @@ func (f *RawFailure) Error() string {
 
 // Unwrap returns the reason.
 func (f *RawFailure) Unwrap() error { return f.Reason }
+
+// tooLarge is why an event was not kept.
+type tooLarge struct{ size, limit int64 }
+
+// Error implements error.
+func (e tooLarge) Error() string {
+	return fmt.Sprintf("it has %d bytes, more than max_event_bytes (%d), and was not kept: raise the limit and load the table again, or skip it", e.size, e.limit)
+}
 
 var copySignature = []byte("PGCOPY\n\xff\r\n\x00")
 
@@ -123,6 +135,13 @@ func (d *copyDecoder) next(data []byte, b *batch.Builder, lsn uint64, readTime i
 			return n, err
 		}
 		row = data[:n]
+		if d.largest > 0 && int64(n) > d.largest {
+			d.failed = append(d.failed, RawFailure{
+				Schema: d.schema, Op: batch.Read, Position: batch.Position{LSN: lsn}, CommitTime: readTime,
+				Column: -1, Reason: tooLarge{int64(n), d.largest}, Size: int64(n), Key: d.keyOf(row),
+			})
+			return n, nil
+		}
 		failure = d.binaryRow(row, b)
 	} else {
 		end := bytes.IndexByte(data, '\n')

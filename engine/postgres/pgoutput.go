@@ -22,6 +22,7 @@ type pgoutput struct {
 	places    uint64            // Relation messages so far
 	group     gathering
 	acks      *acknowledgements
+	largest   int64 // bytes of a change that is kept, 0 for any
 
 	spills   *spills
 	spilling *spilling // what messages belong to, nil outside
@@ -181,6 +182,11 @@ func (d *pgoutput) change(kind byte, r *reader, size int) error {
 		return fmt.Errorf("delete without a row")
 	}
 	if !fresh || r.bad || len(r.rest) > 0 {
+		return nil
+	}
+	if d.largest > 0 && int64(size) > d.largest {
+		d.grow(rowOverhead, 1)
+		d.group.tooLarge(rel, kind, at, d.tx.time, d.keys(rel), tooLarge{int64(size), d.largest})
 		return nil
 	}
 	d.grow(max(int64(size), rel.width)+rowOverhead, 1)

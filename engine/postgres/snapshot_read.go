@@ -34,6 +34,8 @@ type Reader struct {
 type Limit struct {
 	Rows  int
 	Bytes int64
+	// Row is the largest row that is kept; 0 keeps all.
+	Row int64
 }
 
 // Emit takes a batch of Reads, whose reference is now its own, and the rows
@@ -83,6 +85,7 @@ func (r *Reader) ReadChunk(ctx context.Context, t *Table, c Chunk, limit Limit, 
 	if err != nil {
 		return 0, 0, fmt.Errorf("read chunk %d of %s: %w", c.Seq, t.ID(), err)
 	}
+	decoder.largest = limit.Row
 	sink := &chunkSink{decoder: decoder, builder: batch.NewBuilder(t.Schema), limit: limit, emit: emit, schema: t.Schema,
 		lsn: r.snapshot.LSN, time: r.snapshot.Time,
 		position: batch.Position{Timeline: r.snapshot.Timeline, LSN: r.snapshot.LSN, Ordinal: batch.EndOfTransaction}}

@@ -83,6 +83,7 @@ func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stre
 	s.stats.Timeline = s.o.Timeline
 	s.last = o.SkipTo
 	s.acks = &acknowledgements{position: o.SkipTo, flushed: o.Start, told: o.Start}
+	s.decoder.largest = o.MaxEventBytes
 	s.decoder.spills, s.decoder.acks = spills, s.acks
 	return s, nil
 }

@@ -109,6 +109,14 @@ func (g *gathering) fail(rel *loggedRelation, kind byte, at batch.Position, comm
 	})
 }
 
+// tooLarge keeps the key of a change that is too large.
+func (g *gathering) tooLarge(rel *loggedRelation, kind byte, at batch.Position, commitTime int64, key *batch.Batch, why tooLarge) {
+	g.start()
+	g.failed = append(g.failed, RawFailure{
+		Schema: rel.schema, Op: operations[kind], Position: at, CommitTime: commitTime, Column: -1, Reason: why, Size: why.size, Key: key,
+	})
+}
+
 // reach notes that the group ends at p; end is that of its commit record, 0
 // inside a transaction.
 func (g *gathering) reach(p batch.Position, end uint64, commitTime int64) {

@@ -36,6 +36,9 @@ type StreamOptions struct {
 	// that reaches them by itself is passed on in parts: a group holds less
 	// than twice as much and a row. Zero means 64 MiB and 500,000.
 	MaxBytes, MaxRows int
+	// MaxEventBytes is the largest change that is kept, 0 for any. Of a larger
+	// one a RawFailure has the key.
+	MaxEventBytes int64
 	// Linger is how long a group waits for more after its first change.
 	Linger time.Duration
 	// Until is where the reader wants to end: once everything before it has

@@ -89,6 +89,7 @@ type Engine struct {
 	StateDir      string        `toml:"state_dir" doc:"Folder that remembers where the pipeline stands; the default is .leat/<name> beside the pipeline file."`
 	BatchRows     int           `toml:"batch_rows" doc:"The most rows of one batch." default:"50000" min:"1" max:"10000000"`
 	BatchBytes    strict.Bytes  `toml:"batch_bytes" doc:"The size at which a batch is cut." default:"32MB" min:"1kB" max:"1GB"`
+	MaxEventBytes strict.Bytes  `toml:"max_event_bytes" doc:"The largest row or change that is replicated. Of a larger one a failed event keeps key and size, and nothing else stops. One that is replicated takes up to about eight times its size in memory on its way, beside memory." default:"128MB" min:"1kB" max:"1GB"`
 	FlushInterval time.Duration `toml:"flush_interval" doc:"The longest that a change waits before it is sent to the destination." default:"1s" min:"10ms" max:"24h"`
 	Memory        strict.Bytes  `toml:"memory" doc:"Budget for rows that are on their way." default:"256MB" min:"16MB"`
 	LoadWorkers   int           `toml:"load_workers" doc:"How many connections read the source during a historical load." default:"2" min:"1" max:"64"`

@@ -76,7 +76,7 @@ func TestDefaults(t *testing.T) {
 	if sel := s.Objects.Selection(); !sel.Match("any", "table") {
 		t.Error("not every table is selected")
 	}
-	if s.Engine.BatchBytes != 32<<20 || s.Engine.LoadWorkers != 2 || s.Log.Level != "info" {
+	if s.Engine.BatchBytes != 32<<20 || s.Engine.MaxEventBytes != 128<<20 || s.Engine.LoadWorkers != 2 || s.Log.Level != "info" {
 		t.Errorf("engine %+v, log %+v", s.Engine, s.Log)
 	}
 	if want := filepath.Join(pipelines, ".leat", "shop"); s.Engine.StateDir != want {
@@ -106,7 +106,7 @@ func TestFull(t *testing.T) {
 	if second.Limits != (bundle.Limits{Memory: 64 << 20, Fuel: 1e6, Deadline: 5 * time.Second}) || second.Columns[0] != "email" {
 		t.Errorf("transform %+v", second)
 	}
-	if s.Destination.Limits.Memory != 128<<20 || s.Engine.FlushInterval != 250*time.Millisecond || s.Engine.StateDir != filepath.Join(pipelines, "state") {
+	if s.Destination.Limits.Memory != 128<<20 || s.Engine.FlushInterval != 250*time.Millisecond || s.Engine.MaxEventBytes != 64<<20 || s.Engine.StateDir != filepath.Join(pipelines, "state") {
 		t.Errorf("destination %+v, engine %+v", s.Destination, s.Engine)
 	}
 	sel := s.Objects.Selection()
