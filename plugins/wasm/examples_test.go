@@ -22,22 +22,61 @@ var kits = []struct {
 }{
 	{"go", func(t testing.TB, name string) []byte { return build(t, "../../pdk/go/examples/"+name) }},
 	{"c", buildC},
+	{"rust", buildRust},
 }
 
-// buildC compiles an example of the C kit.
-func buildC(t testing.TB, name string) []byte {
+// compile runs a compiler that writes out.
+func compile(t testing.TB, out, compiler string, args ...string) []byte {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), name+".wasm")
-	cmd := exec.Command("clang", "--target=wasm32", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-mbulk-memory", "-nostdlib", "-Wl,--no-entry",
-		"-I../../pdk/c", "-o", out, "../../pdk/c/examples/"+name+"/plugin.c")
+	cmd := exec.Command(compiler, args...)
 	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s in C (go tool task toolchains installs the compiler): %v\n%s", name, err, text)
+		t.Fatalf("make %s (go tool task toolchains installs the compiler): %v\n%s", out, err, text)
 	}
 	code, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return code
+}
+
+// buildC compiles an example of the C kit.
+func buildC(t testing.TB, name string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), name+".wasm")
+	return compile(t, out, "clang", "--target=wasm32", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-mbulk-memory", "-nostdlib", "-Wl,--no-entry",
+		"-I../../pdk/c", "-o", out, "../../pdk/c/examples/"+name+"/plugin.c")
+}
+
+// buildRust compiles an example of the Rust kit.
+func buildRust(t testing.TB, name string) []byte {
+	t.Helper()
+	return compileRust(t, "../../pdk/rust/examples/"+name+"/src/lib.rs")
+}
+
+// compileRust compiles the Rust kit, once, and a plugin that uses it.
+func compileRust(t testing.TB, source string) []byte {
+	t.Helper()
+	kit := filepath.Join(builds.dir, "libleat.rlib")
+	args := []string{"--edition", "2021", "--target", "wasm32-unknown-unknown", "-O", "-C", "panic=abort", "-D", "warnings"}
+	builds.mu.Lock()
+	defer builds.mu.Unlock()
+	if builds.done[kit] == nil {
+		builds.done[kit] = compile(t, kit, rustc(), append(args, "--crate-type", "rlib", "--crate-name", "leat", "-o", kit, "../../pdk/rust/src/lib.rs")...)
+	}
+	out := filepath.Join(t.TempDir(), "plugin.wasm")
+	return compile(t, out, rustc(), append(args, "--crate-type", "cdylib", "--crate-name", "plugin", "-C", "linker=wasm-ld", "-C", "strip=symbols",
+		"--extern", "leat="+kit, "-o", out, source)...)
+}
+
+// rustc is a Rust compiler that has WebAssembly's standard library: the one of
+// the path, or else the distribution's.
+func rustc() string {
+	if root, err := exec.Command("rustc", "--print", "sysroot").Output(); err == nil {
+		if _, err := os.Stat(filepath.Join(strings.TrimSpace(string(root)), "lib/rustlib/wasm32-unknown-unknown/lib")); err == nil {
+			return "rustc"
+		}
+	}
+	return "/usr/bin/rustc"
 }
 
 // examples are what the six examples make of some rows, by output table.
@@ -153,4 +192,25 @@ func refuses(t *testing.T, h *Host, code []byte, config string) {
 	if !slices.ContainsFunc(names, func(n string) bool { return strings.Contains(err.Error(), n) }) {
 		t.Errorf("the refusal names no column: %v", err)
 	}
+}
+
+// TestAPanicInRustIsToldWithItsPlace sees that the text of a panic is in the
+// error, though Rust itself prints nothing without a system.
+func TestAPanicInRustIsToldWithItsPlace(t *testing.T) {
+	source := filepath.Join(t.TempDir(), "unlucky.rs")
+	if err := os.WriteFile(source, []byte(`
+fn plan(p: &mut leat::Plan) -> Result<(), String> {
+    panic!("no luck with {}", p.table.name);
+}
+leat::transform!(plan);`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tr, err := newHost(t).Transform(context.Background(), compileRust(t, source), Plugin{Name: "unlucky", Version: "0.1.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close(context.Background())
+	_, err = tr.Plan(context.Background(), PlanInput{Schema: customers("shop")})
+	wantError(t, err, KindTrap, "no luck with customers")
+	wantError(t, err, KindTrap, "unlucky.rs:3")
 }

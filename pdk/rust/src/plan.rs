@@ -1,0 +1,248 @@
+//! Section 4: what becomes of a table.
+
+use crate::batch::{Batch, Cell};
+use crate::json::Json;
+use crate::output::{Column, Output};
+
+/// A column of a table. `format` is an Arrow format string; `pg_type` the
+/// type in PostgreSQL as the host describes it.
+#[derive(Clone)]
+pub struct Field {
+    pub name: String,
+    pub format: String,
+    pub pg_type: Json,
+    pub nullable: bool,
+    /// The 1-based place in the row identity, 0 outside it.
+    pub key: i64,
+}
+
+impl Field {
+    /// A nullable column of a PostgreSQL type such as "text", "int8" or
+    /// "float8" in the format that goes with it.
+    pub fn new(name: &str, format: &str, pg_type: &str) -> Field {
+        Field { name: name.into(), format: format.into(), pg_type: pg_type_of(pg_type), nullable: true, key: 0 }
+    }
+}
+
+/// A type in PostgreSQL by its name.
+pub fn pg_type_of(name: &str) -> Json {
+    let oid = match name {
+        "bool" => 16,
+        "bytea" => 17,
+        "int8" => 20,
+        "int2" => 21,
+        "int4" => 23,
+        "text" => 25,
+        "oid" => 26,
+        "float4" => 700,
+        "float8" => 701,
+        "varchar" => 1043,
+        "date" => 1082,
+        "time" => 1083,
+        "timestamp" => 1114,
+        "timestamptz" => 1184,
+        "numeric" => 1700,
+        "uuid" => 2950,
+        _ => 0,
+    };
+    Json::object([("name", name.into()), ("oid", oid.into()), ("typmod", (-1).into()), ("kind", "b".into())])
+}
+
+/// The source table.
+pub struct Table {
+    pub database: String,
+    pub schema: String,
+    pub name: String,
+    pub columns: Vec<Field>,
+}
+
+impl Table {
+    /// The index of a column.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.name == name)
+    }
+}
+
+/// Where a column of an output comes from.
+#[derive(Clone)]
+pub enum From {
+    /// Input column i as it is.
+    Column(usize),
+    /// Input column i, converted by the host without loss.
+    Cast(usize),
+    /// One text in every row.
+    Constant(String),
+    Null,
+    /// Computed column k.
+    Computed(usize),
+}
+
+/// A table that rows go to.
+pub struct Target {
+    pub database: String,
+    pub schema: String,
+    pub name: String,
+    pub columns: Vec<(Field, From)>,
+}
+
+type Process = Box<dyn Fn(&Batch, &mut Output) -> Result<(), String>>;
+
+/// What becomes of a table. A new plan has no target: every row is dropped.
+pub struct Plan {
+    pub table: Table,
+    /// The plugin's table of the pipeline file.
+    pub config: Json,
+    /// Schemas of the same-named tables in the pipeline's other databases.
+    pub peers: Json,
+    pub databases: Vec<String>,
+    pub targets: Vec<Target>,
+    /// Says that the batches' function emits rows.
+    pub filters: bool,
+    pub(crate) needs: Vec<usize>,
+    pub(crate) computed: Vec<String>,
+    pub(crate) process: Vec<Process>,
+}
+
+impl Plan {
+    pub(crate) fn new(request: &Json) -> Plan {
+        let schema = request.get("schema");
+        let id = schema.get("table");
+        let column = |c: &Json| Field {
+            name: c.get("name").text().into(),
+            format: c.get("format").text().into(),
+            pg_type: c.get("pg_type").clone(),
+            nullable: c.get("nullable").is_true(),
+            key: c.get("key").int().unwrap_or(0),
+        };
+        Plan {
+            table: Table {
+                database: id.get("database").text().into(),
+                schema: id.get("schema").text().into(),
+                name: id.get("name").text().into(),
+                columns: schema.get("columns").list().iter().map(column).collect(),
+            },
+            config: request.get("config").clone(),
+            peers: request.get("peers").clone(),
+            databases: request.get("databases").list().iter().map(|d| d.text().into()).collect(),
+            targets: Vec::new(),
+            filters: false,
+            needs: Vec::new(),
+            computed: Vec::new(),
+            process: Vec::new(),
+        }
+    }
+
+    /// Adds a target with every column as it is.
+    pub fn keep_all(&mut self) -> &mut Target {
+        let name = self.table.name.clone();
+        let columns = self.table.columns.iter().cloned().enumerate().map(|(i, c)| (c, From::Column(i))).collect();
+        let t = self.add_target(&name);
+        t.columns = columns;
+        t
+    }
+
+    /// Adds a target without columns in the source's schema. With several,
+    /// every row is routed by [`Output::emit`].
+    pub fn add_target(&mut self, name: &str) -> &mut Target {
+        self.targets.push(Target { database: self.table.database.clone(), schema: self.table.schema.clone(), name: name.into(), columns: Vec::new() });
+        self.targets.last_mut().unwrap()
+    }
+
+    /// The text column that a setting names.
+    pub fn text_column(&self, setting: &str) -> Result<usize, String> {
+        let name = self.config.get(setting).text();
+        match self.table.find(name) {
+            Some(i) if self.table.columns[i].format == "u" => Ok(i),
+            _ => Err(format!("table {} has no text column {}", self.table.name, name)),
+        }
+    }
+
+    /// Asks for input column i and returns its index in the batch. No other
+    /// column enters the plugin.
+    pub fn need(&mut self, i: usize) -> usize {
+        if let Some(at) = self.needs.iter().position(|&n| n == i) {
+            return at;
+        }
+        self.needs.push(i);
+        self.needs.len() - 1
+    }
+
+    /// Announces a computed column and returns its index in the output.
+    pub fn compute(&mut self, format: &str) -> usize {
+        self.computed.push(format.into());
+        self.computed.len() - 1
+    }
+
+    /// Replaces text column i of the first target by what f appends for each
+    /// value. Null stays null, absent stays absent, an error fails the row.
+    pub fn rewrite(&mut self, i: usize, f: impl Fn(&str, &mut String) -> Result<(), String> + 'static) {
+        let (input, out) = (self.need(i), self.compute("u"));
+        self.targets[0].columns[i].1 = From::Computed(out);
+        self.on_batch(move |b, o| {
+            let mut text = String::new();
+            for row in 0..b.rows() {
+                match b.column(input).text(row) {
+                    Cell::Value(v) => {
+                        text.clear();
+                        match f(v, &mut text) {
+                            Ok(()) => o.column(out).push_text(&text),
+                            Err(message) => {
+                                o.fail(row, &message);
+                                o.column(out).push_absent();
+                            }
+                        }
+                    }
+                    empty => o.column(out).push_empty(empty),
+                }
+            }
+            Ok(())
+        });
+    }
+
+    /// Calls f for each batch, after what was announced before it. An error
+    /// fails the whole batch, [`Output::fail`] one row.
+    pub fn on_batch(&mut self, f: impl Fn(&Batch, &mut Output) -> Result<(), String> + 'static) {
+        self.process.push(Box::new(f));
+    }
+
+    pub(crate) fn reply(&self) -> Json {
+        let targets = self.targets.iter().map(|t| {
+            let table = Json::object([("database", (&*t.database).into()), ("schema", (&*t.schema).into()), ("name", (&*t.name).into())]);
+            let columns = t.columns.iter().map(|(c, from)| {
+                let from = match from {
+                    From::Column(i) => ("column", (*i as i64).into()),
+                    From::Cast(i) => ("cast", (*i as i64).into()),
+                    From::Constant(text) => ("constant", (&**text).into()),
+                    From::Null => ("null", Json::Bool(true)),
+                    From::Computed(k) => ("computed", (*k as i64).into()),
+                };
+                Json::object([
+                    ("name", (&*c.name).into()),
+                    ("format", (&*c.format).into()),
+                    ("pg_type", c.pg_type.clone()),
+                    ("nullable", Json::Bool(c.nullable)),
+                    ("key", c.key.into()),
+                    ("from", Json::object([from])),
+                ])
+            });
+            Json::object([("table", table), ("columns", Json::List(columns.collect()))])
+        });
+        Json::object([
+            ("needs", Json::List(self.needs.iter().map(|&i| (i as i64).into()).collect())),
+            ("computed", Json::List(self.computed.iter().map(|f| (&**f).into()).collect())),
+            ("filters", Json::Bool(self.filters)),
+            ("outputs", Json::List(targets.collect())),
+        ])
+    }
+}
+
+impl Column {
+    /// Pushes null for null and absent for absent: what is computed from a
+    /// cell without a value has none either.
+    pub fn push_empty<T>(&mut self, cell: Cell<T>) {
+        match cell {
+            Cell::Null => self.push_null(),
+            _ => self.push_absent(),
+        }
+    }
+}
