@@ -71,7 +71,7 @@ func TestBadManifests(t *testing.T) {
 		"unknown key": {`licence =`, `license =`, maskSchema, []string{`plugin.toml: key "licence" is missing`, `plugin.toml:6:1: key "license" is unknown: did you mean "licence"?`}},
 		"kind":        {`"transform"`, `"tranform"`, maskSchema, []string{`plugin.toml:3:1: key "kind" is "tranform": want one of transform, destination, did you mean "transform"?`}},
 		"capability":  {`["kv"]`, `["kv", "sqll"]`, maskSchema, []string{`plugin.toml:7:23: key "capabilities[1]" is "sqll"`, `did you mean "sql"?`}},
-		"name":        {`"mask"`, `"Mask 1"`, maskSchema, []string{`plugin.toml:1:1: key "name" is "Mask 1": want lower-case`}},
+		"name":        {`"mask"`, `"Mask 1"`, maskSchema, []string{`plugin.toml:1:1: key "name" is "Mask 1": want 1 to 64 lower-case`}},
 		"version":     {`1.2.0`, `latest`, maskSchema, []string{`plugin.toml:2:1: key "version" is "latest"`}},
 		"abi":         {`abi = 1`, `abi = "1"`, maskSchema, []string{`plugin.toml:4:1: key "abi" must be an integer, not a string`}},
 		"driver":      {`abi = 1`, "abi = 1\ndriver = \"duckdb\"", maskSchema, []string{`plugin.toml:5:1: key "driver" is only for a destination`}},

@@ -116,7 +116,7 @@ func (l library) resolve(ref string) (*Bundle, error) {
 		if near := strict.Nearest(name, names); near != "" {
 			hint = fmt.Sprintf("did you mean %q? %s", near, hint)
 		}
-		return nil, fmt.Errorf("plugin %q is not bundled: %s; a plugin of your own is named by its path, for example ./my-plugin", ref, hint)
+		return nil, fmt.Errorf("plugin %q is not bundled: %s; one of a publisher is named publisher/name@version, one of your own by its path, for example ./my-plugin", ref, hint)
 	}
 	b, err := l.open(name)
 	if err != nil {

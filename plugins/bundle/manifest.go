@@ -3,7 +3,6 @@ package bundle
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/leat-etl/leat/plugins/bundle/strict"
@@ -20,6 +19,8 @@ const (
 
 // Manifest describes a plugin.
 type Manifest struct {
+	// Publisher is who vouches for the plugin: their key signs its bundle.
+	Publisher    string   `toml:"publisher" doc:"Who publishes the plugin: lower-case letters, digits and hyphens. A plugin that is packed has one." max:"64"`
 	Name         string   `toml:"name" doc:"Name of the plugin: lower-case letters, digits and hyphens." required:"true" min:"1" max:"64"`
 	Version      string   `toml:"version" doc:"Version of the plugin, for example 1.2.0." required:"true" min:"1" max:"64"`
 	Kind         Kind     `toml:"kind" doc:"What the plugin does." required:"true" enum:"transform|destination"`
@@ -39,11 +40,6 @@ type Manifest struct {
 // noSettings is the schema of a plugin that takes none.
 const noSettings = `{"type":"object","additionalProperties":false}`
 
-var (
-	pluginName    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
-	pluginVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$`)
-)
-
 // ParseManifest checks the text of a manifest; file is its name for errors.
 // schema is the text of config.schema.json, nil where there is none. Faults of
 // the manifest are returned together, as strict.Errors.
@@ -54,10 +50,13 @@ func ParseManifest(file string, text, schema []byte) (Manifest, error) {
 		return Manifest{}, err
 	}
 	if m.Name != "" && !pluginName.MatchString(m.Name) {
-		doc.Fault(strict.Path{"name"}, "is %q: want lower-case letters, digits and hyphens", m.Name)
+		doc.Fault(strict.Path{"name"}, "is %q: %s", m.Name, nameGrammar)
 	}
-	if m.Version != "" && !pluginVersion.MatchString(m.Version) {
-		doc.Fault(strict.Path{"version"}, "is %q: want three numbers, for example 1.2.0", m.Version)
+	if m.Publisher != "" && !pluginName.MatchString(m.Publisher) {
+		doc.Fault(strict.Path{"publisher"}, "is %q: %s", m.Publisher, nameGrammar)
+	}
+	if m.Version != "" && CheckVersion(m.Version) != nil {
+		doc.Fault(strict.Path{"version"}, "is %q: %s", m.Version, versionGrammar)
 	}
 	switch sql := m.Kind == Destination && slices.Contains(m.Capabilities, "sql"); {
 	case sql && m.Driver == "" && (m.Name == "duckdb" || m.Name == "postgres"):
@@ -79,3 +78,6 @@ func ParseManifest(file string, text, schema []byte) (Manifest, error) {
 	}
 	return m, nil
 }
+
+// Ref names the plugin as its publisher does.
+func (m Manifest) Ref() Ref { return Ref{m.Publisher, m.Name, m.Version} }

@@ -127,6 +127,16 @@ func Instrument(input []byte, o Options) (out []byte, info *Info, err error) {
 	return out, info, nil
 }
 
+// Inspect describes a module without changing it. The input may be hostile, as
+// that of Instrument; function bodies are not looked at.
+func Inspect(input []byte) (*Info, error) {
+	m, err := decode(input)
+	if err != nil {
+		return nil, fmt.Errorf("inspect module: %w", err)
+	}
+	return &Info{Functions: len(m.bodies), Imports: m.imports, Exports: m.exports, Memories: m.memories}, nil
+}
+
 var errGrowth = errors.New("the instrumented module would be too large: it has far more loops than code in them")
 
 // encode writes the new module, of at most limit bytes.
