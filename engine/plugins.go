@@ -158,7 +158,7 @@ func (e *PluginError) Error() string { return e.Err.Error() }
 func (e *PluginError) Unwrap() error { return e.Err }
 
 func resolve(s *spec.Spec, ref string, kind bundle.Kind, config json.RawMessage, limits bundle.Limits) (loadedPlugin, error) {
-	b, err := bundle.Resolve(ref, s.Dir)
+	b, err := findPlugin(s, ref)
 	if err == nil && b.Manifest.Kind != kind {
 		err = fmt.Errorf("plugin %s is a %s: the pipeline file uses it as a %s", ref, b.Manifest.Kind, kind)
 	}

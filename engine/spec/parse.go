@@ -161,7 +161,7 @@ func (c *check) source() {
 // file.
 func (c *check) files() {
 	tls := &c.s.Source.TLS
-	for _, path := range []*string{&tls.CAFile, &tls.ClientCertificate, &tls.ClientKey} {
+	for _, path := range []*string{&tls.CAFile, &tls.ClientCertificate, &tls.ClientKey, &c.s.Plugins.Trust} {
 		*path = beside(c.s.Dir, *path)
 	}
 	c.s.Source.Password.dir = c.s.Dir

@@ -14,6 +14,7 @@ type Spec struct {
 	Objects     Objects     `toml:"objects" doc:"Which tables are replicated."`
 	Transforms  []Transform `toml:"transforms" doc:"Plugins that shape the rows, in this order."`
 	Destination Destination `toml:"destination" doc:"Where the rows go." required:"true"`
+	Plugins     Plugins     `toml:"plugins" doc:"Which plugins of publishers are trusted. leat.lock beside the pipeline file pins them."`
 	Engine      Engine      `toml:"engine" doc:"How the engine works. The defaults suit most pipelines."`
 	Metrics     Metrics     `toml:"metrics" doc:"Prometheus metrics."`
 	Log         Log         `toml:"log" doc:"What is logged, and how."`
@@ -70,7 +71,7 @@ func (o Objects) Selection() Selection { return Selection{o.Include, o.Exclude} 
 
 // Transform is one plugin of the chain.
 type Transform struct {
-	Plugin  string        `toml:"plugin" doc:"Name of a bundled plugin, name@version, or the path of a module or of its folder, starting with ./ or /." required:"true" min:"1"`
+	Plugin  string        `toml:"plugin" doc:"Name of a bundled plugin, name@version, publisher/name@version of one that leat.lock pins, or the path of a module or of its folder, starting with ./ or /." required:"true" min:"1"`
 	Tables  []Pattern     `toml:"tables" doc:"Patterns of the tables it works on." default:"*.*"`
 	Columns []string      `toml:"columns" doc:"The only columns that the plugin may see; the default is all that it asks for."`
 	Config  Config        `toml:"config" doc:"Settings of the plugin, checked against its own schema. A string may come from outside: { env = \"NAME\" } or { file = \"path\" }."`
@@ -79,9 +80,14 @@ type Transform struct {
 
 // Destination is the plugin that lands the rows.
 type Destination struct {
-	Plugin string        `toml:"plugin" doc:"Name of a bundled plugin, name@version, or the path of a module or of its folder, starting with ./ or /." required:"true" min:"1"`
+	Plugin string        `toml:"plugin" doc:"Name of a bundled plugin, name@version, publisher/name@version of one that leat.lock pins, or the path of a module or of its folder, starting with ./ or /." required:"true" min:"1"`
 	Config Config        `toml:"config" doc:"Settings of the plugin, checked against its own schema. A string, a password above all, may come from outside: { env = \"NAME\" } or { file = \"path\" }."`
 	Limits bundle.Limits `toml:"limits" doc:"Bounds of the plugin; the defaults are those of its manifest."`
+}
+
+// Plugins says which plugins of publishers may run.
+type Plugins struct {
+	Trust string `toml:"trust" doc:"Trust store with the publishers' keys; the default is the user's own, which leat plugin trust edits."`
 }
 
 // Engine tunes the data path.

@@ -95,6 +95,9 @@ var layerKinds = map[string]layerKind{
 // layerOrder is the order in which layers are packed.
 var layerOrder = []string{ModuleType, ManifestType, SchemaType, ReadmeType, LicenceType, ConformanceType, TestType}
 
+// MaxFile bounds the file of a bundle.
+const MaxFile = maxTotal + maxManifest
+
 // Other limits on what is read.
 const (
 	maxManifest   = 1 << 20

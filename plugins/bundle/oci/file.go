@@ -209,7 +209,7 @@ var (
 // readTar reads the files of a tar file that may be in an image layout, each
 // once, and refuses everything else.
 func readTar(r io.Reader) (map[string][]byte, error) {
-	in := bufio.NewReaderSize(io.LimitReader(r, maxTotal+maxManifest), 1<<16)
+	in := bufio.NewReaderSize(io.LimitReader(r, MaxFile), 1<<16)
 	start, err := in.Peek(8)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
