@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"log/slog"
+
 	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/plugins/bundle"
 	"github.com/leat-etl/leat/plugins/bundle/install"
@@ -12,17 +14,22 @@ var _ = [1]struct{}{}[wasm.ABI-bundle.ABI]
 
 // findPlugin finds a plugin that a pipeline file names: a bundled one by name,
 // one by its path, or the one that leat.lock pins for publisher/name@version.
-func findPlugin(s *spec.Spec, ref string) (*bundle.Bundle, error) {
+// The warning is what the trust store says of it, empty for nothing.
+func findPlugin(s *spec.Spec, ref string) (b *bundle.Bundle, warning string, err error) {
 	if !bundle.IsRef(ref) {
-		return bundle.Resolve(ref, s.Dir)
+		b, err = bundle.Resolve(ref, s.Dir)
+		return b, "", err
 	}
 	store, err := install.DefaultStore()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	b, warning, err := install.Find(ref, s.Dir, s.Plugins.Trust, store)
-	if warning != "" {
-		s.Warnings = append(s.Warnings, warning)
+	return install.Find(ref, s.Dir, s.Plugins.Trust, store)
+}
+
+// warn logs what the trust store says of the plugin.
+func (p loadedPlugin) warn(log *slog.Logger) {
+	if p.warning != "" {
+		log.Warn(p.warning)
 	}
-	return b, err
 }

@@ -34,11 +34,12 @@ type plugins struct {
 // loadedPlugin is a bundle with what the pipeline file says of it.
 type loadedPlugin struct {
 	*bundle.Bundle
-	plugin wasm.Plugin
+	plugin  wasm.Plugin
+	warning string // of the trust store
 }
 
 // identity names the very code that ran.
-func (p loadedPlugin) identity() string { return p.Manifest.Name + "@" + p.Manifest.Version }
+func (p loadedPlugin) identity() string { return p.Manifest.Ref().String() }
 
 // loadPlugins resolves, checks and compiles every plugin of the pipeline.
 func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.Logger) (_ *plugins, err error) {
@@ -71,6 +72,7 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 		if err != nil {
 			return nil, err
 		}
+		loaded.warn(log)
 		loaded.plugin.Columns = t.Columns
 		p.transforms[i] = boundTransform{loaded: loaded, match: matcher(t.Tables)}
 	}
@@ -81,6 +83,7 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 	if p.target, err = resolve(s, s.Destination.Plugin, bundle.Destination, config, s.Destination.Limits); err != nil {
 		return nil, err
 	}
+	p.target.warn(log)
 	p.guest, p.private, err = bundle.SplitConfig(p.target.Manifest, config, s.Dir)
 	if err != nil {
 		return nil, err
@@ -158,7 +161,7 @@ func (e *PluginError) Error() string { return e.Err.Error() }
 func (e *PluginError) Unwrap() error { return e.Err }
 
 func resolve(s *spec.Spec, ref string, kind bundle.Kind, config json.RawMessage, limits bundle.Limits) (loadedPlugin, error) {
-	b, err := findPlugin(s, ref)
+	b, warning, err := findPlugin(s, ref)
 	if err == nil && b.Manifest.Kind != kind {
 		err = fmt.Errorf("plugin %s is a %s: the pipeline file uses it as a %s", ref, b.Manifest.Kind, kind)
 	}
@@ -169,7 +172,7 @@ func resolve(s *spec.Spec, ref string, kind bundle.Kind, config json.RawMessage,
 		return loadedPlugin{}, &PluginError{ref, err}
 	}
 	limits = limits.Or(b.Manifest.Limits)
-	return loadedPlugin{Bundle: b, plugin: wasm.Plugin{
+	return loadedPlugin{Bundle: b, warning: warning, plugin: wasm.Plugin{
 		Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: config,
 		Limits: wasm.Limits{MemoryBytes: uint64(limits.Memory), Fuel: uint64(limits.Fuel), Deadline: limits.Deadline},
 	}}, nil

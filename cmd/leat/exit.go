@@ -10,6 +10,7 @@ import (
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/plugins/bundle/trust"
 	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
@@ -57,6 +58,7 @@ func exitCode(err error) int {
 		database *capability.Error
 		plugin   *wasm.Error
 		missing  *engine.PluginError
+		distrust *trust.Error
 		locked   *state.LockedError
 		folder   *state.FolderError
 	)
@@ -65,7 +67,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &reported):
 		return int(reported)
-	case errors.As(err, &missing):
+	case errors.As(err, &missing), errors.As(err, &distrust):
 		return exitPlugin
 	case errors.As(err, &usage), errors.As(err, &file):
 		return exitUsage

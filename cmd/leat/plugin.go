@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,55 +8,22 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/plugins/bundle"
 )
 
 func (p *program) pluginCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "plugin", Short: "WebAssembly plugins"}
-	cmd.AddCommand(&cobra.Command{
-		Use:   "list",
-		Short: "List the bundled plugins",
-		Args:  exactly(0),
-		RunE: func(*cobra.Command, []string) error {
-			bundles, err := bundle.Bundled()
-			if err != nil {
-				return err
-			}
-			if p.json {
-				manifests := make([]bundle.Manifest, len(bundles))
-				for i, b := range bundles {
-					manifests[i] = b.Manifest
-				}
-				return json.NewEncoder(p.out).Encode(manifests)
-			}
-			out := newTable(p.out)
-			out.head("name", "version", "kind", "description")
-			for _, b := range bundles {
-				fmt.Fprintf(out.w, "%s\t%s\t%s\t%s\n", b.Manifest.Name, b.Manifest.Version, b.Manifest.Kind, b.Manifest.Description)
-			}
-			return out.end()
-		},
-	}, &cobra.Command{
-		Use:   "info PLUGIN",
-		Short: "Show a plugin: what it does, may do and can be told",
-		Args:  exactly(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			b, err := bundle.Resolve(args[0], ".")
-			if err != nil {
-				return &engine.PluginError{Plugin: args[0], Err: err}
-			}
-			if p.json {
-				return json.NewEncoder(p.out).Encode(map[string]any{"manifest": b.Manifest, "digest": b.Digest, "config_schema": b.Manifest.ConfigSchema})
-			}
-			m := b.Manifest
-			limits := m.Limits.Or(bundle.DefaultLimits)
-			fmt.Fprintf(p.out, "%s %s, %s\n%s\n\nlicence       %s\ndigest        %s\nsize          %s\nABI           %d\ncapabilities  %v\nlimits        memory %s, fuel %d, deadline %s\n\nsettings (JSON Schema)\n%s\n",
-				m.Name, m.Version, m.Kind, m.Description, m.Licence, b.Digest, size(int64(len(b.Module))), m.ABI, m.Capabilities,
-				size(int64(limits.Memory)), limits.Fuel, limits.Deadline, m.ConfigSchema)
-			return nil
-		},
-	}, p.pluginBuildCommand())
+	cmd := &cobra.Command{
+		Use:   "plugin",
+		Short: "WebAssembly plugins: build, sign, share, install",
+		Long: `A plugin is bundled with leat (leat plugin list), or a folder of your own, or one
+that a publisher shares: signed, found by publisher/name, and pinned by leat.lock
+beside the pipeline file.
+
+To share one: build, keygen, pack, sign, push. To use one: trust add, install.`,
+	}
+	cmd.AddCommand(p.pluginListCommand(), p.pluginInfoCommand(), p.pluginBuildCommand(), p.pluginPackCommand(), p.pluginKeygenCommand(),
+		p.pluginSignCommand(), p.pluginVerifyCommand(), p.pluginPushCommand(), p.pluginPullCommand(), p.pluginTrustCommand(),
+		p.pluginInstallCommand(), p.pluginUpdateCommand(), p.pluginCatalogueCommand(), p.pluginSearchCommand(), p.pluginYankCommand())
 	return cmd
 }
 

@@ -63,8 +63,13 @@ func ParseRef(s string) (Ref, error) {
 	return Ref{publisher, name, version}, nil
 }
 
-// ID returns publisher/name.
-func (r Ref) ID() string { return r.Publisher + "/" + r.Name }
+// ID returns publisher/name, the name alone of a plugin without publisher.
+func (r Ref) ID() string {
+	if r.Publisher == "" {
+		return r.Name
+	}
+	return r.Publisher + "/" + r.Name
+}
 
 // String returns publisher/name@version, or the ID where no version is meant.
 func (r Ref) String() string {

@@ -36,7 +36,8 @@ type Catalogue struct {
 	Source Source
 	*Index
 
-	reader *Reader
+	reader  *Reader
+	fetched fetched
 }
 
 // old is the age from which a catalogue is warned about.
@@ -80,7 +81,7 @@ func (r *Reader) Open(ctx context.Context, s Source) (*Catalogue, error) {
 	if age := time.Since(x.Created); age > old {
 		r.Warn(fmt.Sprintf("catalogue %s is %d days old: newer versions, and warnings about old ones, may be missing", s.Name, int(age.Hours()/24)))
 	}
-	return &Catalogue{s, x, r}, nil
+	return &Catalogue{s, x, r, f}, nil
 }
 
 // judge holds a catalogue against its publisher's keys, if one is named.
@@ -223,7 +224,7 @@ func (c *Catalogue) bundle(ctx context.Context, v Version) (*oci.Artifact, error
 		return c.reader.Registry.Pull(ctx, at)
 	}
 	if strings.HasPrefix(c.Source.URL, "oci://") {
-		return nil, fmt.Errorf("its location %q is a path, and a catalogue in a registry has no files: build it with --registry", v.Location)
+		return nil, fmt.Errorf("its location %q is a path, and a catalogue in a registry has no files", v.Location)
 	}
 	data, err := c.reader.file(ctx, c.Source, v.Location, oci.MaxFile)
 	if err != nil {
