@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +31,9 @@ The plugins that are part of leat need no signature.`,
 	cmd.PersistentFlags().StringVar(&path, "trust", "", "trust store (default the user's own)")
 	edit := func(do func(*trust.Store) error) error {
 		s, err := trust.Load(path)
+		if errors.Is(err, fs.ErrNotExist) { // one that is named is made
+			s, err = &trust.Store{Mode: trust.Require, Path: path}, nil
+		}
 		if err != nil {
 			return err
 		}
