@@ -24,6 +24,10 @@ type Chain struct {
 	// name, then database: the peers that a merging transform resolves with.
 	current map[[2]string]map[string]*batch.Schema
 	roots   map[*batch.Schema]*step
+	// naming is the transform that gives tables their names, -1 for none, and
+	// landed the table that has each.
+	naming int
+	landed map[batch.TableID]batch.TableID
 }
 
 // boundTransform is a transform with the source tables it applies to.
@@ -57,7 +61,7 @@ type rowFailure struct {
 
 func newChain(p *plugins, databases []string) *Chain {
 	return &Chain{transforms: p.transforms, databases: databases,
-		current: map[[2]string]map[string]*batch.Schema{}, roots: map[*batch.Schema]*step{}}
+		current: map[[2]string]map[string]*batch.Schema{}, roots: map[*batch.Schema]*step{}, naming: p.naming, landed: map[batch.TableID]batch.TableID{}}
 }
 
 // replan forgets every plan: they are made for one connection of the
@@ -114,18 +118,11 @@ func (c *Chain) planFrom(ctx context.Context, i int, source batch.TableID, s *ba
 		}
 		return &step{schema: s, target: target}, nil
 	}
-	t := &c.transforms[i]
-	in := wasm.PlanInput{Schema: s, Databases: c.databases}
-	peers, err := c.peersAt(ctx, i, source)
+	plan, err := c.planOne(ctx, i, source, s)
 	if err != nil {
 		return nil, err
 	}
-	in.Peers = peers
-	plan, err := t.plugin.Plan(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	n := &step{transform: t, plan: plan, schema: s}
+	n := &step{transform: &c.transforms[i], plan: plan, schema: s}
 	for _, out := range plan.Outputs {
 		next, err := c.planFrom(ctx, i+1, source, out)
 		if err != nil {
@@ -134,6 +131,24 @@ func (c *Chain) planFrom(ctx context.Context, i int, source batch.TableID, s *ba
 		n.next = append(n.next, next)
 	}
 	return n, nil
+}
+
+// planOne plans transform i for what has become of a source table until there.
+func (c *Chain) planOne(ctx context.Context, i int, source batch.TableID, s *batch.Schema) (*wasm.Plan, error) {
+	peers, err := c.peersAt(ctx, i, source)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := c.transforms[i].plugin.Plan(ctx, wasm.PlanInput{Schema: s, Databases: c.databases, Peers: peers})
+	if err != nil || i != c.naming {
+		return plan, err
+	}
+	for _, out := range plan.Outputs {
+		if err := c.land(s.Table, out.Table); err != nil {
+			return nil, err
+		}
+	}
+	return plan, nil
 }
 
 // peersAt returns the schemas that the tables of the same name in the other

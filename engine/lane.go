@@ -134,7 +134,11 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 		l.applier.announce(t.Schema)
 		out = append(out, t)
 	}
-	return out, nil
+	schemas := make([]*batch.Schema, len(out))
+	for i, t := range out {
+		schemas[i] = t.Schema
+	}
+	return out, l.applier.checkNames(ctx, schemas)
 }
 
 // number gives a schema that nobody else has seen yet its version in the

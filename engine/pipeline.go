@@ -62,6 +62,9 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 		return nil, err
 	}
 	p.applier = &applier{chain: newChain(p.plugins, Databases(s)), plugins: p.plugins, quarantine: quarantine, progress: p.progress}
+	if err := recall(p.applier.chain, p.store, s.Source.MergeTables); err != nil {
+		return nil, err
+	}
 	if err := p.applier.open(ctx); err != nil {
 		return nil, err
 	}

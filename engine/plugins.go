@@ -25,6 +25,7 @@ import (
 type plugins struct {
 	host       *wasm.Host
 	transforms []boundTransform
+	naming     int // see chainOf
 	pipeline   string
 	target     loadedPlugin
 	guest      json.RawMessage // the destination's settings without secrets
@@ -58,10 +59,11 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 			err = errors.Join(err, p.close(ctx))
 		}
 	}()
-	transforms, err := chainOf(s)
+	transforms, naming, err := chainOf(s)
 	if err != nil {
 		return nil, err
 	}
+	p.naming = naming
 	p.transforms = make([]boundTransform, len(transforms))
 	for i, t := range transforms {
 		config, err := t.ConfigJSON(true)
@@ -119,32 +121,6 @@ func userCache() (string, error) {
 		return "", fmt.Errorf("make plugin cache: %w", err)
 	}
 	return dir, nil
-}
-
-// chainOf is the transforms of the pipeline file, and behind them those that
-// its source section asks for.
-func chainOf(s *spec.Spec) ([]spec.Transform, error) {
-	chain := append([]spec.Transform(nil), s.Transforms...)
-	if s.Source.Database != "" && !s.Source.MergeTables {
-		return chain, nil
-	}
-	naming := map[string]any{"merge": s.Source.MergeTables}
-	if !s.Source.MergeTables {
-		naming["name"] = "{database}_{table}"
-	}
-	merge, err := spec.NewTransform("merge-tables", naming)
-	if err != nil {
-		return nil, err
-	}
-	chain = append(chain, merge)
-	if s.Source.MergeTables {
-		name, err := spec.NewTransform("database-name", map[string]any{"key": true})
-		if err != nil {
-			return nil, err
-		}
-		chain = append(chain, name)
-	}
-	return chain, nil
 }
 
 // PluginError says that a plugin of the pipeline file is missing, not valid,

@@ -109,6 +109,9 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 	if v.destination, _, v.sql, err = p.plugins.openDestination(ctx); err != nil {
 		return nil, err
 	}
+	if err := recall(v.chain, p.store, p.Spec.Source.MergeTables); err != nil {
+		return nil, err
+	}
 	v.chain.replan(v.destination)
 	cfg, err := SourceConfig(p.Spec)
 	if err != nil {

@@ -190,6 +190,13 @@ func (s *relationSource) resolve(ctx context.Context, m *described, known *logge
 	}
 	types := s.types()
 	schema := m.schema(types, catalog)
+	if known != nil && known.whole && m.identity == 'f' {
+		// The catalogue may have a key that is younger than this place of the
+		// log. The whole row is right in any case.
+		for i := range schema.Columns {
+			schema.Columns[i].Key = 0
+		}
+	}
 	if known != nil && known.schema.Fingerprint() == schema.Fingerprint() {
 		known.whole = m.whole(schema)
 		return known, nil

@@ -141,6 +141,7 @@ func (c *check) source() {
 	if slot := c.s.Source.Slot; slot != "" && !slotName.MatchString(slot) {
 		c.Fault(strict.Path{"source", "slot"}, "is %q: PostgreSQL allows lower-case letters, digits and underscores", slot)
 	}
+	c.tableName()
 	tls, p := c.s.Source.TLS, strict.Path{"source", "tls"}
 	switch {
 	case tls.ClientKey != "" && tls.ClientCertificate == "":
@@ -154,6 +155,20 @@ func (c *check) source() {
 		if _, _, err := net.SplitHostPort(listen); err != nil {
 			c.Fault(strict.Path{"metrics", "listen"}, "is %q: want host:port, for example 127.0.0.1:9187", listen)
 		}
+	}
+}
+
+// tableName checks the template.
+func (c *check) tableName() {
+	p, name := strict.Path{"source", "table_name"}, c.s.Source.TableName
+	rest := strings.NewReplacer("{database}", "", "{schema}", "", "{table}", "").Replace(name)
+	switch {
+	case strings.ContainsAny(rest, "{}"):
+		c.Fault(p, "is %q: the placeholders are {database}, {schema} and {table}", name)
+	case name != "" && !strings.Contains(name, "{table}"):
+		c.Fault(p, "is %q: without {table} all tables would land in one", name)
+	case c.s.Source.MergeTables && strings.Contains(name, "{database}"):
+		c.Fault(p, "is %q: {database} keeps apart what merge_tables = true brings together", name)
 	}
 }
 

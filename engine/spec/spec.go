@@ -38,6 +38,7 @@ type Source struct {
 	Mode               string        `toml:"mode" doc:"How changes are read. logical reads the write-ahead log." default:"logical" enum:"logical"`
 	LoadHistoricalData bool          `toml:"load_historical_data" doc:"Load the rows that exist before streaming what changes. false replicates only what is written after the pipeline was created." default:"true"`
 	MergeTables        bool          `toml:"merge_tables" doc:"Load tables of one name from several databases into one table, with the database name in each row. false puts the database name before each table name." default:"false"`
+	TableName          string        `toml:"table_name" doc:"Name of a table at the destination, with {database}, {schema} and {table} for those of the source. The default is {table}, and {database}_{table} for several databases that are not merged."`
 	Publication        string        `toml:"publication" doc:"Name of the publication; the default is made from the pipeline's name." max:"63"`
 	Slot               string        `toml:"slot" doc:"Name of the replication slot; the default is made from the pipeline's name. With several databases the number of the database is appended." max:"63"`
 	Heartbeat          time.Duration `toml:"heartbeat" doc:"How often a quiet database is written a message, so that its slot moves on and old log can be removed." default:"30s" min:"1s" max:"24h"`

@@ -91,7 +91,14 @@ func merged(s *pdk.Schema, peers []*pdk.Schema) []pdk.OutputColumn {
 		default:
 			column.From = pdk.Cast(i)
 		}
-		if !inAll(group, name) {
+		among := group
+		if len(s.Key()) == 0 {
+			column.Key = 0
+		} else if column.Key > 0 {
+			among = keyed(group)
+			column.Nullable = nullable(among, name)
+		}
+		if !inAll(among, name) {
 			column.Nullable = true
 		}
 		out = append(out, column)
@@ -124,16 +131,33 @@ func inAll(group []*pdk.Schema, name string) bool {
 	return true
 }
 
-// unionKey gives the key columns of all tables their places. If one table has
-// no key, the merged table has none: nothing would identify that table's rows.
+// keyed are the tables of a group that have a key. The others' rows are told
+// apart by the destination, which gives them an id.
+func keyed(group []*pdk.Schema) []*pdk.Schema {
+	var out []*pdk.Schema
+	for _, t := range group {
+		if len(t.Key()) > 0 {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// nullable says whether a column may be NULL in one of the tables.
+func nullable(group []*pdk.Schema, name string) bool {
+	for _, t := range group {
+		if i := t.Column(name); i >= 0 && t.Columns[i].Nullable {
+			return true
+		}
+	}
+	return false
+}
+
+// unionKey gives the key columns of all tables their places.
 func unionKey(group []*pdk.Schema) map[string]int {
 	key := map[string]int{}
 	for _, t := range group {
-		columns := t.Key()
-		if len(columns) == 0 {
-			return nil
-		}
-		for _, i := range columns {
+		for _, i := range t.Key() {
 			if name := t.Columns[i].Name; key[name] == 0 {
 				key[name] = len(key) + 1
 			}

@@ -21,10 +21,15 @@ func TestCommonTypesLoseNothing(t *testing.T) {
 		{column("c", "s", "int2", -1, 0), column("c", "i", "int4", -1, 0), "i", "int4", -1},
 		{column("c", "d:12,2", "numeric", 12<<16|2+4, 0), column("c", "g", "float8", -1, 0), "u", "text", -1},
 		{column("c", "u", "numeric", -1, 0), column("c", "g", "float8", -1, 0), "u", "text", -1},
+		{column("c", "u", "numeric", -1, 0), column("c", "l", "int8", -1, 0), "u", "numeric", -1},
+		{column("c", "u", "numeric", -1, 0), column("c", "d:12,2", "numeric", 0, 0), "u", "numeric", -1},
+		{column("c", "u", "public.mood", -1, 0), column("c", "u", "text", -1, 0), "u", "text", -1},
+		{column("c", "u", "int4[]", -1, 0), column("c", "i", "int4", -1, 0), "u", "text", -1},
+		{column("c", "tsu:", "timestamp", -1, 0), column("c", "tsu:UTC", "timestamptz", -1, 0), "u", "text", -1},
 		{column("c", "d:12,2", "numeric", 0, 0), column("c", "d:10,5", "numeric", 0, 0), "d:15,5", "numeric", 15<<16 | 5 + 4},
 		{column("c", "l", "int8", -1, 0), column("c", "d:10,5", "numeric", 0, 0), "d:24,5", "numeric", 24<<16 | 5 + 4},
 		{column("c", "d:38,0", "numeric", 0, 0), column("c", "d:38,10", "numeric", 0, 0), "d:48,10,256", "numeric", 48<<16 | 10 + 4},
-		{column("c", "d:76,0,256", "numeric", 0, 0), column("c", "d:38,10", "numeric", 0, 0), "u", "text", -1},
+		{column("c", "d:76,0,256", "numeric", 0, 0), column("c", "d:38,10", "numeric", 0, 0), "u", "numeric", -1},
 		{column("c", "f", "float4", -1, 0), column("c", "g", "float8", -1, 0), "g", "float8", -1},
 		{column("c", "tdD", "date", -1, 0), column("c", "tsu:", "timestamp", -1, 0), "tsu:", "timestamp", -1},
 		{column("c", "tdD", "date", -1, 0), column("c", "tsu:UTC", "timestamptz", -1, 0), "u", "text", -1},
@@ -83,10 +88,15 @@ func TestEverySourceGetsTheSameTable(t *testing.T) {
 	}
 }
 
-func TestASourceWithoutKeyLeavesTheMergedTableWithoutKey(t *testing.T) {
-	p, err := plan(&pdk.PlanInput{Schema: table("eu", column("id", "i", "int4", -1, 1)), Peers: []*pdk.Schema{table("us", column("id", "i", "int4", -1, 0))}})
-	if err != nil || p.Outputs[0].Columns[0].Key != 0 {
-		t.Fatalf("plan %+v, %v", p, err)
+func TestASourceWithoutKeyLeavesTheOthersTheirs(t *testing.T) {
+	eu, us := table("eu", column("id", "i", "int4", -1, 1)), table("us", column("id", "i", "int4", -1, 0))
+	us.Columns[0].Nullable = true
+	p, err := plan(&pdk.PlanInput{Schema: eu, Peers: []*pdk.Schema{us}})
+	if err != nil || p.Outputs[0].Columns[0].Key != 1 || p.Outputs[0].Columns[0].Nullable {
+		t.Errorf("with a key: %+v, %v", p, err)
+	}
+	if p, err = plan(&pdk.PlanInput{Schema: us, Peers: []*pdk.Schema{eu}}); err != nil || p.Outputs[0].Columns[0].Key != 0 {
+		t.Errorf("without: %+v, %v", p, err)
 	}
 }
 

@@ -60,8 +60,8 @@ func integerWidth(c pdk.Column) int {
 	return -1
 }
 
-// commonNumber joins two integers, an integer and a decimal, two decimals, or
-// two floats. A decimal and a float have no common number: neither holds the
+// commonNumber joins two integers, an integer and a decimal, two decimals
+// (numeric of any size where no decimal holds both), or two floats. A decimal and a float have no common number: neither holds the
 // other.
 func commonNumber(a, b pdk.Column) (string, pdk.PGType, bool) {
 	wa, wb := integerWidth(a), integerWidth(b)
@@ -71,6 +71,9 @@ func commonNumber(a, b pdk.Column) (string, pdk.PGType, bool) {
 	}
 	if isFloat(a.Format) && isFloat(b.Format) {
 		return pdk.FormatFloat64, pdk.PGType{Name: "float8", OID: 701, Typmod: -1, Kind: "b"}, true
+	}
+	if isNumber(a) && isNumber(b) && (a.Format == pdk.FormatText || b.Format == pdk.FormatText) {
+		return pdk.FormatText, anyNumeric, true
 	}
 	wholeA, scaleA, okA := decimalShape(a)
 	wholeB, scaleB, okB := decimalShape(b)
@@ -86,7 +89,16 @@ func commonNumber(a, b pdk.Column) (string, pdk.PGType, bool) {
 	case precision <= 76:
 		return fmt.Sprintf("d:%d,%d,256", precision, scale), numeric, true
 	}
-	return "", pdk.PGType{}, false
+	return pdk.FormatText, anyNumeric, true
+}
+
+// anyNumeric is numeric of any size, which travels as text.
+var anyNumeric = pdk.PGType{Name: "numeric", OID: 1700, Typmod: -1, Kind: "b"}
+
+// isNumber says whether every value of a column is one of numeric.
+func isNumber(c pdk.Column) bool {
+	_, _, decimal := decimalShape(c)
+	return decimal || c.PG.Name == "numeric"
 }
 
 func isFloat(format string) bool { return format == pdk.FormatFloat32 || format == pdk.FormatFloat64 }
