@@ -246,7 +246,7 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-beat.C:
-			if _, err := l.source.Heartbeat(ctx, l.p.Spec.Name); err != nil {
+			if err := l.beat(ctx); err != nil {
 				return err
 			}
 			beat.Reset(l.p.Spec.Source.Heartbeat)

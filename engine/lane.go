@@ -34,6 +34,7 @@ type lane struct {
 	tables      []*postgres.Table
 	publication *postgres.Publication
 	system      postgres.System
+	diverged    string // why the destination has what the server has not, empty if that is not so
 	stored      checkpointEntries
 
 	mu        sync.Mutex // guards record while the log is followed
@@ -162,7 +163,7 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 		return nil, err
 	}
 	slot, publication := names(l.p.Spec, l.database)
-	if l.publication, err = l.source.EnsurePublication(ctx, publication, tables); err != nil {
+	if err := l.publish(ctx, publication, tables); err != nil {
 		return nil, err
 	}
 	l.record, err = l.p.store.Source(l.database)
@@ -182,6 +183,9 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	}
 	if !started {
 		return l.begin(ctx, tables, found)
+	}
+	if err := l.compareTimelines(ctx, position); err != nil {
+		return nil, err
 	}
 	if err := l.checkContinuity(position, found); err != nil {
 		return nil, err
@@ -237,7 +241,7 @@ func (l *lane) begin(ctx context.Context, tables []*postgres.Table, found *postg
 			return nil, err
 		}
 	}
-	snapshot, err := l.source.CreateSlot(ctx, l.record.Slot, !l.p.Spec.Source.TwoPhase) // servers refuse failover and two-phase commit together
+	snapshot, err := l.source.CreateSlot(ctx, l.record.Slot, l.failover())
 	if err != nil {
 		return nil, err
 	}
@@ -303,12 +307,14 @@ func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
 	switch {
 	case at.System != l.system.ID:
 		return gap("the server is another one: its system identifier is %d, the destination's position is of %d", l.system.ID, at.System)
-	case at.Position.Timeline != l.system.Timeline:
-		return gap("the server is on timeline %d, the destination's position %s on %d: the server was restored or failed over", l.system.Timeline, at.Position, at.Position.Timeline)
+	case l.diverged != "":
+		return gap("%s", l.diverged)
+	case found == nil && at.Position.Timeline != l.system.Timeline:
+		return gap("the server is on timeline %d, the destination's position %s on %d, and slot %q is not there: %s", l.system.Timeline, at.Position, at.Position.Timeline, at.Slot, noFailoverSlot)
 	case found == nil:
 		return gap("slot %q does not exist any more", at.Slot)
 	case found.Lost():
-		return gap("slot %q has lost log that is needed (wal_status lost): max_slot_wal_keep_size was exceeded", at.Slot)
+		return gap("slot %q has lost log that is needed: %s", at.Slot, whyLost(found))
 	case found.Plugin != l.decoder():
 		return gap("slot %q is one of %s, the pipeline's decoder is %s", at.Slot, found.Plugin, l.decoder())
 	case found.Database != l.database:

@@ -36,7 +36,19 @@ var cacheDir string
 // extra are lines of its source section.
 func pipelineOf(t *testing.T, server *pgserver.Server, database string, extra ...string) *engine.Pipeline {
 	t.Helper()
-	dir := t.TempDir()
+	p := pipelineIn(t, t.TempDir(), server, database, extra...)
+	t.Cleanup(func() {
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// pipelineIn opens the pipeline whose state and DuckDB file are in dir. The
+// caller closes it.
+func pipelineIn(t *testing.T, dir string, server *pgserver.Server, database string, extra ...string) *engine.Pipeline {
+	t.Helper()
 	t.Setenv("LEAT_TEST_PASSWORD", server.Password())
 	s, err := spec.Parse(filepath.Join(dir, "test.toml"), fmt.Appendf(nil, `name = "test"
 [source]
@@ -57,11 +69,6 @@ config = { path = "test.duckdb" }
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := p.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
 	return p
 }
 

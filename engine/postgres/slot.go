@@ -94,6 +94,9 @@ type System struct {
 	Timeline uint32 `json:"timeline"`
 	// LSN is the end of the log.
 	LSN uint64 `json:"lsn"`
+	// Standby says that the server replays the log of another one. It takes no
+	// publication and no heartbeat.
+	Standby bool `json:"standby,omitempty"`
 }
 
 // System reads the identity of the server.
@@ -101,8 +104,8 @@ func (s *Source) System(ctx context.Context) (System, error) {
 	var out System
 	err := s.do(ctx, func(conn *pgx.Conn) error {
 		var id int64
-		err := conn.QueryRow(ctx, `SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system()), `+timelineAndEnd).
-			Scan(&id, &out.Timeline, &out.LSN)
+		err := conn.QueryRow(ctx, `SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system()), pg_catalog.pg_is_in_recovery(), `+timelineAndEnd).
+			Scan(&id, &out.Standby, &out.Timeline, &out.LSN)
 		out.ID = uint64(id)
 		return err
 	})

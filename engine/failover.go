@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+)
+
+// compareTimelines looks whether a server on another timeline than the
+// destination's position, which was promoted since, has everything that the
+// destination has. Then its slot, a failover slot or one that was made on the
+// standby, goes on where the old server's ended.
+func (l *lane) compareTimelines(ctx context.Context, at position) error {
+	l.diverged = ""
+	from, to := at.Position.Timeline, l.system.Timeline
+	if from == to || at.System != l.system.ID {
+		return nil
+	}
+	if from > to {
+		l.diverged = fmt.Sprintf("the server is on timeline %d, the destination's position %s on %d: the server was restored to an earlier state, or an old primary answers", to, at.Position, from)
+		return nil
+	}
+	left, known, err := l.source.TimelineEnd(ctx, from, to)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !known:
+		l.diverged = fmt.Sprintf("the server is on timeline %d, which does not come from timeline %d of the destination's position %s: the server was restored", to, from, at.Position)
+	case at.End > left:
+		l.diverged = fmt.Sprintf("the server left timeline %d at %s, and the destination has it up to %s: the standby was promoted before it had received all (synchronized_standby_slots prevents that from PostgreSQL 17 on)",
+			from, batch.FormatLSN(left), at.Position)
+	default:
+		l.log.Info("the server was promoted, going on from its slot", "timeline", to, "left", batch.FormatLSN(left))
+	}
+	return nil
+}
+
+const noFailoverSlot = "the server was restored or failed over to a standby without a copy of the slot (PostgreSQL 17 and later keep one with sync_replication_slots = on at the standby)"
+
+// failover says whether standbys are to keep a copy of a new slot. Servers
+// refuse that together with two-phase commit, and at a standby.
+func (l *lane) failover() bool { return !l.p.Spec.Source.TwoPhase && !l.system.Standby }
+
+// whyLost explains a slot that the server gave up.
+func whyLost(s *postgres.Slot) string {
+	switch s.Invalidated {
+	case "rows_removed":
+		return "rows_removed: the primary removed catalogue rows that the standby still needed; hot_standby_feedback = on and a physical slot prevent that"
+	case "wal_level_insufficient":
+		return "wal_level_insufficient: the primary's wal_level was not logical for a while"
+	case "idle_timeout":
+		return "idle_timeout: it was not read for longer than idle_replication_slot_timeout"
+	case "conflict":
+		return "it conflicted with the recovery of the standby"
+	}
+	return "wal_status lost: max_slot_wal_keep_size was exceeded"
+}
+
+// publish makes sure of the publication. A standby takes none: there the
+// primary must have it.
+func (l *lane) publish(ctx context.Context, name string, tables []*postgres.Table) (err error) {
+	if !l.system.Standby {
+		l.publication, err = l.source.EnsurePublication(ctx, name, tables)
+		return err
+	}
+	if l.publication, err = l.source.StandbyPublication(ctx, name, tables); err != nil {
+		return err
+	}
+	l.log.Info("the server is a standby: no heartbeat is written; where it has to wait for a snapshot, run SELECT pg_log_standby_snapshot() at the primary")
+	return nil
+}
+
+// beat writes the heartbeat, which a standby cannot.
+func (l *lane) beat(ctx context.Context) error {
+	if l.system.Standby {
+		return nil
+	}
+	_, err := l.source.Heartbeat(ctx, l.p.Spec.Name)
+	return err
+}
