@@ -12,32 +12,92 @@ import (
 	"github.com/leat-etl/leat/state"
 )
 
-// chunkWriter collects the batches of one task and delivers them.
-type chunkWriter struct {
-	*history
-	task     task
-	chunk    postgres.Chunk // being read
-	done     []state.Chunk  // read to their end
+// collector gathers the batches of one transaction of the destination. Beyond
+// its budget it takes the destination and writes as they come.
+type collector struct {
+	applier  *applier
 	budget   int64
+	opening  func(context.Context, *delivery) error // before the first row; may be nil
 	pending  []*batch.Batch
 	failed   []postgres.RawFailure
 	bytes    int64
-	row      uint64 // of all chunks
 	delivery *delivery
 	culprit  *batch.Batch
 }
 
-func (w *chunkWriter) take(ctx context.Context, b *batch.Batch, failed []postgres.RawFailure) error {
-	w.failed = append(w.failed, failed...)
+// add takes over a batch, which may be nil, and rows that none could hold.
+func (c *collector) add(ctx context.Context, b *batch.Batch, failed []postgres.RawFailure) error {
+	c.failed = append(c.failed, failed...)
 	if b != nil {
-		w.number(b)
-		w.pending = append(w.pending, b)
-		w.bytes += b.Bytes
+		c.pending = append(c.pending, b)
+		c.bytes += b.Bytes
 	}
-	if w.delivery == nil && w.bytes < w.budget {
+	if c.delivery == nil && c.bytes < c.budget {
 		return nil
 	}
-	return w.flush(ctx)
+	return c.flush(ctx)
+}
+
+func (c *collector) flush(ctx context.Context) error {
+	if c.delivery == nil {
+		d, err := c.applier.begin(ctx)
+		if err != nil {
+			return err
+		}
+		c.delivery = d
+		if c.opening != nil {
+			if err := c.opening(context.WithoutCancel(ctx), d); err != nil {
+				return err
+			}
+		}
+	}
+	for _, f := range c.failed {
+		if err := c.delivery.undecodable(f); err != nil {
+			return err
+		}
+	}
+	c.failed = nil
+	for len(c.pending) > 0 {
+		b := c.pending[0]
+		if err := c.delivery.write(context.WithoutCancel(ctx), b); err != nil {
+			c.culprit = b
+			return err
+		}
+		b.Release()
+		c.pending, c.bytes = c.pending[1:], c.bytes-b.Bytes
+	}
+	return nil
+}
+
+func (c *collector) abort(ctx context.Context, cause error) error {
+	if c.delivery == nil {
+		return cause
+	}
+	return c.delivery.abort(context.WithoutCancel(ctx), c.culprit, cause)
+}
+
+func (c *collector) release() {
+	for _, b := range c.pending {
+		b.Release()
+	}
+	c.pending = nil
+}
+
+// chunkWriter collects the batches of one task and delivers them.
+type chunkWriter struct {
+	*history
+	collector
+	task  task
+	chunk postgres.Chunk // being read
+	done  []state.Chunk  // read to their end
+	row   uint64         // of all chunks
+}
+
+func (w *chunkWriter) take(ctx context.Context, b *batch.Batch, failed []postgres.RawFailure) error {
+	if b != nil {
+		w.number(b)
+	}
+	return w.add(ctx, b, failed)
 }
 
 // number makes the ordinals of a load unique in their table, and rows that
@@ -47,49 +107,10 @@ func (w *chunkWriter) number(b *batch.Batch) {
 		w.row++
 		b.Ordinal[i] = uint64(w.chunk.Seq+1)<<36 + w.row
 	}
-	if w.resumed && w.applier.compacts && len(b.Schema.Key()) > 0 {
+	if w.resumed && w.collector.applier.compacts && len(b.Schema.Key()) > 0 {
 		for i := range b.Ops {
 			b.Ops[i] = batch.Update
 		}
-	}
-}
-
-func (w *chunkWriter) flush(ctx context.Context) error {
-	if w.delivery == nil {
-		d, err := w.applier.begin(ctx)
-		if err != nil {
-			return err
-		}
-		w.delivery = d
-	}
-	for _, f := range w.failed {
-		if err := w.delivery.undecodable(f); err != nil {
-			return err
-		}
-	}
-	w.failed = nil
-	for len(w.pending) > 0 {
-		b := w.pending[0]
-		if err := w.delivery.write(context.WithoutCancel(ctx), b); err != nil {
-			w.culprit = b
-			return err
-		}
-		b.Release()
-		w.pending, w.bytes = w.pending[1:], w.bytes-b.Bytes
-	}
-	return nil
-}
-
-func (w *chunkWriter) abort(ctx context.Context, cause error) error {
-	if w.delivery == nil {
-		return cause
-	}
-	return w.delivery.abort(context.WithoutCancel(ctx), w.culprit, cause)
-}
-
-func (w *chunkWriter) release() {
-	for _, b := range w.pending {
-		b.Release()
 	}
 }
 

@@ -28,6 +28,7 @@ var armed = func() (a struct {
 var FailPoints = []string{
 	"slot-intent", "slot-created", "load-planned", "chunk-written", "chunk-committed", "chunk-recorded",
 	"delivery-written", "failed-stored", "destination-committed", "position-recorded", "acknowledged", "idle-recorded",
+	"query-bounded", "query-written", "query-committed", "deletes-written",
 }
 
 var failing = armed()

@@ -89,8 +89,9 @@ func compareUint64(a, b uint64) int {
 }
 
 // differences returns the number of keys whose rows are not the same in both,
-// and the first of them. Both have the same number of files.
-func (h *hashFiles) differences(o *hashFiles) (n int64, keys map[uint64]bool, err error) {
+// and the first of them, as far as they count: counts is told how many rows of
+// a key there are here and there. Both have the same number of files.
+func (h *hashFiles) differences(o *hashFiles, counts func(here, there int) bool) (n int64, keys map[uint64]bool, err error) {
 	keys = map[uint64]bool{}
 	for i := range h.files {
 		a, err := h.read(i)
@@ -109,7 +110,7 @@ func (h *hashFiles) differences(o *hashFiles) (n int64, keys map[uint64]bool, er
 				key = b[0].key
 			}
 			na, nb := run(a, key), run(b, key)
-			if !slices.Equal(a[:na], b[:nb]) {
+			if !slices.Equal(a[:na], b[:nb]) && counts(na, nb) {
 				n++
 				if len(keys) < maxNamedKeys {
 					keys[key] = true

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,10 +26,11 @@ type lane struct {
 	database string
 	log      *slog.Logger
 
-	untilCaughtUp bool
-	retryFor      time.Duration // see RunOptions
-	goal          uint64        // the end of the log when the run started
-	needsText     bool          // a value came up that binary form does not have
+	untilCaughtUp  bool
+	retryFor       time.Duration // see RunOptions
+	goal           uint64        // the end of the log when the run started
+	restartChanged bool          // see RunOptions
+	needsText      bool          // a value came up that binary form does not have
 
 	// Of one session, that is until the next failure:
 	source      *postgres.Source
@@ -48,7 +51,7 @@ func newLane(p *Pipeline, database string) *lane {
 
 // ingest implements databaseLane.
 func (l *lane) ingest(ctx context.Context, o RunOptions) error {
-	l.untilCaughtUp, l.retryFor, l.goal = o.UntilCaughtUp, o.RetryFor, 0
+	l.untilCaughtUp, l.retryFor, l.restartChanged, l.goal = o.UntilCaughtUp, o.RetryFor, o.RestartChanged, 0
 	return l.run(ctx)
 }
 
@@ -160,6 +163,9 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 		l.goal = l.system.LSN
 	}
 	if err := l.stored.read(ctx, l.applier); err != nil {
+		return nil, err
+	}
+	if err := l.settleQueries(ctx, tables); err != nil {
 		return nil, err
 	}
 	slot, publication := names(l.p.Spec, l.database)
@@ -373,6 +379,20 @@ func (c *checkpointEntries) get(key string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.entries[key]
+}
+
+// keys returns the keys with a prefix, sorted.
+func (c *checkpointEntries) keys(prefix string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []string
+	for key := range c.entries {
+		if strings.HasPrefix(key, prefix) {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (c *checkpointEntries) apply(entries []wasm.Checkpoint) {

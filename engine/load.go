@@ -121,7 +121,7 @@ func (h *history) work(ctx context.Context, queue <-chan task) (err error) {
 // worker takes the destination and writes as it reads.
 func (h *history) loadTask(ctx context.Context, reader *postgres.Reader, t task) error {
 	engine := h.p.Spec.Engine
-	w := &chunkWriter{history: h, task: t, budget: int64(engine.Memory) / 2 / int64(engine.LoadWorkers)}
+	w := &chunkWriter{history: h, task: t, collector: collector{applier: h.applier, budget: int64(engine.Memory) / 2 / int64(engine.LoadWorkers)}}
 	defer w.release()
 	limit := postgres.Limit{Rows: engine.BatchRows, Bytes: min(int64(engine.BatchBytes), w.budget), Row: int64(engine.MaxEventBytes)}
 	for i, c := range t.chunks {

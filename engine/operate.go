@@ -58,6 +58,9 @@ func (p *Pipeline) CatchUp(ctx context.Context) error {
 
 // catchUp implements databaseLane.
 func (l *lane) catchUp(ctx context.Context) error {
+	if s := l.p.schedules[l.database]; s.every > 0 {
+		return s.runNow(ctx, nil, true)
+	}
 	cfg, err := SourceConfig(l.p.Spec)
 	if err != nil {
 		return err

@@ -30,13 +30,15 @@ type Options struct {
 type Pipeline struct {
 	Spec *spec.Spec
 
-	log      *slog.Logger
-	stateDir string
-	store    *state.Store
-	plugins  *plugins
-	applier  *applier
-	lanes    []databaseLane
-	progress *Progress
+	log       *slog.Logger
+	stateDir  string
+	store     *state.Store
+	plugins   *plugins
+	applier   *applier
+	lanes     []databaseLane
+	schedules map[string]*schedule // when the lanes run, by database
+	starts    startClock
+	progress  *Progress
 }
 
 // Open opens the state folder, loads and checks the plugins and connects to
@@ -45,7 +47,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Pipeline{Spec: s, log: o.Log.With("pipeline", s.Name), stateDir: StateDir(s, o.StateDir), progress: newProgress()}
+	p := &Pipeline{Spec: s, log: o.Log.With("pipeline", s.Name), stateDir: StateDir(s, o.StateDir), progress: newProgress(), schedules: map[string]*schedule{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close(context.WithoutCancel(ctx)))
@@ -69,7 +71,12 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 		return nil, err
 	}
 	for _, database := range Databases(s) {
-		p.lanes = append(p.lanes, newLane(p, database))
+		lane := databaseLane(newLane(p, database))
+		if s.Queries() {
+			lane = newPoller(p, database)
+		}
+		p.lanes = append(p.lanes, lane)
+		p.schedules[database] = newSchedule(p, lane, database)
 	}
 	return p, p.forgetReplayed(ctx)
 }
@@ -95,12 +102,18 @@ type RunOptions struct {
 	// RetryFor ends the run when it has done nothing but fail for so long, 0
 	// never.
 	RetryFor time.Duration
+	// RestartChanged lets objects be ingested anew that are to be read in
+	// another way than before.
+	RestartChanged bool
+	// Tables are the only ones that a pipeline reads which queries its source;
+	// none are all.
+	Tables []string
 }
 
 // Run replicates until ctx ends, an operator has to act, or it has caught up.
 // What is in flight when ctx ends is finished or taken back (invariant 7).
 func (p *Pipeline) Run(ctx context.Context, o RunOptions) error {
-	run := state.Run{Started: time.Now()}
+	run := state.Run{Started: p.starts.now()}
 	if err := p.store.PutRun(run); err != nil {
 		return err
 	}
@@ -112,10 +125,8 @@ func (p *Pipeline) Run(ctx context.Context, o RunOptions) error {
 	case err != nil:
 		run.Outcome = err.Error()
 	}
-	for _, t := range p.Status().Tables {
-		run.Rows += t.Changes() + t.Loaded
-		run.Bytes += t.Bytes
-	}
+	sum := p.counted("")
+	run.Rows, run.Bytes = sum.Rows, sum.Bytes
 	return errors.Join(err, p.store.PutRun(run))
 }
 
@@ -124,13 +135,13 @@ func (p *Pipeline) replicate(ctx context.Context, o RunOptions) error {
 	watching, stop := context.WithCancel(running)
 	defer stop()
 	var lanes sync.WaitGroup
-	for _, l := range p.lanes {
+	for _, s := range p.schedules {
 		lanes.Add(1)
 		g.Go(func() error {
 			defer lanes.Done()
-			return l.ingest(running, o)
+			return s.replicate(running, o)
 		})
-		g.Go(func() error { return l.guard(watching) })
+		g.Go(func() error { return s.lane.guard(watching) })
 	}
 	g.Go(func() error {
 		lanes.Wait()

@@ -18,6 +18,9 @@ func Check(ctx context.Context, s *spec.Spec) (*postgres.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.Queries() {
+		return checkQueries(ctx, s, cfg)
+	}
 	out := new(postgres.Report)
 	for _, database := range cfg.Databases {
 		one := *cfg
@@ -40,6 +43,10 @@ type PlannedTable struct {
 	Source batch.TableID `json:"source"`
 	// Reason is why the table is not replicated, empty if it is.
 	Reason string `json:"reason,omitempty"`
+	// QueryMode is how the table is read, empty for the log. RestartFrom is how
+	// it was read when that has changed: its ingestion starts anew.
+	QueryMode   string `json:"query_mode,omitempty"`
+	RestartFrom string `json:"restart_from,omitempty"`
 	// Note says what a table without a key gets, and what would improve it.
 	Note string `json:"note,omitempty"`
 	// Skipped are columns that are not replicated.
@@ -78,6 +85,9 @@ type PlannedColumn struct {
 // Plan says what the pipeline would create and change, what would be lost and
 // which plugin would see which column. It writes nothing to the source.
 func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
+	if p.Spec.Queries() {
+		return p.planQueries(ctx)
+	}
 	cfg, err := SourceConfig(p.Spec)
 	if err != nil {
 		return nil, err
@@ -119,14 +129,19 @@ func (p *Pipeline) planTable(ctx context.Context, t *postgres.Table) (PlannedTab
 	case len(t.Schema.Key()) == 0:
 		out.Note = "under REPLICA IDENTITY FULL without a key updates and deletes are applied by the whole row; a primary key makes less log and is faster"
 	}
+	return out, p.planTargets(ctx, t.Schema, &out)
+}
+
+// planTargets adds where the rows of a schema land.
+func (p *Pipeline) planTargets(ctx context.Context, s *batch.Schema, out *PlannedTable) error {
 	p.applier.holder.Lock()
 	defer p.applier.holder.Unlock()
-	root, err := p.applier.chain.plan(ctx, t.Schema)
+	root, err := p.applier.chain.plan(ctx, s)
 	if err != nil {
-		return out, err
+		return err
 	}
-	root.describe(&out)
-	return out, nil
+	root.describe(out)
+	return nil
 }
 
 // describe walks a planned chain.

@@ -33,6 +33,10 @@ type TableProgress struct {
 	LoadChunks   int   `json:"load_chunks"`
 	LoadTotal    int   `json:"load_total"`
 	LoadEstimate int64 `json:"load_estimate"`
+	// NullCursors rows have no value by which a query mode finds them; Waiting
+	// rows have one that a run may not read yet.
+	NullCursors int64 `json:"null_cursors,omitempty"`
+	Waiting     int64 `json:"waiting,omitempty"`
 }
 
 // Changes is the rows of all operations.
@@ -41,7 +45,8 @@ func (t *TableProgress) Changes() int64 { return t.Inserts + t.Updates + t.Delet
 // DatabaseProgress is where one source database stands.
 type DatabaseProgress struct {
 	Database string `json:"database"`
-	// Phase is connecting, loading, streaming or retrying.
+	// Phase is connecting, loading, streaming or retrying; of a pipeline that
+	// runs now and then also reading, or waiting for its next run.
 	Phase string `json:"phase"`
 	// Durable is what the destination has.
 	Durable batch.Position `json:"durable"`
@@ -53,6 +58,9 @@ type DatabaseProgress struct {
 	// RetainedWAL is the bytes of log that the slot keeps at the source.
 	RetainedWAL int64  `json:"retained_wal"`
 	Error       string `json:"error,omitempty"`
+	// LastRun and NextRun are of a pipeline that runs now and then.
+	LastRun time.Time `json:"last_run,omitzero"`
+	NextRun time.Time `json:"next_run,omitzero"`
 }
 
 func newProgress() *Progress {
@@ -132,6 +140,18 @@ func (t *tally) add(b *batch.Batch) {
 	}
 	p.Bytes += b.Bytes
 	p.Position = b.Position
+}
+
+// deleted counts rows that were deleted without a batch of their table.
+func (t *tally) deleted(table batch.TableID, n int64, at batch.Position) {
+	if *t == nil {
+		*t = tally{}
+	}
+	if (*t)[table] == nil {
+		(*t)[table] = &TableProgress{}
+	}
+	(*t)[table].Deletes += n
+	(*t)[table].Position = at
 }
 
 func (p *Progress) delivered(rows tally, failed int) {

@@ -96,7 +96,9 @@ type verified struct {
 	plan   *wasm.DestinationPlan
 	schema *batch.Schema // of the rows as the destination takes them
 	tables []*postgres.Table
-	types  *postgres.TypeMap
+	// objects land there where the source is read by queries.
+	objects []*verifiedObject
+	types   *postgres.TypeMap
 }
 
 func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
@@ -124,6 +126,12 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 			return nil, err
 		}
 		v.sources[database] = source
+		if p.Spec.Queries() {
+			if err := v.addObjects(ctx, source); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		found, err := source.Tables(ctx, selection(p.Spec))
 		if err != nil {
 			return nil, err
@@ -156,7 +164,6 @@ func (v *verifier) measureLag(ctx context.Context, database string, source *post
 
 // group finds which tables land where.
 func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
-	byTarget := map[string]*verified{}
 	for _, t := range tables {
 		root, err := v.chain.plan(ctx, t.Schema)
 		if err != nil {
@@ -164,14 +171,9 @@ func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
 		}
 		for _, leaf := range root.leaves() {
 			if leaf.target.Read == "" {
-				return fmt.Errorf("destination %s cannot be read back in this load mode: verify needs load_mode = \"merge\"", v.p.plugins.target.Manifest.Name)
+				return v.notReadable()
 			}
-			g := byTarget[leaf.target.Table]
-			if g == nil {
-				g = &verified{plan: leaf.target, schema: leaf.schema, types: v.sources[t.ID().Database].Types()}
-				byTarget[leaf.target.Table] = g
-				v.targets = append(v.targets, g)
-			}
+			g := v.targetOf(leaf, t.ID().Database)
 			if !slices.Contains(g.tables, t) {
 				g.tables = append(g.tables, t)
 			}
@@ -179,6 +181,22 @@ func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
 	}
 	slices.SortFunc(v.targets, func(a, b *verified) int { return strings.Compare(a.plan.Table, b.plan.Table) })
 	return nil
+}
+
+// targetOf returns the table at the end of a chain.
+func (v *verifier) targetOf(leaf *step, database string) *verified {
+	for _, g := range v.targets {
+		if g.plan.Table == leaf.target.Table {
+			return g
+		}
+	}
+	g := &verified{plan: leaf.target, schema: leaf.schema, types: v.sources[database].Types()}
+	v.targets = append(v.targets, g)
+	return g
+}
+
+func (v *verifier) notReadable() error {
+	return fmt.Errorf("destination %s cannot be read back in this load mode: verify needs load_mode = \"merge\"", v.p.plugins.target.Manifest.Name)
 }
 
 // leaves returns the steps at which a chain ends.
@@ -212,6 +230,10 @@ func (v *verifier) compare(ctx context.Context, t *verified, settle func(context
 		out.Sources = append(out.Sources, table.ID())
 		estimate += max(table.Rows, 0)
 	}
+	for _, o := range t.objects {
+		out.Sources = append(out.Sources, o.ID())
+		estimate += max(o.rows(), 0)
+	}
 	dir, err := os.MkdirTemp("", "leat-verify-")
 	if err != nil {
 		return nil, err
@@ -234,7 +256,7 @@ func (v *verifier) compare(ctx context.Context, t *verified, settle func(context
 		return nil, err
 	}
 	out.SourceRows, out.DestinationRows = here.rows, there.rows
-	different, keys, err := here.differences(there)
+	different, keys, err := here.differences(there, t.counts)
 	if err != nil || different == 0 {
 		return out, err
 	}
@@ -277,7 +299,7 @@ func (v *verifier) confirm(ctx context.Context, t *verified, out *TableVerificat
 		out.Keys = nil
 		checked := int64(len(keys))
 		for key := range keys {
-			if s := found[key]; s == nil || s.equal() {
+			if s := found[key]; s == nil || s.equal() || !t.counts(int(s.rows[0]), int(s.rows[1])) {
 				delete(keys, key)
 			} else {
 				out.Keys = append(out.Keys, KeyDifference{s.name, s.what()})
@@ -321,6 +343,13 @@ func (v *verifier) readSource(ctx context.Context, t *verified, sink rowSink) (r
 		}
 		refused += n
 	}
+	for _, o := range t.objects {
+		n, err := v.readObject(ctx, t, o, sink)
+		if err != nil {
+			return refused, err
+		}
+		refused += n
+	}
 	return refused, nil
 }
 
@@ -346,33 +375,38 @@ func (v *verifier) readTable(ctx context.Context, t *verified, table *postgres.T
 	}
 	limit := postgres.Limit{Rows: v.p.Spec.Engine.BatchRows, Bytes: int64(v.p.Spec.Engine.BatchBytes), Row: int64(v.p.Spec.Engine.MaxEventBytes)}
 	for _, c := range chunks {
-		_, _, err := reader.ReadChunk(ctx, table, c, limit, func(b *batch.Batch, failed []postgres.RawFailure) error {
-			refused += int64(len(failed))
-			if b == nil {
-				return nil
-			}
-			defer b.Release()
-			outputs, failures, err := v.chain.Process(ctx, b)
-			if err != nil {
-				return err
-			}
-			defer releaseAll(outputs)
-			refused += int64(len(failures))
-			for _, o := range outputs {
-				if o.Plan.Table != t.plan.Table {
-					continue
-				}
-				if err := hash.rows(o.Batch.Rows.Columns(), o.Batch.Len(), sink); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		_, _, err := reader.ReadChunk(ctx, table, c, limit, v.through(ctx, t, hash, sink, &refused))
 		if err != nil {
 			return refused, err
 		}
 	}
 	return refused, nil
+}
+
+// through hashes rows as they leave the transforms.
+func (v *verifier) through(ctx context.Context, t *verified, hash *rowHasher, sink rowSink, refused *int64) postgres.Emit {
+	return func(b *batch.Batch, failed []postgres.RawFailure) error {
+		*refused += int64(len(failed))
+		if b == nil {
+			return nil
+		}
+		defer b.Release()
+		outputs, failures, err := v.chain.Process(ctx, b)
+		if err != nil {
+			return err
+		}
+		defer releaseAll(outputs)
+		*refused += int64(len(failures))
+		for _, o := range outputs {
+			if o.Plan.Table != t.plan.Table {
+				continue
+			}
+			if err := hash.rows(o.Batch.Rows.Columns(), o.Batch.Len(), sink); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 func (v *verifier) readDestination(ctx context.Context, t *verified, sink rowSink) error {

@@ -39,9 +39,15 @@ type Object struct {
 	Fix    string `json:"fix,omitempty"`
 	// RowsLoaded, BytesLoaded and BytesTotal tell the historical load's
 	// progress; BytesTotal is an estimate.
-	RowsLoaded  int64     `json:"rows_loaded"`
-	BytesLoaded int64     `json:"bytes_loaded"`
-	BytesTotal  int64     `json:"bytes_total"`
+	RowsLoaded  int64 `json:"rows_loaded"`
+	BytesLoaded int64 `json:"bytes_loaded"`
+	BytesTotal  int64 `json:"bytes_total"`
+	// QueryMode is how a table is read by queries, empty for the log.
+	QueryMode string `json:"query_mode,omitempty"`
+	// NullCursors counts the rows that have no value of the cursor column and
+	// are not replicated, Waiting those whose value lies ahead.
+	NullCursors int64     `json:"null_cursors,omitempty"`
+	Waiting     int64     `json:"waiting,omitempty"`
 	Updated     time.Time `json:"updated"`
 }
 

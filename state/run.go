@@ -11,6 +11,9 @@ const MaxRuns = 1000
 // Run is one run of the pipeline. Started is its identity.
 type Run struct {
 	Started time.Time `json:"started"`
+	// Database is set for a run of the schedule over one database, empty for
+	// the time that a process ran.
+	Database string `json:"database,omitempty"`
 	// Ended is zero while the run goes on, and stays so where it was killed.
 	Ended time.Time `json:"ended,omitzero"`
 	// Outcome is one word or sentence: how the run ended.

@@ -61,6 +61,8 @@ func exitCode(err error) int {
 		distrust *trust.Error
 		locked   *state.LockedError
 		folder   *state.FolderError
+		changed  *engine.ChangedError
+		idle     *engine.NotScheduledError
 	)
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
@@ -69,7 +71,7 @@ func exitCode(err error) int {
 		return int(reported)
 	case errors.As(err, &missing), errors.As(err, &distrust):
 		return exitPlugin
-	case errors.As(err, &usage), errors.As(err, &file):
+	case errors.As(err, &usage), errors.As(err, &file), errors.As(err, &changed), errors.As(err, &idle):
 		return exitUsage
 	case errors.As(err, &gap), errors.As(err, &source) && source.Class == postgres.Resync:
 		return exitGap
@@ -108,5 +110,13 @@ func report(w io.Writer, err error) {
 	var gap *engine.GapError
 	if errors.As(err, &gap) && gap.Hint != "" {
 		fmt.Fprintf(w, "  what to do: %s\n", gap.Hint)
+	}
+	var changed *engine.ChangedError
+	if errors.As(err, &changed) {
+		fmt.Fprintf(w, "  what to do: %s\n", changed.Hint())
+	}
+	var idle *engine.NotScheduledError
+	if errors.As(err, &idle) {
+		fmt.Fprintf(w, "  what to do: %s\n", idle.Hint)
 	}
 }

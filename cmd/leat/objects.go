@@ -10,6 +10,7 @@ import (
 
 func (p *program) objectsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "objects", Short: "The source tables of a pipeline"}
+	cmd.AddCommand(p.objectsRunNowCommand())
 	cmd.AddCommand(&cobra.Command{
 		Use:   "list FILE",
 		Short: "List the tables, their state and the historical load",

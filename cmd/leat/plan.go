@@ -42,6 +42,12 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 			continue
 		}
 		fmt.Fprintf(p.out, "%s\n", t.Source)
+		if t.QueryMode != "" {
+			fmt.Fprintf(p.out, "  read by %s\n", t.QueryMode)
+		}
+		if t.RestartFrom != "" {
+			fmt.Fprintf(p.out, "  RESTART: it was read by %s; leat run --restart-changed ingests it anew\n", t.RestartFrom)
+		}
 		if t.Note != "" {
 			fmt.Fprintf(p.out, "  note: %s\n", t.Note)
 		}

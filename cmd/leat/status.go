@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/state"
 )
 
@@ -29,7 +31,7 @@ func (p *program) statusCommand() *cobra.Command {
 					return err
 				}
 				defer store.Close()
-				return p.printStopped(s.Name, store)
+				return p.printStopped(s, store)
 			}
 			status, err := client.Status(cmd.Context())
 			if err != nil {
@@ -56,11 +58,29 @@ func (p *program) printStatus(name string, s engine.Status) error {
 	fmt.Fprintln(p.out)
 	slices.SortFunc(s.Tables, func(a, b engine.TableProgress) int { return strings.Compare(a.Table.String(), b.Table.String()) })
 	out = newTable(p.out)
+	for _, d := range s.Databases {
+		if !d.NextRun.IsZero() {
+			fmt.Fprintf(p.out, "%s: last run %s, next run %s\n", d.Database, moment(d.LastRun), moment(d.NextRun))
+		}
+	}
+	for _, t := range s.Tables {
+		if t.NullCursors > 0 || t.Waiting > 0 {
+			fmt.Fprintf(p.out, "%s: %d rows without a value of the cursor column are not replicated, %d wait because theirs lies ahead\n", t.Table, t.NullCursors, t.Waiting)
+		}
+	}
 	out.head("table", "loaded", "inserts", "updates", "deletes", "truncates", "bytes", "position")
 	for _, t := range s.Tables {
 		out.row(t.Table, t.Loaded, t.Inserts, t.Updates, t.Deletes, t.Truncates, size(t.Bytes), t.Position)
 	}
 	return out.end()
+}
+
+// moment prints a time for people, a dash for none.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format(time.DateTime)
 }
 
 // stoppedStatus is what is known of a pipeline that does not run.
@@ -70,10 +90,13 @@ type stoppedStatus struct {
 	Sources  []state.Source `json:"sources"`
 	Runs     []state.Run    `json:"runs"`
 	Failed   int64          `json:"failed"`
+	// Due is when each database of a pipeline with a frequency is to be read:
+	// at once if that has passed.
+	Due map[string]time.Time `json:"due,omitempty"`
 }
 
-func (p *program) printStopped(name string, store *state.Store) (err error) {
-	s := stoppedStatus{Pipeline: name}
+func (p *program) printStopped(file *spec.Spec, store *state.Store) (err error) {
+	s := stoppedStatus{Pipeline: file.Name, Due: map[string]time.Time{}}
 	if s.Sources, err = store.Sources(); err != nil {
 		return err
 	}
@@ -87,10 +110,18 @@ func (p *program) printStopped(name string, store *state.Store) (err error) {
 	for _, n := range counts {
 		s.Failed += n
 	}
+	for _, r := range s.Runs {
+		if _, newer := s.Due[r.Database]; r.Database != "" && !newer && !file.Source.Frequency.Continuous() {
+			s.Due[r.Database] = r.Started.Add(file.Source.Frequency.Every)
+		}
+	}
 	if p.json {
 		return json.NewEncoder(p.out).Encode(s)
 	}
-	fmt.Fprintf(p.out, "%s is not running; %d failed events\n\n", name, s.Failed)
+	fmt.Fprintf(p.out, "%s is not running; %d failed events\n\n", file.Name, s.Failed)
+	for _, database := range slices.Sorted(maps.Keys(s.Due)) {
+		fmt.Fprintf(p.out, "%s: next run due %s\n", database, moment(s.Due[database]))
+	}
 	out := newTable(p.out)
 	out.head("database", "slot", "durable position")
 	for _, d := range s.Sources {
@@ -101,7 +132,7 @@ func (p *program) printStopped(name string, store *state.Store) (err error) {
 	}
 	fmt.Fprintln(p.out)
 	out = newTable(p.out)
-	out.head("last runs", "took", "rows", "outcome")
+	out.head("last runs", "database", "took", "rows", "outcome")
 	for _, r := range s.Runs {
 		took, outcome := "", r.Outcome
 		if r.Ended.IsZero() {
@@ -109,7 +140,7 @@ func (p *program) printStopped(name string, store *state.Store) (err error) {
 		} else {
 			took = r.Ended.Sub(r.Started).Round(time.Millisecond).String()
 		}
-		out.row(r.Started.Format(time.DateTime), took, r.Rows, outcome)
+		out.row(r.Started.Format(time.DateTime), r.Database, took, r.Rows, outcome)
 	}
 	return out.end()
 }

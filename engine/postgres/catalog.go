@@ -21,6 +21,9 @@ type Source struct {
 	// Database is the database's name, Version the server_version_num.
 	Database string
 	Version  int
+	// ByQuery says that tables are read by queries: those count too that are
+	// not in the log, and generated columns. It is set before the first question.
+	ByQuery bool
 
 	cfg *Config
 

@@ -1,16 +1,13 @@
 package postgres
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -48,16 +45,9 @@ func (p *Snapshot) Join(ctx context.Context) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := p.source.cfg.sessionConfig(p.source.Database)
+	conn, err := p.source.connectReader(ctx)
 	if err != nil {
 		return nil, err
-	}
-	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return pgproto3.NewFrontend(bufio.NewReaderSize(r, readBuffer), w)
-	}
-	conn, err := pgconn.ConnectConfig(ctx, &cfg.Config)
-	if err != nil {
-		return nil, p.source.cfg.connectError(p.source.Database, err)
 	}
 	return &Reader{snapshot: p, conn: conn, types: p.source.Types(), now: now}, nil
 }
@@ -80,26 +70,35 @@ func (r *Reader) ReadChunk(ctx context.Context, t *Table, c Chunk, limit Limit, 
 		return 0, 0, r.chunkError(t, &c, err)
 	}
 	defer r.rollback(ctx)
-	wire, columns := r.wireForm(t.Schema)
-	decoder, err := newCopyDecoder(wire, r.types, true)
-	if err != nil {
+	sink, err := r.copyRows(ctx, t.Schema, nil, fmt.Sprintf("FROM ONLY %s WHERE %s", quoteName(c.Schema, c.Name), where), limit, emit)
+	if sink == nil {
 		return 0, 0, fmt.Errorf("read chunk %d of %s: %w", c.Seq, t.ID(), err)
-	}
-	decoder.largest = limit.Row
-	sink := &chunkSink{decoder: decoder, builder: batch.NewBuilder(t.Schema), limit: limit, emit: emit, schema: t.Schema,
-		lsn: r.snapshot.LSN, time: r.snapshot.Time,
-		position: batch.Position{Timeline: r.snapshot.Timeline, LSN: r.snapshot.LSN, Ordinal: batch.EndOfTransaction}}
-	_, err = r.conn.CopyTo(ctx, sink, fmt.Sprintf("COPY (SELECT %s FROM ONLY %s WHERE %s) TO STDOUT (FORMAT binary)",
-		columns, quoteName(c.Schema, c.Name), where))
-	if err == nil {
-		if err = decoder.Finish(); err == nil {
-			err = sink.flush()
-		}
 	}
 	if err != nil && sink.refused == nil {
 		err = r.chunkError(t, &c, err)
 	}
 	return sink.rows, sink.bytes, err
+}
+
+// copyRows hands on the rows that COPY (SELECT ... from) sends. instead has
+// expressions in the place of columns. The sink is nil where nothing was sent.
+func (r *Reader) copyRows(ctx context.Context, s *batch.Schema, instead map[string]string, from string, limit Limit, emit Emit) (*chunkSink, error) {
+	wire, columns := r.wireForm(s, instead)
+	decoder, err := newCopyDecoder(wire, r.types, true)
+	if err != nil {
+		return nil, err
+	}
+	decoder.largest = limit.Row
+	sink := &chunkSink{decoder: decoder, builder: batch.NewBuilder(s), limit: limit, emit: emit, schema: s,
+		lsn: r.snapshot.LSN, time: r.snapshot.Time,
+		position: batch.Position{Timeline: r.snapshot.Timeline, LSN: r.snapshot.LSN, Ordinal: batch.EndOfTransaction}}
+	if _, err = r.conn.CopyTo(ctx, sink, fmt.Sprintf("COPY (SELECT %s %s) TO STDOUT (FORMAT binary)", columns, from)); err != nil {
+		return sink, err
+	}
+	if err := decoder.Finish(); err != nil {
+		return sink, err
+	}
+	return sink, sink.flush()
 }
 
 // Closed says whether the connection is lost, after which the Reader is of no
@@ -128,11 +127,7 @@ func (r *Reader) begin(ctx context.Context, t *Table, c *Chunk) error {
 	}
 	for i, f := range results[len(results)-1].FieldDescriptions {
 		col := t.Schema.Columns[i]
-		oid, typmod := col.PG.OID, col.PG.Typmod
-		if base, mod := r.types.base(oid, typmod); base != nil {
-			oid, typmod = base.OID, mod
-		}
-		if f.DataTypeOID != oid || f.TypeModifier != typmod {
+		if !r.types.sends(col.PG, f) {
 			return &RestartError{Table: t.ID(), Reason: fmt.Sprintf("the type of column %q changed", col.Name)}
 		}
 	}
@@ -178,13 +173,16 @@ func (r *Reader) chunkError(t *Table, c *Chunk, err error) error {
 
 // wireForm is the schema of what the server sends and the columns to select:
 // a column whose binary form is not understood travels as the text that its
-// output function prints, which a cast to text may change.
-func (r *Reader) wireForm(s *batch.Schema) (*batch.Schema, string) {
+// output function prints, which a cast to text may change. instead has
+// expressions in the place of columns.
+func (r *Reader) wireForm(s *batch.Schema, instead map[string]string) (*batch.Schema, string) {
 	wire := &batch.Schema{Table: s.Table, Version: s.Version, Columns: append([]batch.Column(nil), s.Columns...)}
 	names := make([]string, len(s.Columns))
 	for i := range wire.Columns {
 		col := &wire.Columns[i]
-		names[i] = quoteIdent(col.Name)
+		if names[i] = instead[col.Name]; names[i] == "" {
+			names[i] = quoteIdent(col.Name)
+		}
 		if !r.types.binarySafe(col.PG.OID) {
 			names[i] = fmt.Sprintf("CASE WHEN pg_catalog.num_nulls(%[1]s) = 0 THEN pg_catalog.format('%%s', %[1]s) END", names[i])
 			col.PG = batch.PGType{Name: "text", OID: pgtype.TextOID, Typmod: -1}

@@ -74,6 +74,8 @@ type Table struct {
 	// that is DEFERRABLE may hold two rows of one key in the middle of a
 	// transaction. notFull: the table, or a partition, is not under FULL.
 	immediateKey, notFull bool
+	queried               bool // it is read by queries: what the log lacks does not matter
+	foreign               bool // it, or a partition of it, is no table of this server
 }
 
 // Leaf is a relation with storage.
@@ -146,7 +148,7 @@ func (s *Source) load(ctx context.Context, conn *pgx.Conn, oids []uint32) ([]*Ta
 	var out []*Table
 	for _, r := range all {
 		if r.root == r.oid {
-			t := &Table{OID: r.oid, Kind: kinds[r.kind], Identity: identities[r.replident], Rows: -1, RowSecurity: r.rowSecurity,
+			t := &Table{OID: r.oid, Kind: kinds[r.kind], Identity: identities[r.replident], Rows: -1, RowSecurity: r.rowSecurity, queried: s.ByQuery,
 				Schema: &batch.Schema{Table: batch.TableID{Database: s.Database, Schema: r.schema, Name: r.name}}}
 			tables[r.oid] = t
 			out = append(out, t)
@@ -173,6 +175,8 @@ func (t *Table) add(r relation, version int) {
 	}
 	switch {
 	case t.Reason != "":
+	case t.queried && r.persistence != "t":
+		t.foreign = t.foreign || r.kind == "v" || r.kind == "f"
 	case r.kind == "v", r.kind == "m", r.kind == "f":
 		t.Reason = part + "a " + string(kinds[r.kind]) + ": its changes are not in the log"
 	case r.persistence == "t":
@@ -275,12 +279,14 @@ func (t *Table) setColumns(columns []attribute, types *TypeMap) {
 	wholeRow := t.Identity == IdentityFull && !t.immediateKey
 	t.Keyless = t.Keyless || wholeRow && t.notFull
 	for _, c := range columns {
-		if c.generated {
+		if c.generated && !t.queried {
 			t.Skipped = append(t.Skipped, c.name)
 			continue
 		}
 		col := types.Column(c.name, c.typeOID, c.typmod, c.nullable)
 		switch {
+		case t.queried && t.hasPrimaryKey:
+			col.Key = c.primary
 		case t.Identity == IdentityIndex:
 			col.Key = c.identity
 		case t.hasPrimaryKey && !wholeRow:

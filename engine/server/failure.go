@@ -3,21 +3,24 @@ package server
 import (
 	"errors"
 
+	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/plugins/capability"
 )
 
 // failure is an error on the wire, with what errors.As finds in it.
 type failure struct {
-	Error    string            `json:"error"`
-	Source   *postgres.Error   `json:"source,omitempty"`
-	Database *capability.Error `json:"database,omitempty"`
+	Error    string                    `json:"error"`
+	Source   *postgres.Error           `json:"source,omitempty"`
+	Database *capability.Error         `json:"database,omitempty"`
+	Idle     *engine.NotScheduledError `json:"idle,omitempty"`
 }
 
 func failureOf(err error) failure {
 	f := failure{Error: err.Error()}
 	errors.As(err, &f.Source)
 	errors.As(err, &f.Database)
+	errors.As(err, &f.Idle)
 	return f
 }
 
@@ -26,6 +29,8 @@ func (f failure) received() error {
 	switch {
 	case f.Database != nil:
 		return &remoteError{f.Error, f.Database}
+	case f.Idle != nil:
+		return f.Idle
 	case f.Source != nil:
 		return &remoteError{f.Error, f.Source}
 	}

@@ -38,11 +38,19 @@ func Parse(name string, text []byte) (*Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.inQuery = func(char int) (line, column int) {
+		at := strict.Path{"source", "query"}
+		if char == 0 {
+			return doc.Place(at)
+		}
+		return doc.InText(at, char)
+	}
 	c := &check{doc, s}
 	c.name()
 	c.host()
 	c.databases()
 	c.source()
+	c.modes()
 	c.files()
 	c.warnings()
 	if err := doc.Err(); err != nil {

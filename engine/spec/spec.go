@@ -24,6 +24,11 @@ type Spec struct {
 	Dir  string `toml:"-"`
 	// Warnings are sentences about what works but should not stay.
 	Warnings []string `toml:"-"`
+
+	// inQuery is the place in the file of a character of Source.Query, from 1,
+	// of the key itself for 0. It is a function for the reason that Secret's
+	// from is one.
+	inQuery func(char int) (line, column int)
 }
 
 // Source is the server and how it is read.
@@ -35,7 +40,10 @@ type Source struct {
 	Password           Secret        `toml:"password" doc:"Password of the role. Leave it out where the server asks for none."`
 	Database           string        `toml:"database" doc:"The database to replicate. Give database or databases, not both." max:"63"`
 	Databases          []string      `toml:"databases" doc:"Several databases of the server to replicate. Give database or databases, not both."`
-	Mode               string        `toml:"mode" doc:"How changes are read. logical reads the write-ahead log." default:"logical" enum:"logical"`
+	Mode               string        `toml:"mode" doc:"How changes are read: logical from the write-ahead log; table by queries, see query_mode; xmin by queries for the rows that transactions wrote since the last run; sql by a query of your own." default:"logical" enum:"logical|table|xmin|sql"`
+	Frequency          Frequency     `toml:"frequency" doc:"How often the source is read: continuous, or a duration of 1s to 24h between the starts of two runs. The default is continuous in mode logical, otherwise 6h. A slot keeps the log that is written between two runs."`
+	Query              string        `toml:"query" doc:"The query of mode sql: one SELECT, WITH, VALUES or TABLE."`
+	QueryName          string        `toml:"query_name" doc:"Name of the table that the query of mode sql makes, in the schema public. The default is query." max:"63"`
 	LoadHistoricalData bool          `toml:"load_historical_data" doc:"Load the rows that exist before streaming what changes. false replicates only what is written after the pipeline was created." default:"true"`
 	MergeTables        bool          `toml:"merge_tables" doc:"Load tables of one name from several databases into one table, with the database name in each row. false puts the database name before each table name." default:"false"`
 	TableName          string        `toml:"table_name" doc:"Name of a table at the destination, with {database}, {schema} and {table} for those of the source. The default is {table}, and {database}_{table} for several databases that are not merged."`
@@ -65,6 +73,8 @@ type TLS struct {
 type Objects struct {
 	Include []Pattern `toml:"include" doc:"Patterns schema.table of tables to replicate; * stands for any characters, ? for one, double quotes for themselves: public.*, \"My.Schema\".*" default:"*.*"`
 	Exclude []Pattern `toml:"exclude" doc:"Patterns of tables to leave out although include names them."`
+	// Rules say how single tables are read; the first that names a table counts.
+	Rules []ObjectRule `toml:"*" contains:"." name:"\"schema.table\"" doc:"How the tables of a pattern are read. The first section of the file that names a table counts."`
 }
 
 // Selection returns the matcher of the two lists.

@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
+)
+
+// Change is an object whose way of ingestion is another one than that under
+// which the destination got its rows.
+type Change struct {
+	Table    batch.TableID `json:"table"`
+	From, To string
+}
+
+// ChangedError says that objects have to be ingested anew, which has not been
+// agreed to.
+type ChangedError struct{ Changes []Change }
+
+// Error implements error.
+func (e *ChangedError) Error() string {
+	lines := make([]string, len(e.Changes))
+	for i, c := range e.Changes {
+		lines[i] = fmt.Sprintf("%s: from %q to %q", c.Table, c.From, c.To)
+	}
+	return "the pipeline file now reads tables in another way, which starts their ingestion anew: " + strings.Join(lines, "; ")
+}
+
+// Hint is what an operator can do.
+func (e *ChangedError) Hint() string {
+	return "leat run --restart-changed reads these tables from the beginning; leat plan shows them; or take the change in the file back"
+}
+
+const fromLog = "the log"
+
+// changes are the objects of the checkpoint that are now read in another way.
+func (l *poller) changes() ([]Change, error) {
+	var out []Change
+	for _, o := range l.objects {
+		at, started, err := l.positionOf(o.ID())
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case started && at.Identity != o.identity:
+			out = append(out, Change{o.ID(), at.Identity, o.identity})
+		case !started && l.stored.get("position/"+l.database) != "":
+			out = append(out, Change{o.ID(), fromLog, o.identity})
+		}
+	}
+	return out, nil
+}
+
+// settleChanges starts objects anew that are now read in another way, if the
+// run may.
+func (l *poller) settleChanges(ctx context.Context, o RunOptions) error {
+	changes, err := l.changes()
+	if err != nil || len(changes) == 0 {
+		return err
+	}
+	if !o.RestartChanged {
+		return &ChangedError{changes}
+	}
+	var keys []string
+	var schemas []*batch.Schema
+	followed := false
+	for _, c := range changes {
+		keys = append(keys, queryKey(c.Table))
+		schemas = append(schemas, l.known[c.Table])
+		followed = followed || c.From == fromLog
+	}
+	if followed {
+		if err := l.dropSlot(ctx); err != nil {
+			return err
+		}
+		keys = append(keys, logKeys(&l.stored, l.database)...)
+	}
+	return l.p.restart(ctx, &l.stored, keys, schemas)
+}
+
+// logKeys are the entries of the checkpoint that a lane of the log has made.
+func logKeys(stored *checkpointEntries, database string) []string {
+	keys := []string{"position/" + database}
+	for _, prefix := range []string{"loaded/", "chunk/"} {
+		keys = append(keys, stored.keys(prefix+database+"/")...)
+	}
+	return keys
+}
+
+// dropSlot gives back the slot of a database that is no longer read from its
+// log: it would keep the log for ever.
+func (l *poller) dropSlot(ctx context.Context) error {
+	record, err := l.p.store.Source(l.database)
+	if errors.Is(err, state.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if record.Slot != "" {
+		if err := l.source.DropSlot(ctx, record.Slot); err != nil {
+			return err
+		}
+	}
+	return l.p.store.PutSource(state.Source{Database: l.database})
+}
+
+// restart removes entries from the checkpoint, so that the objects begin anew.
+// Rows with a key are replaced as they come again; those of a table without
+// one are taken back as by a TRUNCATE, in the same transaction.
+func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys []string, schemas []*batch.Schema) error {
+	entries := make([]wasm.Checkpoint, len(keys))
+	for i, key := range keys {
+		entries[i] = wasm.Checkpoint{Key: key}
+	}
+	d, err := p.applier.begin(ctx)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	for _, s := range schemas {
+		if s == nil || len(s.Key()) > 0 || !p.applier.compacts {
+			continue
+		}
+		builder := batch.NewBuilder(s)
+		for i := range s.Columns {
+			builder.Column(i).AppendAbsent()
+		}
+		builder.EndRow(batch.Truncate, 0, 0, 0)
+		b := builder.Finish(batch.Position{})
+		err := d.write(ctx, b)
+		b.Release()
+		if err != nil {
+			return d.abort(ctx, nil, err)
+		}
+	}
+	if err := d.commit(ctx, entries...); err != nil {
+		return d.abort(ctx, nil, err)
+	}
+	stored.apply(entries)
+	for _, s := range schemas {
+		if s != nil {
+			p.log.Info("ingestion of a table starts anew", "table", s.Table.String())
+		}
+	}
+	return nil
+}
+
+// settleQueries lets a database be read from its log that was read by queries,
+// if the run may.
+func (l *lane) settleQueries(ctx context.Context, tables []*postgres.Table) error {
+	keys := l.stored.keys("query/" + l.database + "/")
+	if len(keys) == 0 {
+		return nil
+	}
+	e := &ChangedError{}
+	var schemas []*batch.Schema
+	for _, t := range tables {
+		if l.stored.get(queryKey(t.ID())) != "" {
+			e.Changes = append(e.Changes, Change{t.ID(), "queries", fromLog})
+			schemas = append(schemas, t.Schema)
+		}
+	}
+	if !l.restartChanged && len(schemas) > 0 {
+		return e
+	}
+	return l.p.restart(ctx, &l.stored, keys, schemas)
+}
+
+// placeQueryError says where in the pipeline file the query is at fault.
+func placeQueryError(s *spec.Spec, err error) error {
+	var query *postgres.QueryError
+	if !errors.As(err, &query) {
+		return err
+	}
+	return s.QueryError(query.Position, "key \"source.query\": %s; %s", query.Cause.Err, query.Cause.Hint)
+}

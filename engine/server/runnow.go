@@ -1,0 +1,27 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+)
+
+// chosenTables is the body of a request about some tables, all if none are
+// named.
+type chosenTables struct {
+	Tables []string `json:"tables"`
+}
+
+func (c *control) runNow(w http.ResponseWriter, r *http.Request) {
+	var chosen chosenTables
+	err := json.NewDecoder(r.Body).Decode(&chosen)
+	if err == nil {
+		err = c.p.RunNow(r.Context(), chosen.Tables)
+	}
+	answer(w, struct{}{}, err)
+}
+
+// RunNow starts a run of the schedule now, see engine.Pipeline.RunNow.
+func (c *Client) RunNow(ctx context.Context, tables []string) error {
+	return c.call(ctx, http.MethodPost, "/objects/run-now", chosenTables{tables}, &struct{}{})
+}
