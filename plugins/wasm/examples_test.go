@@ -23,12 +23,14 @@ var kits = []struct {
 	{"go", func(t testing.TB, name string) []byte { return build(t, "../../pdk/go/examples/"+name) }},
 	{"c", buildC},
 	{"rust", buildRust},
+	{"typescript", buildTypeScript},
 }
 
-// compile runs a compiler that writes out.
-func compile(t testing.TB, out, compiler string, args ...string) []byte {
+// compile runs a compiler in a folder; it writes out.
+func compile(t testing.TB, dir, out, compiler string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.Command(compiler, args...)
+	cmd.Dir = dir
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make %s (go tool task toolchains installs the compiler): %v\n%s", out, err, text)
 	}
@@ -43,7 +45,7 @@ func compile(t testing.TB, out, compiler string, args ...string) []byte {
 func buildC(t testing.TB, name string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), name+".wasm")
-	return compile(t, out, "clang", "--target=wasm32", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-mbulk-memory", "-nostdlib", "-Wl,--no-entry",
+	return compile(t, ".", out, "clang", "--target=wasm32", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-mbulk-memory", "-nostdlib", "-Wl,--no-entry",
 		"-I../../pdk/c", "-o", out, "../../pdk/c/examples/"+name+"/plugin.c")
 }
 
@@ -61,11 +63,23 @@ func compileRust(t testing.TB, source string) []byte {
 	builds.mu.Lock()
 	defer builds.mu.Unlock()
 	if builds.done[kit] == nil {
-		builds.done[kit] = compile(t, kit, rustc(), append(args, "--crate-type", "rlib", "--crate-name", "leat", "-o", kit, "../../pdk/rust/src/lib.rs")...)
+		builds.done[kit] = compile(t, ".", kit, rustc(), append(args, "--crate-type", "rlib", "--crate-name", "leat", "-o", kit, "../../pdk/rust/src/lib.rs")...)
 	}
 	out := filepath.Join(t.TempDir(), "plugin.wasm")
-	return compile(t, out, rustc(), append(args, "--crate-type", "cdylib", "--crate-name", "plugin", "-C", "linker=wasm-ld", "-C", "strip=symbols",
+	return compile(t, ".", out, rustc(), append(args, "--crate-type", "cdylib", "--crate-name", "plugin", "-C", "linker=wasm-ld", "-C", "strip=symbols",
 		"--extern", "leat="+kit, "-o", out, source)...)
+}
+
+// buildTypeScript compiles an example of the TypeScript kit.
+func buildTypeScript(t testing.TB, name string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), name+".wasm")
+	asc, err := filepath.Abs("../../build/assemblyscript/node_modules/.bin/asc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compile(t, "../../pdk/typescript", out, asc, "examples/"+name+"/plugin.ts", "-O3", "--exportStart", "_initialize",
+		"--use", "abort=assembly/abort/abort", "--outFile", out)
 }
 
 // rustc is a Rust compiler that has WebAssembly's standard library: the one of

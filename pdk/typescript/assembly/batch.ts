@@ -1,0 +1,79 @@
+// Section 5: the columns that a plan asked for, as they lie in memory.
+
+// What a change is. OldKey is the old identity of the update behind it.
+export enum Op { Insert = 0x49, Update = 0x55, Delete = 0x44, Read = 0x52, OldKey = 0x4b }
+
+// The states of a cell. Absent means that the source did not send it: it is
+// neither a value nor null, and nothing may be computed from it.
+export enum State { Value, Null, Absent }
+
+// The rows of a call. It is valid for that call only.
+export class Batch {
+  rows: i32 = 0;
+  ops: usize = 0;
+  columns: View[] = [];
+
+  op(row: i32): Op { return <Op>load<u8>(this.ops + row); }
+
+  // The column that Plan.need returned i for.
+  column(i: i32): View { return this.columns[i]; }
+}
+
+function bit(map: usize, i: i32): bool { return ((load<u8>(map + (i >> 3)) >> <u8>(i & 7)) & 1) != 0; }
+
+// A column without a copy. A reader stops the call for a cell that is no
+// value: look at its state first.
+export class View {
+  rows: i32 = 0;
+  width: i32 = 0;
+  valid: usize = 0;
+  present: usize = 0;
+  offsets: usize = 0;
+  data: usize = 0;
+
+  state(row: i32): State {
+    if (this.present != 0 && !bit(this.present, row)) return State.Absent;
+    return this.valid != 0 && !bit(this.valid, row) ? State.Null : State.Value;
+  }
+
+  // Every cell is a value: kernels over whole buffers need no other check.
+  dense(): bool { return this.valid == 0 && this.present == 0; }
+
+  private check(row: i32, width: i32): void {
+    if (this.width != width) throw new Error("the column has another width");
+    if (this.state(row) != State.Value) throw new Error("the cell is null or absent: look at its state first");
+  }
+
+  // The bytes of a text: where they begin and how many they are.
+  textAt(row: i32): usize {
+    this.check(row, -1);
+    return this.data + load<i32>(this.offsets + (row << 2));
+  }
+  textLength(row: i32): i32 { return load<i32>(this.offsets + (row << 2), 4) - load<i32>(this.offsets + (row << 2)); }
+
+  // A text as a string of the language, which costs a copy.
+  text(row: i32): string { return String.UTF8.decodeUnsafe(this.textAt(row), this.textLength(row)); }
+
+  bool(row: i32): bool {
+    this.check(row, 0);
+    return bit(this.data, row);
+  }
+
+  // A value of fixed width: i16, i32, i64, f32 or f64.
+  get<T>(row: i32): T {
+    this.check(row, sizeof<T>());
+    return load<T>(this.data + row * sizeof<T>());
+  }
+}
+
+// Bytes of a value of a format: 0 for booleans, -1 for text and binary.
+export function width(format: string): i32 {
+  if (format == "b") return 0;
+  if (format == "u" || format == "z") return -1;
+  if (format == "s") return 2;
+  if (format == "i" || format == "I" || format == "f" || format == "tdD") return 4;
+  if (format == "l" || format == "g" || format == "ttu" || format == "tsu:" || format == "tsu:UTC") return 8;
+  if (format == "w:16") return 16;
+  if (format.startsWith("d:")) return format.endsWith(",256") ? 32 : 16;
+  throw new Error("no column can have the format " + format);
+}

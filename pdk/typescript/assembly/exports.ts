@@ -1,0 +1,164 @@
+// Section 2: the calls of the host.
+
+import { Batch, View, width } from "./batch";
+import { Destination, Reply } from "./destination";
+import { Json } from "./json";
+import { Bytes, scratch, sweep } from "./memory";
+import { Column, Output } from "./output";
+import { Plan } from "./plan";
+
+// @ts-ignore: decorator
+@external("leat", "log") declare function hostLog(level: i32, at: usize, length: u32): void;
+
+export enum Level { Debug, Info, Warn, Error }
+
+// Writes a line to Leat's log, cut at 4 KiB.
+export function log(level: Level, line: string): void {
+  const text = String.UTF8.encode(line);
+  hostLog(level, changetype<usize>(text), text.byteLength);
+}
+
+// A transform. There is one instance for each plan, so that plan may keep in
+// fields what process needs. Both return false after a refusal.
+export abstract class Transform {
+  abstract plan(p: Plan): bool;
+  process(b: Batch, o: Output): bool { return true; }
+}
+
+let makeTransform: (() => Transform) | null = null;
+let destination: Destination | null = null;
+const plans = new Map<u32, Plan>();
+const transforms = new Map<u32, Transform>();
+
+// Makes the plugin a transform: registerTransform(() => new MyTransform()).
+export function registerTransform(make: () => Transform): void { makeTransform = make; }
+
+// Makes the plugin a destination.
+export function registerDestination(d: Destination): void { destination = d; }
+
+const input = new Bytes();
+const answer = new Bytes();
+const output = new Output();
+
+export function leat_abi_version(): i32 { return 1; }
+
+export function leat_alloc(size: u32): usize {
+  input.len = 0;
+  input.want(size);
+  return input.at;
+}
+
+function replied(r: Reply): u64 {
+  answer.len = 0;
+  r.json().write(answer);
+  return (<u64>answer.at << 32) | answer.len;
+}
+
+export function leat_plan(at: usize, length: u32): u64 {
+  sweep();
+  const request = Json.parse(String.UTF8.decodeUnsafe(at, length));
+  if (destination) return replied(destination!.plan(request));
+  if (!makeTransform) return replied(Reply.fail("the plugin registers nothing"));
+  const t = makeTransform!();
+  const p = new Plan(request);
+  if (!t.plan(p)) return replied(Reply.fail(p.message));
+  const number = <u32>request.get("plan").integer(0);
+  plans.set(number, p);
+  transforms.set(number, t);
+  return replied(Reply.ok(p.reply()));
+}
+
+export function leat_process(at: usize): usize {
+  sweep();
+  const number = load<u32>(at);
+  if (!plans.has(number)) return refused("no plan has number " + number.toString());
+  const p = plans.get(number);
+  const b = read(at, p);
+  output.reset(p.computed);
+  p.run(b, output);
+  if (!transforms.get(number).process(b, output)) return refused(output.message);
+  return write(p, b.rows);
+}
+
+function refused(message: string): usize {
+  replied(Reply.fail(message));
+  const r = scratch(48);
+  store<usize>(r, answer.at);
+  store<u32>(r, answer.len, 4);
+  return r;
+}
+
+function read(at: usize, p: Plan): Batch {
+  const b = new Batch();
+  b.rows = load<i32>(at, 4);
+  b.ops = load<usize>(at, 20);
+  const children = load<usize>(load<usize>(at, 8), 44), presence = load<usize>(at, 16);
+  for (let i = 0; i < p.needs.length; i++) {
+    const buffers = load<usize>(load<usize>(children + (i << 2)), 40);
+    const v = new View();
+    v.rows = b.rows;
+    v.width = width(p.table.columns[p.needs[i]].format);
+    v.valid = load<usize>(buffers);
+    v.present = load<usize>(presence + (i << 2));
+    if (v.width == -1) v.offsets = load<usize>(buffers, 4);
+    v.data = v.width == -1 ? load<usize>(buffers, 8) : load<usize>(buffers, 4);
+    b.columns.push(v);
+  }
+  return b;
+}
+
+function array(rows: i32, buffers: usize, nBuffers: i32, children: usize, nChildren: i32): usize {
+  const a = scratch(64);
+  store<i64>(a, rows);
+  store<i64>(a, -1, 8);
+  store<i64>(a, nBuffers, 24);
+  store<i64>(a, nChildren, 32);
+  store<usize>(a, buffers, 40);
+  store<usize>(a, children, 44);
+  return a;
+}
+
+function arrayOf(c: Column): usize {
+  const text = c.width == -1;
+  const buffers = scratch(12);
+  store<usize>(buffers, c.hasNulls ? c.valid.at : 0);
+  if (text) store<usize>(buffers, c.offsets.at, 4);
+  store<usize>(buffers + (text ? 8 : 4), c.data.at);
+  return array(c.rows, buffers, text ? 3 : 2, 0, 0);
+}
+
+function write(p: Plan, rowsIn: i32): usize {
+  const r = scratch(48);
+  const rows = output.selected ? <i32>(output.selection.len >> 2) : rowsIn;
+  store<i32>(r, rows, 8);
+  store<i32>(r, output.used, 12);
+  if (output.used > 0) {
+    const children = scratch(output.used << 2), presence = scratch(output.used << 2);
+    for (let k = 0; k < output.used; k++) {
+      const c = output.columns[k];
+      store<usize>(children + (k << 2), arrayOf(c));
+      store<usize>(presence + (k << 2), c.hasAbsent ? c.present.at : 0);
+    }
+    store<usize>(r, array(rows, scratch(4), 1, children, output.used), 16);
+    store<usize>(r, presence, 20);
+  }
+  if (output.selected) {
+    store<usize>(r, output.selection.at, 24);
+    if (p.targets.length > 1) store<usize>(r, output.routes.at, 28);
+  }
+  store<u32>(r, output.errors.len / 12, 32);
+  store<usize>(r, output.errors.at, 36);
+  return r;
+}
+
+function request(at: usize, length: u32): Json {
+  sweep();
+  return Json.parse(String.UTF8.decodeUnsafe(at, length));
+}
+
+export function leat_open(at: usize, length: u32): u64 { return replied(destination!.open(request(at, length))); }
+export function leat_write(at: usize, length: u32): u64 { return replied(destination!.write(request(at, length))); }
+export function leat_commit(at: usize, length: u32): u64 { return replied(destination!.commit(request(at, length))); }
+export function leat_checkpoint(at: usize, length: u32): u64 { return replied(destination!.checkpoint(request(at, length))); }
+export function leat_rollback(at: usize, length: u32): u64 { return replied(destination!.rollback(request(at, length))); }
+export function leat_close(at: usize, length: u32): u64 { return replied(destination!.close(request(at, length))); }

@@ -1,0 +1,11 @@
+// The Leat plugin kit for TypeScript, that is AssemblyScript.
+//
+// A transform is a class that plans a table and, if it needs data, sees its
+// batches. Sections are those of pdk/README.md, the interface itself.
+
+export { Json } from "./json";
+export { Field, From, Plan, Rewrite, Table, Target, TargetColumn } from "./plan";
+export { Batch, Op, State, View } from "./batch";
+export { Column, Output } from "./output";
+export { Destination, Reply, sql } from "./destination";
+export { Level, Transform, log, registerTransform, registerDestination } from "./exports";
