@@ -87,6 +87,9 @@ type delivery struct {
 	failed []state.Failed
 	tally  tally
 	ended  bool
+	// taken and kept count the rows before and after their reduction to the
+	// last state of each key.
+	taken, kept int
 }
 
 // begin waits for the destination and connects to it again if need be.
@@ -115,9 +118,11 @@ func (d *delivery) write(ctx context.Context, b *batch.Batch) error {
 	}
 	defer releaseAll(outputs)
 	for _, o := range outputs {
-		if err := d.store(ctx, o); err != nil {
+		kept, err := d.store(ctx, o)
+		if err != nil {
 			return fmt.Errorf("write %d rows of %s: %w", o.Batch.Len(), b.Schema.Table, err)
 		}
+		d.taken, d.kept = d.taken+o.Batch.Len(), d.kept+kept
 	}
 	failpoint("delivery-written")
 	d.tally.add(b)
@@ -183,17 +188,17 @@ func (d *delivery) undecodable(f postgres.RawFailure) error {
 }
 
 // store hands one output to the destination plugin, reduced to the last state
-// of each key if it merges.
-func (a *applier) store(ctx context.Context, o Output) error {
+// of each key if it merges, and says how many rows those are.
+func (a *applier) store(ctx context.Context, o Output) (kept int, err error) {
 	b := o.Batch
 	if a.compacts {
 		b = batch.Compact(b)
 		defer b.Release()
 	}
 	if b.Len() == 0 {
-		return nil
+		return 0, nil
 	}
-	return a.destination.Write(ctx, o.Plan, b)
+	return b.Len(), a.destination.Write(ctx, o.Plan, b)
 }
 
 // commit stores the failed events, then commits rows and checkpoint together.
@@ -270,7 +275,7 @@ func (d *delivery) isolate(ctx context.Context, b *batch.Batch, cause error) err
 }
 
 func (d *delivery) refusals(ctx context.Context, o Output, refused *[]rowFailure) error {
-	cause := d.store(ctx, o)
+	_, cause := d.store(ctx, o)
 	if err := d.destination.Rollback(ctx); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func (l *lane) follow(ctx context.Context) error {
 		Slot: l.record.Slot, Publications: l.publication.Names, Database: l.database, Timeline: l.system.Timeline,
 		Start: start, SkipTo: at.Position, Binary: l.binary(),
 		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
-		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
+		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
 		StatusInterval: statusInterval, Until: l.until(), Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
 	})
 	if err != nil {
@@ -102,47 +102,50 @@ func (l *lane) binary() bool {
 // deliver moves groups of batches to the destination. A transaction that the
 // stream passes on in parts is one delivery.
 func (l *lane) deliver(ctx context.Context, stream *postgres.Stream) error {
+	size := groupSize(1)
 	for {
 		group, err := stream.Next(ctx)
 		if err != nil {
 			return err
 		}
-		if err := l.deliverGroup(ctx, stream, group); err != nil {
+		d, err := l.deliverGroup(ctx, stream, group)
+		if err != nil {
 			return err
 		}
+		stream.Widen(size.after(d.taken, d.kept))
 		if l.untilCaughtUp && l.reached() {
 			return errCaughtUp
 		}
 	}
 }
 
-func (l *lane) deliverGroup(ctx context.Context, stream *postgres.Stream, group *postgres.Group) error {
+func (l *lane) deliverGroup(ctx context.Context, stream *postgres.Stream, group *postgres.Group) (*delivery, error) {
 	d, err := l.applier.begin(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// What has begun is finished even if ctx ends; only the wait for the rest
 	// of a large transaction is given up.
 	work := context.WithoutCancel(ctx)
 	for {
 		if culprit, err := l.write(work, d, group); err != nil {
-			return d.abort(work, culprit, err)
+			return d, d.abort(work, culprit, err)
 		}
 		if group.Complete {
 			break
 		}
 		if group, err = stream.Next(ctx); err != nil {
-			return d.abort(work, nil, err)
+			return d, d.abort(work, nil, err)
 		}
 	}
 	entry, err := l.checkpoint(group.Position, group.End())
 	if err != nil {
-		return d.abort(work, nil, err)
+		return d, d.abort(work, nil, err)
 	}
 	if err := d.commit(work, entry); err != nil {
-		return d.abort(work, nil, err)
+		return d, d.abort(work, nil, err)
 	}
-	return l.advance(stream, group)
+	return d, l.advance(stream, group)
 }
 
 // write hands the batches of a group to a delivery and releases them. It

@@ -33,6 +33,11 @@ func Compact(b *Batch) *Batch {
 		return b
 	}
 	c := compaction{batch: b, keys: newKeyTable(b, key)}
+	for col, present := range b.Present {
+		if present != nil {
+			c.partial = append(c.partial, col)
+		}
+	}
 	for r := 0; r < len(b.Ops); r++ {
 		switch b.Ops[r] {
 		case Insert, Read:
@@ -63,8 +68,9 @@ func changesRows(ops []Op) bool {
 
 // compaction folds the rows of a batch into one entry a key.
 type compaction struct {
-	batch *Batch
-	keys  *keyTable
+	batch   *Batch
+	keys    *keyTable
+	partial []int // the columns that some row lacks
 }
 
 // entry is what is known of one key. Cells come from row base, or from
@@ -135,6 +141,10 @@ func (c *compaction) move(r int32) {
 
 // merge lays row r over e: newer says that r's present cells win.
 func (c *compaction) merge(e *entry, r int32, newer bool) {
+	if newer && c.isWhole(r) {
+		e.base, e.cells, e.last = r, nil, r
+		return
+	}
 	cells := make([]int32, len(c.batch.Schema.Columns))
 	for col := range cells {
 		before := e.base
@@ -151,6 +161,16 @@ func (c *compaction) merge(e *entry, r int32, newer bool) {
 		}
 	}
 	e.cells, e.last = cells, r
+}
+
+// isWhole says that row r has all its cells.
+func (c *compaction) isWhole(r int32) bool {
+	for _, col := range c.partial {
+		if !c.batch.IsPresent(col, int(r)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *compaction) isComplete(e *entry) bool {

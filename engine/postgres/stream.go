@@ -37,6 +37,7 @@ type Stream struct {
 	idle    uint64 // everything committed before it has been received
 	stats   StreamStats
 	ended   error
+	times   int // how many times MaxRows and MaxBytes a group may hold
 
 	changed chan struct{} // wakes Next
 	room    chan struct{} // wakes Run
@@ -67,7 +68,7 @@ type StreamStats struct {
 // run is closed by Close.
 func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stream, error) {
 	o.fillIn()
-	s := &Stream{o: o, changed: make(chan struct{}, 1), room: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+	s := &Stream{o: o, times: 1, changed: make(chan struct{}, 1), room: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 	spills, err := newSpills(o.SpillDir)
 	if err != nil {
 		return nil, err
@@ -311,13 +312,22 @@ func (s *Stream) committed(done *commit) {
 // or inside a transaction that reaches them alone.
 func (s *Stream) full() bool {
 	g, tx := &s.decoder.group, &s.decoder.tx
-	if g.bytes < int64(s.o.MaxBytes) && g.rows < s.o.MaxRows {
+	rows, bytes := s.times*s.o.MaxRows, int64(min(s.times*s.o.MaxBytes, s.o.MostBytes))
+	if g.bytes < bytes && g.rows < rows {
 		return false
 	}
 	if !tx.open {
 		return g.reached
 	}
-	return tx.bytes >= int64(s.o.MaxBytes) || tx.rows >= s.o.MaxRows
+	return tx.bytes >= bytes || tx.rows >= rows
+}
+
+// Widen lets groups hold so many times MaxRows and MaxBytes, up to MostBytes.
+func (s *Stream) Widen(times int) {
+	s.mu.Lock()
+	s.times = max(1, times)
+	s.mu.Unlock()
+	wake(s.room)
 }
 
 // arrived says whether everything before Until has come.

@@ -36,6 +36,8 @@ type StreamOptions struct {
 	// that reaches them by itself is passed on in parts: a group holds less
 	// than twice as much and a row. Zero means 64 MiB and 500,000.
 	MaxBytes, MaxRows int
+	// MostBytes bounds a group after Stream.Widen. Zero means MaxBytes.
+	MostBytes int
 	// MaxEventBytes is the largest change that is kept, 0 for any. Of a larger
 	// one a RawFailure has the key.
 	MaxEventBytes int64
@@ -77,6 +79,7 @@ func (o *StreamOptions) fillIn() {
 		o.MaxBytes = 64 << 20
 	}
 	o.MaxBytes = min(o.MaxBytes, maxGroupBytes)
+	o.MostBytes = min(max(o.MostBytes, o.MaxBytes), maxGroupBytes)
 	if o.MaxRows <= 0 {
 		o.MaxRows = 500_000
 	}
