@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,6 +80,7 @@ func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (er
 			o.metrics = s.Metrics.Listen
 		}
 	}
+	boundMemory(specs)
 	// What is beside the pipelines ends when they have ended.
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -97,6 +100,20 @@ func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (er
 	err = g.Wait()
 	stop()
 	return errors.Join(err, helpers.Wait())
+}
+
+// boundMemory has Go's collector run more often rather than let garbage take
+// more than the rows that the pipelines may have on their way. GOMEMLIMIT in
+// the environment wins.
+func boundMemory(specs []*spec.Spec) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	total := int64(0)
+	for _, s := range specs {
+		total += int64(s.Engine.Memory)
+	}
+	debug.SetMemoryLimit(total)
 }
 
 // listen opens the control sockets and, if asked for, the metrics port.
