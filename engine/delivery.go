@@ -118,11 +118,9 @@ func (d *delivery) write(ctx context.Context, b *batch.Batch) error {
 	}
 	defer releaseAll(outputs)
 	for _, o := range outputs {
-		kept, err := d.store(ctx, o)
-		if err != nil {
+		if err := d.store(ctx, o); err != nil {
 			return fmt.Errorf("write %d rows of %s: %w", o.Batch.Len(), b.Schema.Table, err)
 		}
-		d.taken, d.kept = d.taken+o.Batch.Len(), d.kept+kept
 	}
 	failpoint("delivery-written")
 	d.tally.add(b)
@@ -188,17 +186,18 @@ func (d *delivery) undecodable(f postgres.RawFailure) error {
 }
 
 // store hands one output to the destination plugin, reduced to the last state
-// of each key if it merges, and says how many rows those are.
-func (a *applier) store(ctx context.Context, o Output) (kept int, err error) {
+// of each key if it merges.
+func (d *delivery) store(ctx context.Context, o Output) error {
 	b := o.Batch
-	if a.compacts {
+	if d.compacts {
 		b = batch.Compact(b)
 		defer b.Release()
 	}
+	d.taken, d.kept = d.taken+o.Batch.Len(), d.kept+b.Len()
 	if b.Len() == 0 {
-		return 0, nil
+		return nil
 	}
-	return b.Len(), a.destination.Write(ctx, o.Plan, b)
+	return d.destination.Write(ctx, o.Plan, b)
 }
 
 // commit stores the failed events, then commits rows and checkpoint together.
@@ -275,7 +274,7 @@ func (d *delivery) isolate(ctx context.Context, b *batch.Batch, cause error) err
 }
 
 func (d *delivery) refusals(ctx context.Context, o Output, refused *[]rowFailure) error {
-	_, cause := d.store(ctx, o)
+	cause := d.store(ctx, o)
 	if err := d.destination.Rollback(ctx); err != nil {
 		return err
 	}

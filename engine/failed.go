@@ -194,7 +194,7 @@ func (d *delivery) replay(ctx context.Context, f state.Failed) error {
 		return errors.New(failures[0].message)
 	}
 	for _, o := range outputs {
-		if _, err := d.store(ctx, o); err != nil {
+		if err := d.store(ctx, o); err != nil {
 			return err
 		}
 	}

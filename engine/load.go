@@ -123,7 +123,7 @@ func (h *history) loadTask(ctx context.Context, reader *postgres.Reader, t task)
 	engine := h.p.Spec.Engine
 	w := &chunkWriter{history: h, task: t, collector: collector{applier: h.applier, budget: int64(engine.Memory) / 2 / int64(engine.LoadWorkers)}}
 	defer w.release()
-	limit := postgres.Limit{Rows: engine.BatchRows, Bytes: min(int64(engine.BatchBytes), w.budget), Row: int64(engine.MaxEventBytes)}
+	limit := postgres.Limit{Rows: engine.LoadRows, Bytes: min(int64(engine.BatchBytes), w.budget), Row: int64(engine.MaxEventBytes)}
 	for i, c := range t.chunks {
 		w.chunk = c
 		rows, bytes, err := reader.ReadChunk(ctx, t.table, c, limit, func(b *batch.Batch, failed []postgres.RawFailure) error {
