@@ -138,7 +138,7 @@ func TestSharedPlugin(t *testing.T) {
 	}
 	w.ok(plugin("trust", "revoke", keys.Keys[0].Key[:20], "--reason", "stolen"), "is revoked: stolen")
 	w.refused([]string{"run", "--until-caught-up", w.file}, "which is revoked: stolen")
-	w.ok(plugin("list", "--dir", w.site.dir), "DOES NOT RUN")
+	w.ok(plugin("list", "--dir", w.site.dir), "acme/mask 1.2.0 DOES NOT RUN: ", "which is revoked: stolen")
 	w.ok(plugin("trust", "list"), "acme", "stolen", "mode require")
 	w.ok(plugin("trust", "mode", "off"), "mode off")
 	w.expect(w.run(), exitOK)
@@ -187,7 +187,9 @@ func TestMarketplace(t *testing.T) {
 	w.ok(plugin("install", "acme/mask", "--grant", "kv"), "acme/mask@1.2.0 is installed", "may use kv")
 
 	stock("acme/mask@1.3.0", "http")
+	stock("acme/early@0.1.0-rc.1")
 	w.ok(build)
+	w.ok(plugin("search", "early"), "PRE-RELEASE. Does what")
 	w.refused(plugin("update"), "asks for more than 1.2.0 was granted", "+ http", "- kv", "--grant http grants it")
 	w.ok(plugin("update", "--grant", "http"), "acme/mask@1.3.0 is installed", "in the place of 1.2.0")
 	w.ok(plugin("update"), "every plugin is at its newest version")
@@ -208,9 +210,9 @@ func TestMarketplace(t *testing.T) {
 	if err := os.Mkdir(mirror, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	w.ok([]string{"marketplace", "mirror", "acme", mirror}, "2 bundles were copied")
+	w.ok([]string{"marketplace", "mirror", "acme", mirror}, "3 bundles were copied")
 	host := bundletest.Registry(t, false, nil)
-	w.ok([]string{"marketplace", "push", shelf, host + "/plugins", "--key", "acme.key"}, "2 bundles are in the registry", "oci://"+host+"/plugins/catalogue:latest")
+	w.ok([]string{"marketplace", "push", shelf, host + "/plugins", "--key", "acme.key"}, "3 bundles are in the registry", "oci://"+host+"/plugins/catalogue:latest")
 	server.Close()
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	w.ok(plugin("search", "mask"), "cannot be reached, its last copy is used")

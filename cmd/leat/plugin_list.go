@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -20,8 +21,10 @@ type listedPlugin struct {
 	// From is "bundled", or "leat.lock" for one that is pinned.
 	From   string `json:"from"`
 	Digest string `json:"digest"`
-	// Problem says why a pinned plugin would not run.
+	// Problem says why a pinned plugin would not run, Warning what the trust
+	// store says of one that does.
 	Problem string `json:"problem,omitempty"`
+	Warning string `json:"warning,omitempty"`
 }
 
 func (p *program) pluginListCommand() *cobra.Command {
@@ -40,7 +43,7 @@ pins, with what would keep them from running.`,
 			var list []listedPlugin
 			for _, b := range bundles {
 				m := b.Manifest
-				list = append(list, listedPlugin{m.Name, m.Version, m.Kind, m.Description, m.Grants(), "bundled", b.Digest, ""})
+				list = append(list, listedPlugin{Name: m.Name, Version: m.Version, Kind: m.Kind, Description: m.Description, Capabilities: m.Grants(), From: "bundled", Digest: b.Digest})
 			}
 			pinned, err := pinnedPlugins(dir, trustPath)
 			if err != nil {
@@ -50,21 +53,32 @@ pins, with what would keep them from running.`,
 			if p.json {
 				return json.NewEncoder(p.out).Encode(list)
 			}
-			out := newTable(p.out)
-			out.head("name", "version", "kind", "from", "description")
-			for _, l := range list {
-				text := l.Description
-				if l.Problem != "" {
-					text = "DOES NOT RUN: " + l.Problem
-				}
-				out.row(l.Name, l.Version, l.Kind, l.From, text)
-			}
-			return out.end()
+			return p.printPlugins(list)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", ".", "folder of the pipeline files and leat.lock")
 	cmd.Flags().StringVar(&trustPath, "trust", "", "trust store (default the user's own)")
 	return cmd
+}
+
+func (p *program) printPlugins(list []listedPlugin) error {
+	out := newTable(p.out)
+	out.head("name", "version", "kind", "from", "description")
+	for _, l := range list {
+		out.row(l.Name, l.Version, l.Kind, l.From, l.Description)
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	for _, l := range list {
+		if l.Problem != "" {
+			fmt.Fprintf(p.out, "%s %s DOES NOT RUN: %s\n", l.Name, l.Version, l.Problem)
+		}
+		if l.Warning != "" {
+			fmt.Fprintf(p.out, "warning: %s\n", l.Warning)
+		}
+	}
+	return nil
 }
 
 // pinnedPlugins are those of a lock file, each found as an engine would.
@@ -80,14 +94,12 @@ func pinnedPlugins(dir, trustPath string) ([]listedPlugin, error) {
 	var list []listedPlugin
 	for _, pin := range pins.Plugins {
 		l := listedPlugin{Name: pin.Ref().ID(), Version: pin.Ref().Version, Capabilities: pin.Capabilities, From: lock.Name, Digest: pin.Digest}
-		b, warning, err := install.Find(pin.Plugin, dir, trustPath, store)
+		var b *bundle.Bundle
+		b, l.Warning, err = install.Find(pin.Plugin, dir, trustPath, store)
 		if err == nil {
 			l.Kind, l.Description = b.Manifest.Kind, b.Manifest.Description
 		} else {
 			l.Problem = err.Error()
-		}
-		if warning != "" {
-			l.Description += " (" + warning + ")"
 		}
 		list = append(list, l)
 	}

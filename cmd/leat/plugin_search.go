@@ -48,7 +48,12 @@ trust store has for that publisher.`,
 		},
 	}
 	add.Flags().StringVar(&publisher, "publisher", "", "publisher whose key signs the catalogue")
-	cmd.AddCommand(add, &cobra.Command{
+	cmd.AddCommand(add, p.catalogueListCommand(), p.catalogueRemoveCommand())
+	return cmd
+}
+
+func (p *program) catalogueListCommand() *cobra.Command {
+	return &cobra.Command{
 		Use:   "list",
 		Short: "List the catalogues",
 		Args:  exactly(0),
@@ -67,7 +72,11 @@ trust store has for that publisher.`,
 			}
 			return out.end()
 		},
-	}, &cobra.Command{
+	}
+}
+
+func (p *program) catalogueRemoveCommand() *cobra.Command {
+	return &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Look into a catalogue no more",
 		Args:  exactly(1),
@@ -78,8 +87,7 @@ trust store has for that publisher.`,
 			fmt.Fprintf(p.out, "catalogue %s is off the list\n", args[0])
 			return nil
 		},
-	})
-	return cmd
+	}
 }
 
 func editSources(do func(*catalogue.Sources) error) error {
@@ -179,9 +187,22 @@ func (p *program) printFound(found []foundPlugin) error {
 		v, ok := f.Newest(false)
 		text := f.Description
 		if !ok && len(f.Versions) > 0 {
-			v, text = f.Versions[0], "(yanked, a pre-release, or of another ABI) "+text
+			v = f.Versions[0]
+			text = unusable(v) + text
 		}
 		out.row(f.ID, v.Version, f.Kind, bundle.Words(v.Capabilities), f.Catalogue, text)
 	}
 	return out.end()
+}
+
+// unusable says why the newest version of a plugin would not be installed by
+// itself.
+func unusable(v catalogue.Version) string {
+	switch {
+	case v.Yanked != "":
+		return "YANKED: " + v.Yanked + ". "
+	case v.ABI != bundle.ABI:
+		return fmt.Sprintf("OF ABI %d. ", v.ABI)
+	}
+	return "PRE-RELEASE. "
 }

@@ -19,6 +19,10 @@ var licenceNames = []string{"LICENSE", "LICENCE", "LICENSE.txt", "LICENCE.txt", 
 // licence, conformance.json and the files of the folder tests that end in
 // .toml or .json.
 func Pack(dir string) (*Artifact, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("pack: %w", err)
+	}
 	b, err := bundle.Resolve(dir, ".")
 	if err != nil {
 		return nil, err

@@ -93,7 +93,8 @@ func TestReproducible(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		a, err := Pack(dir)
+		t.Chdir(filepath.Dir(dir))
+		a, err := Pack(filepath.Base(dir))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -132,7 +132,7 @@ func (r Registry) within(ctx context.Context, do func(context.Context) error) er
 		return fmt.Errorf("the registry cannot be reached: %w; a bundle can also be installed from its file", err)
 	}
 	var answer *errcode.ErrorResponse
-	if errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden) {
+	if errors.Is(err, auth.ErrBasicCredentialNotFound) || errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden) {
 		return fmt.Errorf("%w; log in with docker login, podman login or oras login", err)
 	}
 	return err

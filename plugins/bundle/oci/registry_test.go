@@ -194,6 +194,37 @@ func TestRegistriesThatFail(t *testing.T) {
 	}
 }
 
+// TestCredentials are those that docker login has stored; without them the
+// error says so.
+func TestCredentials(t *testing.T) {
+	to := serve(t, true, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if user, password, _ := r.BasicAuth(); user != "acme" || password != "a secret" {
+				w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	a := version(t, "1.2.0")
+	if _, err := (Registry{}).Push(t.Context(), a, to); err == nil || !strings.Contains(err.Error(), "log in with docker login") {
+		t.Errorf("without credentials: %v", err)
+	}
+	host, _, _ := strings.Cut(to.Repository, "/")
+	stored := `{"auths":{"` + host + `":{"auth":"YWNtZTphIHNlY3JldA=="}}}` // acme:a secret
+	if err := os.WriteFile(filepath.Join(os.Getenv("DOCKER_CONFIG"), "config.json"), []byte(stored), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at, err := Registry{}.Push(t.Context(), a, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Registry{}).Pull(t.Context(), at); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestMovedTags pulls tags that do not hold what they say, or hold something
 // that was not asked for at all.
 func TestMovedTags(t *testing.T) {
