@@ -107,7 +107,7 @@ func (w *chunkWriter) number(b *batch.Batch) {
 		w.row++
 		b.Ordinal[i] = uint64(w.chunk.Seq+1)<<36 + w.row
 	}
-	if w.resumed && w.collector.applier.compacts && len(b.Schema.Key()) > 0 {
+	if w.resumed && (w.collector.applier.compacts || w.collector.applier.fills) && len(b.Schema.Key()) > 0 {
 		for i := range b.Ops {
 			b.Ops[i] = batch.Update
 		}

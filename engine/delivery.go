@@ -23,6 +23,7 @@ type applier struct {
 	destination *wasm.Destination // nil after its connection was lost
 	sql         capability.SQL
 	compacts    bool
+	fills       bool // see wasm.Info
 	quarantine  *quarantine
 	progress    *Progress
 
@@ -38,7 +39,7 @@ func (a *applier) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.destination, a.sql, a.compacts = destination, sql, info.Compacts
+	a.destination, a.sql, a.compacts, a.fills = destination, sql, info.Compacts, info.Fills
 	a.current.Store(destination)
 	a.chain.replan(destination)
 	return nil
@@ -105,7 +106,7 @@ func (a *applier) begin(ctx context.Context) (*delivery, error) {
 // write passes a batch of a source table through the chain to the
 // destination. The batch stays the caller's.
 func (d *delivery) write(ctx context.Context, b *batch.Batch) error {
-	if b.IsTruncate() && d.compacts {
+	if b.IsTruncate() && (d.compacts || d.fills) {
 		superseded, err := d.quarantine.supersede(b, d.failed)
 		if err != nil {
 			return err
@@ -189,8 +190,12 @@ func (d *delivery) undecodable(f postgres.RawFailure) error {
 // of each key if it merges.
 func (d *delivery) store(ctx context.Context, o Output) error {
 	b := o.Batch
-	if d.compacts {
+	switch {
+	case d.compacts:
 		b = batch.Compact(b)
+		defer b.Release()
+	case d.fills:
+		b = batch.Fill(b)
 		defer b.Release()
 	}
 	d.taken, d.kept = d.taken+o.Batch.Len(), d.kept+b.Len()

@@ -53,6 +53,9 @@ type Info struct {
 	// Compacts says that rows of one key in one batch may be merged into the
 	// last state before Write: the destination keeps no history.
 	Compacts bool `json:"compacts"`
+	// Fills says that absent cells are to be filled from earlier rows of the
+	// batch before Write: the destination keeps every state of a row.
+	Fills bool `json:"fills,omitempty"`
 }
 
 // TablePlan says how a table lands.

@@ -77,7 +77,8 @@ type IngestSource string
 // The sources. FromAbsent is true where the source did not send Column;
 // FromRow is the 0-based row number; FromOp one of I U D R K; FromRowID the
 // SHA-256 of the whole row, in hexadecimal; FromIngestTime is when Leat read
-// the batch.
+// the batch; FromOrigin the number of the row whose key the database knows the
+// row by before the batch: its own, or the first old key of several moves.
 const (
 	FromColumn     IngestSource = "column"
 	FromConstant   IngestSource = "constant"
@@ -89,6 +90,7 @@ const (
 	FromAbsent     IngestSource = "absent"
 	FromRowID      IngestSource = "row_id"
 	FromIngestTime IngestSource = "ingest_time"
+	FromOrigin     IngestSource = "origin"
 )
 
 // Exec runs one or more statements and returns the rows affected by the last.

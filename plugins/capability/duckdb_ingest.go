@@ -175,6 +175,8 @@ func (g *duckIngest) add(c IngestColumn) error {
 		g.cast(c, g.own(commitTimes(b.CommitTime, parseSQLType(c.Type).name != "timestamp")))
 	case FromIngestTime:
 		g.cast(c, g.own(commitTimes(repeated(b.Ingested, b.Len()), true)))
+	case FromOrigin:
+		g.cast(c, g.own(plainArray(arrow.PrimitiveTypes.Int64, b.Len(), arrow.Int64Traits.CastToBytes(batch.Origins(b)))))
 	case FromRow:
 		g.cast(c, g.own(rowNumbers(b.Len())))
 	case FromAbsent:

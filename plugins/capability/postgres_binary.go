@@ -63,6 +63,8 @@ func hasBinaryForm(b *batch.Batch, c IngestColumn) (bool, error) {
 		return c.Value == nil || t.name == "text" || t.name == "varchar", nil
 	case FromOp, FromRowID:
 		return t.name == "text" || t.name == "varchar" || t.name == "bpchar", nil
+	case FromOrigin:
+		return t.name == "bigint", nil
 	case FromLSN, FromOrdinal, FromRow:
 		return t.name == "bigint" || t.name == "integer", nil
 	case FromAbsent:
@@ -143,6 +145,9 @@ func binaryCell(b *batch.Batch, c IngestColumn) (copyCell, error) {
 		return func(dst []byte, row int) ([]byte, error) { return putBool(dst, !b.IsPresent(c.Column, row)), nil }, nil
 	case FromCommitTime:
 		return func(dst []byte, row int) ([]byte, error) { return putTimestamp(dst, b.CommitTime[row]), nil }, nil
+	case FromOrigin:
+		origins := batch.Origins(b)
+		return func(dst []byte, row int) ([]byte, error) { return put8(dst, uint64(origins[row])), nil }, nil
 	case FromIngestTime:
 		return func(dst []byte, _ int) ([]byte, error) { return putTimestamp(dst, b.Ingested), nil }, nil
 	case FromLSN, FromOrdinal, FromRow:

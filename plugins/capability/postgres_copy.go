@@ -61,7 +61,7 @@ func checkIngestColumn(b *batch.Batch, c IngestColumn) error {
 		if c.Column < 0 || c.Column >= len(b.Schema.Columns) {
 			return columnError(Schema, c, fmt.Errorf("the batch has no column %d", c.Column))
 		}
-	case FromConstant, FromOp, FromLSN, FromOrdinal, FromCommitTime, FromIngestTime, FromRow, FromRowID:
+	case FromConstant, FromOp, FromLSN, FromOrdinal, FromCommitTime, FromIngestTime, FromRow, FromRowID, FromOrigin:
 	default:
 		return columnError(Schema, c, fmt.Errorf("unknown source %q", c.From))
 	}

@@ -24,6 +24,9 @@ func textCell(b *batch.Batch, c IngestColumn) (copyCell, error) {
 		}, nil
 	case FromCommitTime:
 		return func(dst []byte, row int) ([]byte, error) { return appendTimestamp(dst, b.CommitTime[row], true), nil }, nil
+	case FromOrigin:
+		origins := batch.Origins(b)
+		return func(dst []byte, row int) ([]byte, error) { return appendUint(dst, uint64(origins[row])), nil }, nil
 	case FromIngestTime:
 		return func(dst []byte, _ int) ([]byte, error) { return appendTimestamp(dst, b.Ingested, true), nil }, nil
 	case FromLSN, FromOrdinal, FromRow:

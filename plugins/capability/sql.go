@@ -81,7 +81,7 @@ type IngestSource string
 // The sources. Row is the 0-based number of the row in the batch; Absent is
 // true where the source did not send the column; Op is one of I U D R K; RowID
 // is the id that stands in for a key (see rowIDs); IngestTime when the batch
-// was read.
+// was read; Origin is batch.Origins.
 const (
 	FromColumn     IngestSource = "column"
 	FromConstant   IngestSource = "constant"
@@ -93,6 +93,7 @@ const (
 	FromAbsent     IngestSource = "absent"
 	FromRowID      IngestSource = "row_id"
 	FromIngestTime IngestSource = "ingest_time"
+	FromOrigin     IngestSource = "origin"
 )
 
 // Class says what kind of failure an Error is, and so what can be done.

@@ -39,6 +39,8 @@ type OpenInput struct {
 type Info struct {
 	Driver   string `json:"driver"`
 	Compacts bool   `json:"compacts"`
+	// Fills: absent cells are filled from earlier rows of the batch.
+	Fills bool `json:"fills"`
 }
 
 // DestinationPlan says how a table lands.

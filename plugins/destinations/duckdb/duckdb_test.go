@@ -47,6 +47,11 @@ func TestRandomChangesWithoutAKey(t *testing.T) {
 	desttest.RandomKeyless(t, h, opener(t), "main", 8)
 }
 
+func TestRandomHistory(t *testing.T) {
+	h := desttest.NewHost(t.Context(), openDB(t))
+	desttest.RandomHistory(t, h, opener(t), "main", 10)
+}
+
 func TestCases(t *testing.T) {
 	h := desttest.NewHost(t.Context(), openDB(t))
 	desttest.Cases(t, h, opener(t), "main")

@@ -146,7 +146,11 @@ func modelSchema(name string) *batch.Schema {
 }
 
 // build makes a batch of changes.
-func build(s *batch.Schema, changes []change) *batch.Batch {
+func build(s *batch.Schema, changes []change) *batch.Batch { return buildAt(s, changes, 0) }
+
+// buildAt makes a batch of changes that are the first and following ones of
+// the log.
+func buildAt(s *batch.Schema, changes []change, first int) *batch.Batch {
 	b := batch.NewBuilder(s)
 	text := func(col int, v *string) {
 		if v == nil {
@@ -162,12 +166,13 @@ func build(s *batch.Schema, changes []change) *batch.Batch {
 		b.EndRow(op, uint64(n), 1, int64(n))
 	}
 	for i, c := range changes {
+		i += first
 		switch c.kind {
 		case 'T':
 			for col := range s.Columns {
 				b.Column(col).AppendAbsent()
 			}
-			b.EndRow(batch.Truncate, uint64(i), 1, 0)
+			b.EndRow(batch.Truncate, uint64(i), 1, int64(i))
 			continue
 		case 'D':
 			bare(batch.Delete, c.id, i)

@@ -60,6 +60,9 @@ func (w *writing) truncate() error {
 	if w.config.LoadMode == appended {
 		return w.ingest(pdk.IngestInput{Table: t.quoted(), Columns: w.direct(pdk.IngestColumn{Type: w.dialect.Text, From: pdk.FromOp})})
 	}
+	if t.meta.validTo != "" {
+		return w.truncateVersions()
+	}
 	w.absent = nil
 	if err := w.fillStage(""); err != nil {
 		return err

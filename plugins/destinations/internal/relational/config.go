@@ -21,6 +21,7 @@ type Config struct {
 const (
 	merge    = "merge"
 	appended = "append"
+	history  = "history"
 	soft     = "soft"
 	hard     = "hard"
 	ignore   = "ignore"
@@ -43,7 +44,7 @@ func (c *Config) complete(d *Dialect) error {
 		c.Metadata = usual
 	}
 	switch {
-	case c.LoadMode == appended || c.Deletes == soft:
+	case c.LoadMode != merge || c.Deletes == soft:
 		set(&c.Truncate, mark)
 	case c.Deletes == hard:
 		set(&c.Truncate, empty)
@@ -54,7 +55,7 @@ func (c *Config) complete(d *Dialect) error {
 		key, value string
 		allowed    [3]string
 	}{
-		{"load_mode", c.LoadMode, [3]string{merge, appended}},
+		{"load_mode", c.LoadMode, [3]string{merge, appended, history}},
 		{"deletes", c.Deletes, [3]string{soft, hard, ignore}},
 		{"truncate", c.Truncate, [3]string{mark, empty, ignore}},
 	} {
@@ -73,8 +74,15 @@ func (c *Config) complete(d *Dialect) error {
 	return nil
 }
 
+// Compacts says that rows of one key may be merged before they are written,
+// Fills that absent cells are to be filled inside a batch.
+func (c *Config) Compacts() bool { return c.LoadMode == "" || c.LoadMode == merge }
+
+// Fills is described with Compacts.
+func (c *Config) Fills() bool { return c.LoadMode == history }
+
 // marks says whether tables have a column that marks deleted rows.
-func (c *Config) marks() bool { return c.LoadMode == merge && c.Deletes == soft }
+func (c *Config) marks() bool { return c.LoadMode != appended && c.Deletes == soft }
 
 // insertsAreNew says that the target has no live row of a key that the source
 // inserts: nothing that the source deleted was left as it was.

@@ -66,14 +66,20 @@ func (d *Destination) createTable(t *table) []string {
 	switch {
 	case t.keyLater:
 		d.keep(t)
-	case d.dialect.PhysicalKey && len(t.key) > 0 && !t.nullableKey:
+	case !d.hasKey(t):
+	case !t.nullableKey:
 		lines = append(lines, "PRIMARY KEY ("+t.keyList("")+")")
 	}
 	out := []string{fmt.Sprintf("CREATE TABLE %s (%s)", t.quoted(), strings.Join(lines, ", "))}
-	if d.dialect.PhysicalKey && len(t.key) > 0 && t.nullableKey {
+	if d.hasKey(t) && t.nullableKey {
 		out = append(out, keyIndex{columns: t.keyNames(), nullable: true}.create(d, t))
 	}
 	return out
+}
+
+// hasKey says that the target has a physical key.
+func (d *Destination) hasKey(t *table) bool {
+	return d.dialect.PhysicalKey && d.hasState(t)
 }
 
 // existing returns the target's columns by folded name, none if it does not

@@ -133,7 +133,7 @@ func TestName(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	for _, c := range []Config{{LoadMode: "history"}, {Deletes: "no"}, {Truncate: "drop"}, {Deletes: hard, Truncate: mark}} {
+	for _, c := range []Config{{LoadMode: "keep"}, {Metadata: []string{"colour"}}, {Deletes: "no"}, {Truncate: "drop"}, {Deletes: hard, Truncate: mark}} {
 		if err := c.complete(plain()); err == nil {
 			t.Errorf("%+v is accepted", c)
 		}

@@ -20,7 +20,7 @@ type unkeyed struct {
 // keyAfterLoad decides, before the table of the batch is made, whether its key
 // can wait. Until then the key's columns are NOT NULL as they will be.
 func (d *Destination) keyAfterLoad(t *table, b *pdk.WriteBatch) {
-	t.keyLater = d.dialect.PhysicalKey && len(t.key) > 0 && !t.nullableKey && d.onlyReads(t, b)
+	t.keyLater = d.hasKey(t) && !t.nullableKey && d.onlyReads(t, b)
 }
 
 // onlyReads says that the rows of the batch differ in their keys from each

@@ -9,9 +9,9 @@ import (
 // metadata are the names of the columns that Leat adds; one that a table has
 // not is empty.
 type metadata struct {
-	op, modified, loaded, marked string
-	database, schema, ingested   string
-	id, lsn, ordinal, unchanged  string
+	op, modified, loaded, marked                    string
+	database, schema, ingested                      string
+	id, lsn, ordinal, unchanged, validFrom, validTo string
 }
 
 // selectable are the columns that the setting metadata chooses from; the
@@ -30,13 +30,14 @@ func (c *Config) metadata(keyless bool) metadata {
 		return ""
 	}
 	chosen := func(s string) string { return name(s, slices.Contains(c.Metadata, s)) }
-	events := c.LoadMode == appended
+	events, versions := c.LoadMode == appended, c.LoadMode == history
 	return metadata{
 		op:       name("op_type", events || slices.Contains(c.Metadata, "op_type")),
 		modified: chosen("source_modified_at"), loaded: chosen("loaded_at"), ingested: chosen("ingested_at"),
 		database: chosen("database_name"), schema: chosen("schema_name"),
 		marked: name("marked_deleted", c.marks()), id: name("id", keyless),
-		lsn: name("lsn", events), ordinal: name("ordinal", events), unchanged: name("unchanged", events),
+		lsn: name("lsn", events || versions), ordinal: name("ordinal", events || versions), unchanged: name("unchanged", events),
+		validFrom: name("valid_from", versions), validTo: name("valid_to", versions),
 	}
 }
 
@@ -68,6 +69,8 @@ func (d *Destination) added(t *table) []added {
 		{m.schema, dialect.Text, "", pdk.IngestColumn{From: pdk.FromConstant, Value: &schema}, Literal(schema)},
 		{m.marked, dialect.Boolean, " DEFAULT false", pdk.IngestColumn{}, "s.op = 'D'"},
 		{m.id, dialect.Text, "", pdk.IngestColumn{From: pdk.FromRowID}, "s.id"},
+		{m.validFrom, dialect.Timestamp, "", pdk.IngestColumn{From: pdk.FromCommitTime}, "s.at"},
+		{m.validTo, dialect.Timestamp, "", pdk.IngestColumn{}, "NULL"},
 		{m.lsn, "BIGINT", "", pdk.IngestColumn{From: pdk.FromLSN}, "s.lsn"},
 		{m.ordinal, "BIGINT", "", pdk.IngestColumn{From: pdk.FromOrdinal}, "s.ordinal"},
 		{m.unchanged, dialect.Text, "", pdk.IngestColumn{}, "NULL"},

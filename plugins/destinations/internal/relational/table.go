@@ -60,7 +60,7 @@ func (d *Destination) newTable(s *pdk.Schema) (*table, error) {
 		c := s.Columns[i]
 		t.columns = append(t.columns, column{name: name, source: c.Name, mapping: d.dialect.Type(c), key: c.Key > 0})
 	}
-	if d.config.LoadMode == merge {
+	if d.config.LoadMode != appended {
 		t.key = s.Key()
 		for _, i := range t.key {
 			t.nullableKey = t.nullableKey || s.Columns[i].Nullable
@@ -114,6 +114,9 @@ func (d *Destination) read(t *table) string {
 		names[i] = Quote(c.name)
 	}
 	list := strings.Join(names, ", ")
+	if t.meta.validTo != "" {
+		return fmt.Sprintf("SELECT %s FROM %s WHERE %s IS NULL", list, t.quoted(), Quote(t.meta.validTo))
+	}
 	if d.config.LoadMode == merge {
 		where := ""
 		if t.meta.marked != "" {

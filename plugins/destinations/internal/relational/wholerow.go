@@ -39,6 +39,16 @@ func (w *writing) wholeRows() error {
 		return err
 	}
 	t, rowID := w.table, w.dialect.RowID
+	if t.meta.validTo != "" {
+		which := ""
+		if w.config.Deletes == hard {
+			if err := w.exec(`DELETE FROM %s AS t USING %s AS s WHERE t.%s = s.place AND s.op = 'D'`, t.quoted(), w.stage(), rowID); err != nil {
+				return err
+			}
+			which = " AND s.op = 'K'"
+		}
+		return w.exec(`UPDATE %s AS t SET %s FROM %s AS s WHERE t.%s = s.place%s`, t.quoted(), w.closing("s"), w.stage(), rowID, which)
+	}
 	if t.meta.marked != "" && w.batch.Has("D") {
 		if err := w.exec(`UPDATE %s AS t SET %s FROM %s AS s WHERE t.%s = s.place AND s.op = 'D'`, t.quoted(), w.marking("'D'"), w.stage(), rowID); err != nil {
 			return err
@@ -53,6 +63,9 @@ func (w *writing) wholeRows() error {
 
 // live is the condition on the rows t that the source still has.
 func (w *writing) live() string {
+	if validTo := w.table.meta.validTo; validTo != "" {
+		return "t." + Quote(validTo) + " IS NULL"
+	}
 	if w.table.meta.marked == "" {
 		return "true"
 	}
@@ -85,11 +98,16 @@ func (w *writing) findPlaces(wanted int64, live string) error {
 }
 
 // pair writes into the stage the places of rows of the target that are equal
-// under two expressions: the first of them to the first, and so on.
+// under two expressions: the first of them to the first, and so on, versions
+// in the order in which they began.
 func (w *writing) pair(staged, stored, among, live string) string {
+	oldest := ""
+	if m := w.table.meta; m.validTo != "" {
+		oldest = fmt.Sprintf(" ORDER BY t.%s, t.%s", Quote(m.lsn), Quote(m.ordinal))
+	}
 	return fmt.Sprintf(`UPDATE %[1]s AS s SET place = m.place FROM (SELECT s.n, t.place FROM `+
 		`(SELECT s.n, %[2]s AS same, row_number() OVER (PARTITION BY %[2]s ORDER BY s.n) AS nth FROM %[1]s AS s WHERE %[3]s) AS s JOIN `+
-		`(SELECT t.%[4]s AS place, %[5]s AS same, row_number() OVER (PARTITION BY %[5]s) AS nth FROM %[6]s AS t WHERE %[7]s) AS t `+
+		`(SELECT t.%[4]s AS place, %[5]s AS same, row_number() OVER (PARTITION BY %[5]s%[8]s) AS nth FROM %[6]s AS t WHERE %[7]s) AS t `+
 		`ON t.same = s.same AND t.nth = s.nth) AS m WHERE m.n = s.n`,
-		w.stage(), staged, among, w.dialect.RowID, stored, w.table.quoted(), live)
+		w.stage(), staged, among, w.dialect.RowID, stored, w.table.quoted(), live, oldest)
 }

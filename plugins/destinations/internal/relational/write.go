@@ -18,6 +18,9 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 		return err
 	}
 	unkeyed, err := d.lacksKey(t, b)
+	if c := d.known[t.quoted()]; c != nil && b.Rows == 0 {
+		c.loading = false // this ends a load
+	}
 	if err != nil || b.Rows == 0 {
 		return err
 	}
@@ -26,7 +29,7 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 	}
 	w := &writing{Destination: d, table: t, batch: b}
 	plainly := unkeyed
-	if len(t.key) > 0 && !unkeyed {
+	if d.hasState(t) && !unkeyed {
 		if plainly, err = w.meetsNone(); err != nil {
 			return err
 		}
@@ -38,6 +41,8 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 		err = w.append()
 	case t.keyless():
 		err = w.wholeRows()
+	case d.config.LoadMode == history:
+		err = w.versions()
 	case plainly:
 		err = w.insert()
 	case d.dialect.PhysicalKey && !t.collided && !b.Has("UDK") && len(b.Absent) == 0:
@@ -50,6 +55,9 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 	}
 	return nil
 }
+
+// hasState says that the target has one row for each key.
+func (d *Destination) hasState(t *table) bool { return d.config.LoadMode == merge && len(t.key) > 0 }
 
 // writing is one batch on its way into one table.
 type writing struct {
@@ -144,7 +152,7 @@ func (w *writing) fillStage(ops string) error {
 		pdk.IngestColumn{Name: "op", Type: w.dialect.Text, From: pdk.FromOp},
 		pdk.IngestColumn{Name: "at", Type: w.dialect.Timestamp, From: pdk.FromCommitTime},
 		pdk.IngestColumn{Name: "n", Type: "BIGINT", From: pdk.FromRow})
-	columns = append(columns, w.staged()...)
+	columns = append(append(columns, w.staged()...), w.origin()...)
 	return w.ingest(pdk.IngestInput{Table: Quote(stageName), Temporary: true, Columns: columns, Ops: ops})
 }
 
