@@ -80,7 +80,7 @@ func (r *objectRun) whole(ctx context.Context) error {
 // load of an object without a key has brought: no row of it could be told from
 // a new one.
 func (r *objectRun) replace(ctx context.Context) error {
-	if r.keyed || r.fresh || r.o.rule.QueryMode != spec.FullLoad || !r.applier.compacts {
+	if r.keyed || r.fresh || r.o.rule.QueryMode != spec.FullLoad || !r.applier.compacts && !r.applier.fills {
 		return nil
 	}
 	builder := batch.NewBuilder(r.o.Schema)
