@@ -126,7 +126,7 @@ func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys 
 	}
 	ctx = context.WithoutCancel(ctx)
 	for _, s := range schemas {
-		if s == nil || len(s.Key()) > 0 || !p.applier.compacts {
+		if s == nil || len(s.Key()) > 0 || !p.applier.compacts && !p.applier.fills {
 			continue
 		}
 		builder := batch.NewBuilder(s)
