@@ -224,6 +224,9 @@ func (p *Pipeline) forget(ctx context.Context, id string) error {
 func (p *Pipeline) forgetReplayed(ctx context.Context) error {
 	entries, err := p.applier.checkpoint(ctx)
 	if err != nil {
+		if p.mayWait(err) {
+			return nil // at the next start
+		}
 		return err
 	}
 	for _, e := range entries {

@@ -36,14 +36,7 @@ func (l *lane) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	engine := l.p.Spec.Engine
-	stream, err := postgres.OpenStream(ctx, connection, postgres.StreamOptions{
-		Slot: l.record.Slot, Publications: l.publication.Names, Database: l.database, Timeline: l.system.Timeline,
-		Start: start, SkipTo: at.Position, Binary: l.binary(),
-		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
-		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
-		StatusInterval: statusInterval, Until: l.until(), Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
-	})
+	stream, err := postgres.OpenStream(ctx, connection, l.streamOptions(start, at.Position))
 	if err != nil {
 		return err
 	}
@@ -60,6 +53,19 @@ func (l *lane) follow(ctx context.Context) error {
 	}
 	l.needsText = l.needsText || errors.Is(err, postgres.ErrNeedsText)
 	return err
+}
+
+// streamOptions are those of a stream of the slot that hands out what lies
+// behind at.
+func (l *lane) streamOptions(start uint64, at batch.Position) postgres.StreamOptions {
+	engine := l.p.Spec.Engine
+	return postgres.StreamOptions{
+		Slot: l.record.Slot, Publications: l.publication.Names, Database: l.database, Timeline: l.system.Timeline,
+		Start: start, SkipTo: at, Binary: l.binary(),
+		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
+		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
+		StatusInterval: statusInterval, Until: l.until(), Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
+	}
 }
 
 // statusInterval is well below any sensible wal_sender_timeout, and is how
@@ -119,7 +125,7 @@ func (l *lane) deliver(ctx context.Context, stream *postgres.Stream) error {
 	}
 }
 
-func (l *lane) deliverGroup(ctx context.Context, stream *postgres.Stream, group *postgres.Group) (*delivery, error) {
+func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres.Group) (*delivery, error) {
 	d, err := l.applier.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -212,7 +218,7 @@ func (l *lane) settle(b *batch.Batch) (*batch.Batch, error) {
 
 // advance records the position and only then lets the slot move (invariants 1
 // and 2).
-func (l *lane) advance(stream *postgres.Stream, group *postgres.Group) error {
+func (l *lane) advance(stream changes, group *postgres.Group) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if group.Position.Compare(l.record.Durable) < 0 {
@@ -254,6 +260,9 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 			}
 			beat.Reset(l.p.Spec.Source.Heartbeat)
 		case <-tick.C:
+			if l.spooling.Load() {
+				return errRelay
+			}
 			if err := l.idle(stream); err != nil {
 				return err
 			}
@@ -293,7 +302,7 @@ func (l *lane) reached() bool { return l.has(l.goal) }
 func (l *lane) has(lsn uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.following && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
+	return l.following && l.record.Relay == nil && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
 }
 
 // until is where a run that is to end does so, 0 for one that goes on.

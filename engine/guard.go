@@ -70,9 +70,15 @@ func (l *lane) measureSlot(ctx context.Context, source *postgres.Source) error {
 	if budget == 0 || slot.RetainedBytes <= budget {
 		return nil
 	}
+	if l.spooling.Load() && l.p.Spec.Source.WALBudgetAction == "spool" {
+		return nil // it is taken up when the session sees it
+	}
 	over := &budgetError{l.database, name, slot.RetainedBytes, budget}
-	if l.p.Spec.Source.WALBudgetAction == "drop_slot" {
+	switch l.p.Spec.Source.WALBudgetAction {
+	case "drop_slot":
 		return over
+	case "spool":
+		l.spooling.Store(true)
 	}
 	l.log.Warn("the slot keeps more log at the source than wal_budget", "slot", name, "retained", slot.RetainedBytes, "budget", budget)
 	return nil

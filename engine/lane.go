@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -31,6 +32,7 @@ type lane struct {
 	goal           uint64        // the end of the log when the run started
 	restartChanged bool          // see RunOptions
 	needsText      bool          // a value came up that binary form does not have
+	spooling       atomic.Bool   // the slot keeps more log than wal_budget: see relay
 
 	// Of one session, that is until the next failure:
 	source      *postgres.Source
@@ -59,8 +61,10 @@ func (l *lane) ingest(ctx context.Context, o RunOptions) error {
 func (l *lane) run(ctx context.Context) error {
 	err := persist(ctx, l.log, "replication", l.retryFor, func(ctx context.Context) error {
 		err := l.session(ctx)
-		for errors.Is(err, errSetAside) {
-			l.log.Warn("rows that the destination refuses were set aside: leat failed list shows them")
+		for errors.Is(err, errSetAside) || errors.Is(err, errRelay) {
+			if errors.Is(err, errSetAside) {
+				l.log.Warn("rows that the destination refuses were set aside: leat failed list shows them")
+			}
 			err = l.session(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -95,6 +99,11 @@ func (l *lane) session(ctx context.Context) (err error) {
 	if l.tables, err = l.selectTables(ctx); err != nil {
 		return err
 	}
+	if l.mayRelay() {
+		if err := l.fillRelay(ctx); err != nil {
+			return err
+		}
+	}
 	load, err := l.prepare(ctx, l.tables)
 	if err != nil {
 		return err
@@ -106,10 +115,17 @@ func (l *lane) session(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := l.drainRelay(ctx); err != nil {
+		return err
+	}
 	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "streaming", "" })
 	l.mu.Lock()
-	l.following = true
+	l.following, l.record.Followed = true, true
+	err = l.p.store.PutSource(l.record)
 	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	return l.follow(ctx)
 }
 
@@ -299,12 +315,16 @@ func (l *lane) checkpoint(at batch.Position, end uint64) (wasm.Checkpoint, error
 // checkContinuity makes sure that the slot still has everything after the
 // destination's position, and that the position is one of this server.
 func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
-	again := fmt.Sprintf("to load everything again: empty the destination, remove the state folder, run SELECT pg_drop_replication_slot('%s') if the slot exists, and start again", at.Slot)
+	again := l.again(at.Slot)
 	gap := func(format string, args ...any) error {
 		return &GapError{l.database, fmt.Sprintf(format, args...), again}
 	}
 	l.record.Slot = at.Slot
 	acknowledged := max(at.End, l.record.Acknowledged.LSN)
+	relayed := uint64(0)
+	if l.record.Relay != nil {
+		relayed = max(l.record.Relay.ToEnd, l.record.IdleAcknowledged)
+	}
 	if l.record.Durable.Compare(at.Position) <= 0 {
 		acknowledged = max(acknowledged, l.record.IdleAcknowledged)
 	} else {
@@ -325,13 +345,13 @@ func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
 		return gap("slot %q is one of %s, the pipeline's decoder is %s", at.Slot, found.Plugin, l.decoder())
 	case found.Database != l.database:
 		return gap("slot %q belongs to database %q", at.Slot, found.Database)
-	case found.ConfirmedFlushLSN > acknowledged:
+	case found.ConfirmedFlushLSN > max(acknowledged, relayed):
 		return gap("slot %q was advanced to %s, the destination has only %s", at.Slot, batch.FormatLSN(found.ConfirmedFlushLSN), at.Position)
 	}
 	l.record.SystemIdentifier = strconv.FormatUint(l.system.ID, 10)
 	l.record.SlotCreating = false
 	l.record.Durable = at.Position
-	if l.record.Acknowledged.LSN < found.ConfirmedFlushLSN {
+	if l.record.Relay == nil && l.record.Acknowledged.LSN < found.ConfirmedFlushLSN {
 		l.record.Acknowledged = batch.Position{Timeline: l.system.Timeline, LSN: found.ConfirmedFlushLSN, Ordinal: batch.EndOfTransaction}
 	}
 	return l.p.store.PutSource(l.record)

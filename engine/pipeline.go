@@ -67,7 +67,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 	if err := recall(p.applier.chain, p.store, s.Source.MergeTables); err != nil {
 		return nil, err
 	}
-	if err := p.applier.open(ctx); err != nil {
+	if err := p.applier.open(ctx); err != nil && !p.mayWait(err) {
 		return nil, err
 	}
 	for _, database := range Databases(s) {

@@ -31,6 +31,9 @@ func (l *lane) startOfLog(ctx context.Context) (uint64, error) {
 	if twoPhase || slot.TwoPhase {
 		return slot.ConfirmedFlushLSN, nil
 	}
+	if l.record.Relay != nil {
+		return max(l.record.Acknowledged.LSN, l.record.Relay.ToEnd), nil
+	}
 	return l.record.Acknowledged.LSN, nil
 }
 
@@ -44,3 +47,8 @@ func (l *lane) textLog() *postgres.TextLog {
 }
 
 func (l *lane) decoder() string { return l.p.Spec.Source.Decoder }
+
+// again is how to begin anew where the log has a gap.
+func (l *lane) again(slot string) string {
+	return fmt.Sprintf("to load everything again: empty the destination, remove the state folder, run SELECT pg_drop_replication_slot('%s') if the slot exists, and start again", slot)
+}

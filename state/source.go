@@ -24,8 +24,25 @@ type Source struct {
 	IdleAcknowledged uint64 `json:"idle_acknowledged,omitempty"`
 	// Snapshot names the consistent point of the historical load.
 	Snapshot string `json:"snapshot,omitempty"`
+	// Followed says that the log has been followed: history is loaded.
+	Followed bool `json:"followed,omitempty"`
+	// Relay is the log that is spooled on this machine, nil for none.
+	Relay *Relay `json:"relay,omitempty"`
 	// Generation counts the historical loads of the whole database.
 	Generation int `json:"generation"`
+}
+
+// Relay is log that the slot has passed and the destination has not got.
+type Relay struct {
+	// ID is the spool's, Begin and End the offsets of what is needed of it.
+	ID    string `json:"id"`
+	Begin int64  `json:"begin"`
+	End   int64  `json:"end"`
+	// From is what the destination had when it began, To what it will have at
+	// the end, and ToEnd what the slot may be told for it.
+	From  batch.Position `json:"from"`
+	To    batch.Position `json:"to"`
+	ToEnd uint64         `json:"to_end"`
 }
 
 // Source returns the record of a database, ErrNotFound where there is none.

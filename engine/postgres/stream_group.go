@@ -33,6 +33,12 @@ type Group struct {
 // Position names the record by its start.
 func (g *Group) End() uint64 { return g.end }
 
+// RestoreGroup returns a group as it was when its End was end.
+func RestoreGroup(g Group, end uint64) *Group {
+	g.end = end
+	return &g
+}
+
 // gathering is the group that is being filled.
 type gathering struct {
 	entries  []entry

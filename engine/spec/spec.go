@@ -51,7 +51,7 @@ type Source struct {
 	Slot               string        `toml:"slot" doc:"Name of the replication slot; the default is made from the pipeline's name. With several databases the number of the database is appended." max:"63"`
 	Heartbeat          time.Duration `toml:"heartbeat" doc:"How often a quiet database is written a message, so that its slot moves on and old log can be removed." default:"30s" min:"1s" max:"24h"`
 	WALBudget          strict.Bytes  `toml:"wal_budget" doc:"How much log a slot may keep at the source; 0B is no budget." default:"0B"`
-	WALBudgetAction    string        `toml:"wal_budget_action" doc:"What happens beyond wal_budget. warn logs it; drop_slot saves the disk of the source: the slot is dropped, the pipeline ends, and everything has to be loaded again." default:"warn" enum:"warn|drop_slot"`
+	WALBudgetAction    string        `toml:"wal_budget_action" doc:"What happens beyond wal_budget. alert logs it; spool takes the log to the state folder until the destination takes it, up to spool_budget, once the historical load is done; drop_slot saves the disk of the source: the slot is dropped, the pipeline ends, and everything has to be loaded again." default:"alert" enum:"alert|spool|drop_slot"`
 	Decoder            string        `toml:"decoder" doc:"Plugin with which the server decodes its log. test_decoding is for servers without pgoutput; it needs a database in UTF8." default:"pgoutput" enum:"pgoutput|test_decoding"`
 	DecoderFormat      string        `toml:"decoder_format" doc:"How the server sends values. auto chooses what is faster for the tables." default:"auto" enum:"auto|text|binary"`
 	Streaming          string        `toml:"streaming" doc:"When large transactions are received. auto: while they are in progress, where the server can (14 and later); what is not committed waits in the state folder. off: at their commit." default:"auto" enum:"auto|off"`
@@ -106,6 +106,7 @@ type Engine struct {
 	StateDir      string        `toml:"state_dir" doc:"Folder that remembers where the pipeline stands; the default is .leat/<name> beside the pipeline file."`
 	BatchRows     int           `toml:"batch_rows" doc:"The most rows of one batch." default:"50000" min:"1" max:"10000000"`
 	BatchBytes    strict.Bytes  `toml:"batch_bytes" doc:"The size at which a batch is cut." default:"32MB" min:"1kB" max:"1GB"`
+	SpoolBudget   strict.Bytes  `toml:"spool_budget" doc:"How much log may be kept in the state folder while the destination does not take it." default:"10GB" min:"1MB"`
 	MaxEventBytes strict.Bytes  `toml:"max_event_bytes" doc:"The largest row or change that is replicated. Of a larger one a failed event keeps key and size, and nothing else stops. One that is replicated takes up to about eight times its size in memory on its way, beside memory." default:"128MB" min:"1kB" max:"1GB"`
 	FlushInterval time.Duration `toml:"flush_interval" doc:"The longest that a change waits before it is sent to the destination." default:"1s" min:"10ms" max:"24h"`
 	Memory        strict.Bytes  `toml:"memory" doc:"Budget for rows that are on their way." default:"256MB" min:"16MB"`

@@ -1,0 +1,198 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/engine/spec"
+)
+
+// toServer opens the pipeline of dir from a database of source into one of
+// target.
+func toServer(t *testing.T, dir string, source *pgserver.Server, database string, target *pgserver.Server, into string) *engine.Pipeline {
+	t.Helper()
+	t.Setenv("LEAT_TEST_PASSWORD", source.Password())
+	t.Setenv("LEAT_TARGET_PASSWORD", target.Password())
+	s, err := spec.Parse(filepath.Join(dir, "test.toml"), fmt.Appendf(nil, `name = "relay"
+[source]
+host = %q
+port = %d
+user = %q
+password = { env = "LEAT_TEST_PASSWORD" }
+database = %q
+heartbeat = "1s"
+wal_budget = "1MB"
+wal_budget_action = "spool"
+[engine]
+batch_bytes = "256kB"
+flush_interval = "50ms"
+[destination]
+plugin = "postgres"
+config = { host = %q, port = %d, user = %q, password = { env = "LEAT_TARGET_PASSWORD" }, database = %q, tls = { mode = "disable" } }
+`, source.Host(), source.Port(), source.User(), database, target.Host(), target.Port(), target.User(), into))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := engine.Open(t.Context(), s, engine.Options{CacheDir: cacheDir, Log: slog.New(slog.NewTextHandler(testLog{t}, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// testLog shows what the engine logs where the test fails.
+type testLog struct{ t *testing.T }
+
+// Write implements io.Writer.
+func (l testLog) Write(line []byte) (int, error) {
+	l.t.Logf("%s", bytes.TrimSpace(line))
+	return len(line), nil
+}
+
+// started runs a pipeline until stop.
+func started(t *testing.T, p *engine.Pipeline) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx, engine.RunOptions{}) }()
+	return func() error {
+		cancel()
+		return errors.Join(<-ended, p.Close(context.Background()))
+	}
+}
+
+// streams waits until p follows the log.
+func streams(t *testing.T, p *engine.Pipeline) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	waitFor(t, ctx, "the log to be followed", func() bool {
+		d := p.Status().Databases
+		return len(d) == 1 && d[0].Phase == "streaming"
+	})
+}
+
+// TestSpoolWhileTheDestinationIsDown lets the slot go on while the destination
+// is away, over a restart of the pipeline: afterwards every change is there
+// once, in order. A spool that is lost is noticed.
+func TestSpoolWhileTheDestinationIsDown(t *testing.T) {
+	source := pgserver.Test(t, pgserver.Options{})
+	database := source.Database(t)
+	target := pgserver.Own(t, pgserver.Options{})
+	const into = "warehouse"
+	exec := func(sql ...string) {
+		t.Helper()
+		if err := source.Exec(t.Context(), database, sql...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := target.Exec(t.Context(), "postgres", "CREATE DATABASE "+into); err != nil {
+		t.Fatal(err)
+	}
+	exec(`CREATE TABLE a (id int PRIMARY KEY, v text, n int)`, `CREATE TABLE log (entry int)`, `INSERT INTO a VALUES (0, 'loaded', 0)`)
+	passed := func() {
+		t.Helper()
+		conn, err := pgx.Connect(t.Context(), source.DSN(database))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(t.Context())
+		var end string
+		if err := conn.QueryRow(t.Context(), `SELECT pg_current_wal_lsn()::text`).Scan(&end); err != nil {
+			t.Fatal(err)
+		}
+		awaitSQL(t, source, database, `SELECT confirmed_flush_lsn >= '`+end+`'::pg_lsn FROM pg_replication_slots WHERE database = current_database()`)
+	}
+	write := func(from int) {
+		t.Helper()
+		exec(fmt.Sprintf(`INSERT INTO a SELECT n, repeat('x', 400), 0 FROM generate_series(%d, %d) n`, from, from+4999),
+			fmt.Sprintf(`UPDATE a SET n = n + 1 WHERE id >= %d AND id %% 2 = 0`, from), `DELETE FROM a WHERE id % 7 = 3`,
+			fmt.Sprintf(`INSERT INTO log SELECT n FROM generate_series(%d, %d) n`, from, from+99))
+	}
+	kill := func() {
+		t.Helper()
+		if err := target.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	p := toServer(t, dir, source, database, target, into)
+	stop := started(t, p)
+	streams(t, p)
+	kill()
+	write(1)
+	passed()
+	write(10_001)
+	passed()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	stop = started(t, toServer(t, dir, source, database, target, into)) // the destination is still away
+	write(20_001)
+	passed()
+	if err := target.StartAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write(30_001)
+	equal := `SELECT (SELECT count(*) || ' ' || coalesce(sum(id::bigint * (n + 1)), 0) FROM a) || ' ' || (SELECT count(*) || ' ' || coalesce(sum(entry), 0) FROM log)`
+	want := answer(t, source, database, equal)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	waitFor(t, ctx, "the destination to have everything: "+want, func() bool { return answer(t, target, into, deletedOut(equal)) == want })
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".leat", "relay", "relay", "*")); len(left) > 0 {
+		t.Errorf("spools are left: %v", left)
+	}
+
+	p = toServer(t, dir, source, database, target, into)
+	stop = started(t, p)
+	streams(t, p)
+	kill()
+	write(40_001)
+	passed()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, ".leat", "relay", "relay")); err != nil {
+		t.Fatal(err)
+	}
+	if err := target.StartAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p = toServer(t, dir, source, database, target, into)
+	var gap *engine.GapError
+	if err := runOnce(t, p); !errors.As(err, &gap) || !strings.Contains(gap.Reason, "spool") {
+		t.Errorf("without its spool: %v", err)
+	}
+}
+
+func deletedOut(sql string) string {
+	return strings.Replace(sql, "FROM a)", "FROM a WHERE NOT __leat_marked_deleted)", 1)
+}
+
+func answer(t *testing.T, server *pgserver.Server, database, sql string) (text string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), server.DSN(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if err := conn.QueryRow(t.Context(), sql).Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
