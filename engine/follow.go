@@ -20,15 +20,11 @@ var errCaughtUp = errors.New("caught up")
 // or something fails. Receiving, delivering and the heartbeat run beside each
 // other; the stream's keep-alives wait for none of them.
 func (l *lane) follow(ctx context.Context) error {
-	cfg, err := SourceConfig(l.p.Spec)
-	if err != nil {
-		return err
-	}
 	at, _, err := l.destinationPosition()
 	if err != nil {
 		return err
 	}
-	connection, err := cfg.ReplicationConfig(l.database)
+	connection, err := l.source.ReplicationConfig()
 	if err != nil {
 		return err
 	}
@@ -45,6 +41,9 @@ func (l *lane) follow(ctx context.Context) error {
 	g.Go(func() error { return l.deliver(ctx, stream) })
 	g.Go(func() error { return l.watch(ctx, stream) })
 	err = g.Wait()
+	if errors.Is(err, postgres.ErrSilent) {
+		l.stale = stream.PID()
+	}
 	if errors.Is(err, errCaughtUp) {
 		return nil
 	}
@@ -64,7 +63,7 @@ func (l *lane) streamOptions(start uint64, at batch.Position) postgres.StreamOpt
 		Start: start, SkipTo: at, Binary: l.binary(),
 		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
-		StatusInterval: statusInterval, Until: l.until(), Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
+		StatusInterval: statusInterval, Silence: l.silence(), Until: l.until(), Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
 	}
 }
 

@@ -33,6 +33,8 @@ type lane struct {
 	restartChanged bool          // see RunOptions
 	needsText      bool          // a value came up that binary form does not have
 	spooling       atomic.Bool   // the slot keeps more log than wal_budget: see relay
+	silences       int           // sessions in a row that ended because the server sent nothing
+	stale          uint32        // the server's process that the last of them left behind
 
 	// Of one session, that is until the next failure:
 	source      *postgres.Source
@@ -92,10 +94,15 @@ func (l *lane) session(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	cfg.Silence = l.silence()
+	defer func() { l.noteSilence(err) }()
 	if l.source, err = postgres.Open(ctx, cfg, l.database); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.source.Close(context.WithoutCancel(ctx))) }()
+	if err := l.freeSlot(ctx); err != nil {
+		return err
+	}
 	if l.tables, err = l.selectTables(ctx); err != nil {
 		return err
 	}

@@ -69,11 +69,7 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	if err := l.publish(ctx, l.record.Publication, l.tables); err != nil {
 		return err
 	}
-	cfg, err := SourceConfig(l.p.Spec)
-	if err != nil {
-		return err
-	}
-	connection, err := cfg.ReplicationConfig(l.database)
+	connection, err := l.source.ReplicationConfig()
 	if err != nil {
 		return err
 	}
@@ -102,6 +98,9 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	g.Go(func() error { return r.probe(ctx) })
 	if err = g.Wait(); errors.Is(err, errRelayed) {
 		return nil
+	}
+	if errors.Is(err, postgres.ErrSilent) {
+		l.stale = stream.PID()
 	}
 	l.needsText = l.needsText || errors.Is(err, postgres.ErrNeedsText)
 	return err

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -20,14 +21,51 @@ func SourceConfig(s *spec.Spec) (*postgres.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source.tls.client_key_password: %w", err)
 	}
-	tls := s.Source.TLS
-	return &postgres.Config{
-		Decoder: postgres.Decoder(s.Source.Decoder), Host: s.Source.Host, Port: uint16(s.Source.Port), User: s.Source.User, Password: password, Databases: Databases(s),
+	src, tls := s.Source, s.Source.TLS
+	cfg := &postgres.Config{
+		Host: src.Host, Port: uint16(src.Port), User: src.User, Password: password, Databases: Databases(s),
+		Decoder: postgres.Decoder(src.Decoder), Target: postgres.Target(src.TargetSessionAttrs),
 		TLS: postgres.TLSConfig{
 			Mode: postgres.TLSMode(tls.Mode), CAFile: tls.CAFile, LoadAllCA: &tls.LoadAllCACertificates,
 			ClientCertificate: tls.ClientCertificate, ClientKey: tls.ClientKey, ClientKeyPassword: keyPassword,
 		},
-	}, nil
+	}
+	if src.Mode == "logical" { // a query may take long to find its first row
+		cfg.Silence = src.ReceiveTimeout
+	}
+	for i, text := range src.Hosts {
+		a, err := postgres.ParseAddress(text)
+		if err != nil {
+			return nil, err
+		}
+		a.Port = cmp.Or(a.Port, uint16(src.Port))
+		if i == 0 {
+			cfg.Host, cfg.Port = a.Host, a.Port
+		} else {
+			cfg.Others = append(cfg.Others, a)
+		}
+	}
+	if src.Service != "" {
+		if err := cfg.FromService(src.Service); err != nil {
+			return nil, err
+		}
+	}
+	cfg.Tunnel, err = tunnel(src.SSH)
+	return cfg, err
+}
+
+// tunnel returns the way through an SSH server, nil where there is none.
+func tunnel(s spec.SSH) (*postgres.Tunnel, error) {
+	if s.Host == "" {
+		return nil, nil
+	}
+	passphrase, err := s.KeyPassphrase.Reveal()
+	if err != nil {
+		return nil, fmt.Errorf("source.ssh.key_passphrase: %w", err)
+	}
+	return postgres.NewTunnel(postgres.SSHConfig{
+		Host: s.Host, Port: uint16(s.Port), User: s.User, KeyFile: s.KeyFile, KeyPassphrase: passphrase, KnownHosts: s.KnownHosts,
+	}), nil
 }
 
 // Databases are the source databases of a pipeline in the order of its file.

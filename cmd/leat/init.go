@@ -16,29 +16,44 @@ import (
 
 func (p *program) initCommand() *cobra.Command {
 	var output, destination string
+	var ssh sshFlags
 	cmd := &cobra.Command{
 		Use:   "init DSN",
 		Short: "Write a pipeline file for a database, and print the GRANTs it needs",
 		Long: `Init connects to a database, looks at its tables, writes a pipeline file that
 replicates them into a DuckDB file beside it, and prints the statements that
 give a role of its own what replication needs.`,
-		Example: `  leat init postgres://leat@db.example.com:5432/shop`,
-		Args:    exactly(1),
+		Example: `  leat init postgres://leat@db.example.com:5432/shop
+  leat init 'postgres://leat@a.example.com,b.example.com/shop?sslmode=verify-full&sslrootcert=ca.pem'
+  leat init service=shop
+  leat init postgres://leat@10.0.0.5/shop --ssh me@bastion.example.com --ssh-key ~/.ssh/id_ed25519`,
+		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.initialise(cmd.Context(), args[0], output, destination)
+			return p.initialise(cmd.Context(), args[0], ssh, output, destination)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "pipeline file to write (default DATABASE.toml)")
 	cmd.Flags().StringVar(&destination, "duckdb", "", "DuckDB file to replicate into (default DATABASE.duckdb)")
+	cmd.Flags().StringVar(&ssh.server, "ssh", "", "SSH server USER@HOST[:PORT] to go through")
+	cmd.Flags().StringVar(&ssh.key, "ssh-key", "", "its private key (default the SSH agent); the passphrase of an encrypted one is taken from SSH_KEY_PASSPHRASE")
+	cmd.Flags().StringVar(&ssh.knownHosts, "ssh-known-hosts", "", "file that has its host key (default ~/.ssh/known_hosts)")
 	return cmd
 }
 
-func (p *program) initialise(ctx context.Context, dsn, output, destination string) error {
-	cfg, database, err := postgres.ParseDSN(dsn)
+func (p *program) initialise(ctx context.Context, dsn string, ssh sshFlags, output, destination string) error {
+	cfg, err := postgres.ParseDSN(dsn)
 	if err != nil {
 		return err
 	}
-	source, err := postgres.Open(ctx, cfg, database)
+	tunnel, err := ssh.config()
+	if err != nil {
+		return err
+	}
+	if tunnel != nil {
+		cfg.Tunnel = postgres.NewTunnel(*tunnel)
+	}
+	database := cfg.Database
+	source, err := postgres.Open(ctx, &cfg.Config, database)
 	if err != nil {
 		return err
 	}
@@ -59,7 +74,10 @@ func (p *program) initialise(ctx context.Context, dsn, output, destination strin
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(pipelineFile(cfg, database, destination, tables))
+	section, err := sourceSection(cfg, tunnel)
+	if err == nil {
+		_, err = f.WriteString(section + pipelineFile(destination, tables))
+	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write pipeline file: %w", err)
 	}
@@ -67,7 +85,11 @@ func (p *program) initialise(ctx context.Context, dsn, output, destination strin
 	for _, sql := range postgres.Grants(cfg.User, []string{database}, schemasOf(tables)) {
 		fmt.Fprintf(p.out, "  %s\n", sql)
 	}
-	fmt.Fprintf(p.out, "\nThen: export PGPASSWORD=..., leat check %[1]s, leat plan %[1]s, leat run %[1]s\n", output)
+	export := ""
+	if cfg.Password != "" && cfg.Service == "" {
+		export = "export PGPASSWORD=..., "
+	}
+	fmt.Fprintf(p.out, "\nThen: %[2]sleat check %[1]s, leat plan %[1]s, leat run %[1]s\n", output, export)
 	return nil
 }
 
@@ -81,15 +103,10 @@ func schemasOf(tables []*postgres.Table) []string {
 	return out
 }
 
-// pipelineFile is the text of a pipeline for the tables of a database. The
-// password is never written.
-func pipelineFile(cfg *postgres.Config, database, destination string, tables []*postgres.Table) string {
+// pipelineFile is what follows the source in a pipeline for the tables of a
+// database.
+func pipelineFile(destination string, tables []*postgres.Table) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "name = %s\n\n[source]\ntype = \"postgres\"\nhost = %s\nport = %d\nuser = %s\npassword = { env = \"PGPASSWORD\" }\ndatabase = %s\n",
-		quoted(database), quoted(cfg.Host), cfg.Port, quoted(cfg.User), quoted(database))
-	if cfg.TLS.Mode != "" {
-		fmt.Fprintf(&s, "\n[source.tls]\nmode = %s\n", quoted(string(cfg.TLS.Mode)))
-	}
 	s.WriteString("\n[objects]\ninclude = [")
 	for i, schema := range schemasOf(tables) {
 		if i > 0 {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/leat-etl/leat/engine/batch"
 )
@@ -24,8 +26,11 @@ type Source struct {
 	// ByQuery says that tables are read by queries: those count too that are
 	// not in the log, and generated columns. It is set before the first question.
 	ByQuery bool
+	// Missed is what the servers answered that were asked before the one that
+	// the source talks to.
+	Missed []error
 
-	cfg *Config
+	cfg *Config // after Open that of one server
 
 	mu    sync.Mutex // guards conn and types
 	conn  *pgx.Conn
@@ -34,12 +39,19 @@ type Source struct {
 
 // Open connects to a database. The caller closes the Source.
 func Open(ctx context.Context, cfg *Config, database string) (*Source, error) {
-	s := &Source{Database: database, cfg: cfg}
+	own := *cfg
+	own.fellSilent = new(atomic.Bool)
+	s := &Source{Database: database, cfg: &own}
 	if err := s.do(ctx, func(*pgx.Conn) error { return nil }); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
+
+// FellSilent says whether a connection of this source was given up because
+// nothing came over it. Its error does not always tell: pgconn replaces what
+// ends a simple query.
+func (s *Source) FellSilent() bool { return s.cfg.fellSilent.Load() }
 
 // Close ends the connection.
 func (s *Source) Close(ctx context.Context) error {
@@ -51,6 +63,12 @@ func (s *Source) Close(ctx context.Context) error {
 	err := s.conn.Close(ctx)
 	s.conn = nil
 	return err
+}
+
+// ReplicationConfig returns the settings of a logical replication connection
+// to the server that this source has found.
+func (s *Source) ReplicationConfig() (*pgconn.Config, error) {
+	return s.cfg.ReplicationConfig(s.Database)
 }
 
 // Types returns the types known now. A later SchemaByOID may know more.
@@ -73,9 +91,12 @@ func (s *Source) do(ctx context.Context, fn func(*pgx.Conn) error) error {
 }
 
 func (s *Source) connect(ctx context.Context) error {
-	conn, err := s.cfg.Connect(ctx, s.Database)
+	conn, cfg, missed, err := s.cfg.connectFirst(ctx, s.Database)
 	if err != nil {
 		return err
+	}
+	if cfg != s.cfg { // once, in Open: snapshots and slots are one server's, so all connections go there
+		s.cfg, s.Missed = cfg, missed
 	}
 	version, err := serverVersion(ctx, conn)
 	if err == nil {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -114,9 +115,15 @@ func (r *Report) error(name, object string, err error) {
 func (c *checker) connect(ctx context.Context) bool {
 	source, err := Open(ctx, c.cfg, c.database)
 	if err != nil {
-		steps := []string{"connection settings", "server reachable", "login", "database"}
-		at := map[int]int{CodeSettings: 0, CodeUnreachable: 1, CodeAuthentication: 2, CodePassword: 2, CodeNoHBAEntry: 2,
-			CodePrerequisite: 3, CodeNoDatabase: 3, CodeDatabaseName: 3}[Classify(err).Code]
+		steps := []string{"connection settings", "SSH tunnel", "server reachable", "login", "database"}
+		at := map[int]int{CodeSettings: 0, CodeUnreachable: 2, CodeAuthentication: 3, CodePassword: 3, CodeNoHBAEntry: 3,
+			CodePrerequisite: 4, CodeNoDatabase: 4, CodeDatabaseName: 4}[Classify(err).Code]
+		switch {
+		case c.cfg.Tunnel == nil:
+			steps, at = slices.Delete(steps, 1, 2), max(0, at-1)
+		case Classify(err).Op == opTunnel:
+			at = 1
+		}
 		for i, step := range steps {
 			switch {
 			case i < at:
@@ -130,11 +137,14 @@ func (c *checker) connect(ctx context.Context) bool {
 		return false
 	}
 	c.source = source
-	c.add(Item{Name: "server reachable", Object: c.database, Found: c.cfg.address(), Outcome: OK})
+	if c.cfg.Tunnel != nil {
+		c.add(Item{Name: "SSH tunnel", Object: c.database, Found: "through " + c.cfg.Tunnel.cfg.address() + ", whose host key is known", Outcome: OK})
+	}
+	c.add(Item{Name: "server reachable", Object: c.database, Found: source.cfg.address() + passed(source.Missed), Outcome: OK})
 	tls := Item{Name: "TLS", Object: c.database, Found: "encrypted", Outcome: OK}
 	if !isEncrypted(source.conn.PgConn().Conn()) {
 		tls.Found = "not encrypted"
-		if !strings.HasPrefix(c.cfg.Host, "/") {
+		if !strings.HasPrefix(source.cfg.Host, "/") && c.cfg.Tunnel == nil {
 			tls.Outcome, tls.Fix = Warn, `[source.tls] mode = "verify-full" (and ssl = on in postgresql.conf)`
 		}
 	}
@@ -144,11 +154,20 @@ func (c *checker) connect(ctx context.Context) bool {
 	return true
 }
 
+// passed lists the servers that were asked before the one that answered.
+func passed(missed []error) string {
+	var s strings.Builder
+	for _, err := range missed {
+		fmt.Fprintf(&s, "; passed over: %v", err)
+	}
+	return s.String()
+}
+
 // replicationConnection opens what the stream will use: pg_hba.conf matches it
 // by its database, as any other connection, but the role needs REPLICATION and
 // the server a free walsender.
 func (c *checker) replicationConnection(ctx context.Context) {
-	conn, err := c.cfg.connectReplication(ctx, c.database)
+	conn, err := c.source.cfg.connectReplication(ctx, c.database)
 	if err != nil {
 		c.error("replication connection", c.database, err)
 		return

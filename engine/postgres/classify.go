@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -34,12 +32,8 @@ func Classify(err error) *Error {
 		return e
 	case errors.Is(err, context.Canceled):
 		return &Error{Class: Canceled, Err: err}
-	case isTLSFailure(err):
-		return &Error{Code: CodeSettings, Class: Stop, Err: err, Causes: []string{
-			"The server does not speak TLS, or its certificate is not the one that the settings expect.",
-			"The certificate's name differs from the host.",
-			"The server asks for a client certificate.",
-		}, Hint: "Set [source.tls] mode and ca_file to what the server has (ssl = on in postgresql.conf)."}
+	case isTLSFailure(lastAttempt(err)):
+		return tlsFailure(err)
 	case connecting:
 		return &Error{Code: CodeUnreachable, Class: Retry, Err: err, Causes: []string{
 			"The host name or the port is wrong.",
@@ -52,23 +46,22 @@ func Classify(err error) *Error {
 	return &Error{Class: Stop, Err: err}
 }
 
-func isTLSFailure(err error) bool {
-	var (
-		verify  *tls.CertificateVerificationError
-		record  tls.RecordHeaderError
-		alert   tls.AlertError
-		unknown x509.UnknownAuthorityError
-		name    x509.HostnameError
-	)
-	return errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert) ||
-		errors.As(err, &unknown) || errors.As(err, &name) || strings.Contains(err.Error(), "server refused TLS connection") ||
-		strings.Contains(err.Error(), "remote error: tls:")
+// lastAttempt is how the last of several attempts to connect failed. In mode
+// prefer that the server refused TLS is no failure: the plain connection that
+// comes after it may be lost like any other.
+func lastAttempt(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		if all := joined.Unwrap(); len(all) > 0 {
+			return all[len(all)-1]
+		}
+	}
+	return err
 }
 
 func isConnectionLost(err error) bool {
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.Is(err, pgconn.ErrConnClosed) || errors.Is(err, context.DeadlineExceeded)
+		errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, pgconn.ErrConnClosed) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // retryStates are the SQLSTATEs, or classes of two characters, that a later

@@ -1,10 +1,10 @@
 package postgres
 
 import (
-	"context"
+	"cmp"
 	"fmt"
-	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,7 +22,13 @@ type Config struct {
 	Host string
 	// Port 0 means DefaultPort.
 	Port uint16
-	User string
+	// Others are tried in this order when Host does not answer or is not what
+	// Target asks for. A Source stays with the server that has answered it.
+	Others []Address
+	// Target says which server will do. Empty is TargetReadWrite where there
+	// are Others, and TargetAny otherwise.
+	Target Target
+	User   string
 	// Password empty means that the server asks for none, or that the user's
 	// password file has it.
 	Password  string
@@ -35,9 +41,14 @@ type Config struct {
 	ApplicationName string
 	// ConnectTimeout 0 means DefaultConnectTimeout.
 	ConnectTimeout time.Duration
-	// Dial replaces the dialler, for a tunnel. The name is then resolved at
-	// its far end.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Silence is how long a session waits for an answer before it gives up the
+	// connection with ErrSilent; 0 waits for ever.
+	Silence time.Duration
+	// Tunnel, where it is not nil, carries every connection. Names are then
+	// resolved at its far end.
+	Tunnel *Tunnel
+
+	fellSilent *atomic.Bool // of a Source: see Source.FellSilent
 }
 
 // Decoder is the plugin with which the server turns its log into changes.
@@ -47,6 +58,31 @@ type Decoder string
 const (
 	PgOutput     Decoder = "pgoutput"
 	TestDecoding Decoder = "test_decoding"
+)
+
+// Address is a server: a name, an address or the folder of a Unix socket, and
+// a port, of which 0 is DefaultPort.
+type Address struct {
+	Host string
+	Port uint16
+}
+
+// String names the server for people.
+func (a Address) String() string {
+	return fmt.Sprintf("%s:%d", a.Host, cmp.Or(a.Port, DefaultPort))
+}
+
+// Target is what a server has to be, as libpq's target_session_attrs.
+type Target string
+
+// The targets. PreferStandby takes a standby where one answers.
+const (
+	TargetAny           Target = "any"
+	TargetReadWrite     Target = "read-write"
+	TargetReadOnly      Target = "read-only"
+	TargetPrimary       Target = "primary"
+	TargetStandby       Target = "standby"
+	TargetPreferStandby Target = "prefer-standby"
 )
 
 // TLSMode says whether a connection is encrypted and how the server proves
@@ -79,18 +115,10 @@ type TLSConfig struct {
 
 // validate finds what is wrong with the settings before anything is dialled.
 func (c *Config) validate(database string) error {
-	host := c.Host
-	for _, scheme := range []string{"http://", "https://", "postgres://", "postgresql://"} {
-		if strings.HasPrefix(strings.ToLower(host), scheme) {
-			return settingsError(fmt.Errorf("host %q starts with %s", host, scheme),
-				"The host is a name or an address alone.", fmt.Sprintf("host = %q", strings.TrimRight(host[len(scheme):], "/")))
+	for _, a := range c.addresses() {
+		if err := a.validate(); err != nil {
+			return err
 		}
-	}
-	if host == "" {
-		return settingsError(fmt.Errorf("host is empty"), "No host is set.", `host = "db.example.com"`)
-	}
-	if strings.ContainsAny(host, " \t\n,") {
-		return settingsError(fmt.Errorf("host %q is not a name", host), "The host is one name or address.", `host = "db.example.com"`)
 	}
 	if c.User == "" {
 		return settingsError(fmt.Errorf("user is empty"), "No user is set.", `user = "leat"`)
@@ -99,7 +127,7 @@ func (c *Config) validate(database string) error {
 		return &Error{Op: "connect", Object: c.address(), Code: CodeDatabaseName, Class: Stop, Err: fmt.Errorf("database name is empty"),
 			Causes: []string{"No database name is set."}, Hint: `database = "shop"`}
 	}
-	for _, s := range []string{host, c.User, database, c.Password, c.ApplicationName} {
+	for _, s := range []string{c.User, database, c.Password, c.ApplicationName} {
 		if strings.ContainsRune(s, 0) {
 			return settingsError(fmt.Errorf("a setting holds a zero byte"), "A secret file may be binary.", "")
 		}
@@ -107,16 +135,26 @@ func (c *Config) validate(database string) error {
 	return nil
 }
 
-// address names the server for people.
-func (c *Config) address() string {
-	return fmt.Sprintf("%s:%d", c.Host, c.port())
+func (a Address) validate() error {
+	for _, scheme := range []string{"http://", "https://", "postgres://", "postgresql://"} {
+		if strings.HasPrefix(strings.ToLower(a.Host), scheme) {
+			return settingsError(fmt.Errorf("host %q starts with %s", a.Host, scheme),
+				"The host is a name or an address alone.", fmt.Sprintf("host = %q", strings.TrimRight(a.Host[len(scheme):], "/")))
+		}
+	}
+	if a.Host == "" {
+		return settingsError(fmt.Errorf("host is empty"), "No host is set.", `host = "db.example.com"`)
+	}
+	if strings.ContainsAny(a.Host, " \t\n,\x00") {
+		return settingsError(fmt.Errorf("host %q is not a name", a.Host), "A host is one name or address.",
+			`host = "db.example.com", or hosts = ["a.example.com:5432", "b.example.com"]`)
+	}
+	return nil
 }
 
-func (c *Config) port() uint16 {
-	if c.Port == 0 {
-		return DefaultPort
-	}
-	return c.Port
+// addresses are all servers, in the order in which they are tried.
+func (c *Config) addresses() []Address {
+	return append([]Address{{c.Host, c.Port}}, c.Others...)
 }
 
 func (c *Config) decoder() Decoder {
@@ -125,6 +163,25 @@ func (c *Config) decoder() Decoder {
 	}
 	return c.Decoder
 }
+
+// at is the configuration of one of the servers alone.
+func (c *Config) at(a Address) *Config {
+	one := *c
+	one.Host, one.Port, one.Others, one.Target = a.Host, a.Port, nil, c.target()
+	return &one
+}
+
+func (c *Config) target() Target {
+	if c.Target == "" && len(c.Others) > 0 {
+		return TargetReadWrite
+	}
+	return cmp.Or(c.Target, TargetAny)
+}
+
+// address names the server for people.
+func (c *Config) address() string { return Address{c.Host, c.Port}.String() }
+
+func (c *Config) port() uint16 { return cmp.Or(c.Port, DefaultPort) }
 
 // settingsError is a failure of the configuration itself.
 func settingsError(err error, cause, hint string) *Error {

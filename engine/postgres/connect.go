@@ -4,16 +4,24 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// Connect opens a session to a database. The caller closes it. The error is
-// an *Error.
+// Connect opens a session to a database, at the first server that will do.
+// The caller closes it. The error is an *Error.
 func (c *Config) Connect(ctx context.Context, database string) (*pgx.Conn, error) {
+	conn, _, _, err := c.connectFirst(ctx, database)
+	return conn, err
+}
+
+// connectOne opens a session at c's only server.
+func (c *Config) connectOne(ctx context.Context, database string) (*pgx.Conn, error) {
 	cfg, err := c.sessionConfig(database)
 	if err != nil {
 		return nil, err
@@ -26,17 +34,20 @@ func (c *Config) Connect(ctx context.Context, database string) (*pgx.Conn, error
 }
 
 // ReplicationConfig returns the settings of a logical replication connection
-// to a database.
+// to a database at Host.
 func (c *Config) ReplicationConfig(database string) (*pgconn.Config, error) {
 	cfg, err := c.sessionConfig(database)
 	if err != nil {
 		return nil, err
 	}
 	cfg.Config.RuntimeParams["replication"] = "database"
+	cfg.Config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		return pgproto3.NewFrontend(r, w) // creating a slot waits for every open transaction; a stream has a limit of its own
+	}
 	return &cfg.Config, nil
 }
 
-// connectReplication opens a logical replication connection.
+// connectReplication opens a logical replication connection to Host.
 func (c *Config) connectReplication(ctx context.Context, database string) (*pgconn.PgConn, error) {
 	cfg, err := c.ReplicationConfig(database)
 	if err != nil {
@@ -52,7 +63,9 @@ func (c *Config) connectReplication(ctx context.Context, database string) (*pgco
 func (c *Config) connectError(database string, err error) *Error {
 	e := Classify(err)
 	e.Op = cmp.Or(e.Op, "connect")
-	e.Object = fmt.Sprintf("%s/%s as %s", c.address(), database, c.User)
+	if e.Object == "" {
+		e.Object = fmt.Sprintf("%s/%s as %s", c.address(), database, c.User)
+	}
 	e.fillIn(c, database)
 	return e
 }
@@ -64,7 +77,7 @@ func (c *Config) sessionConfig(database string) (*pgx.ConnConfig, error) {
 	if err := c.validate(database); err != nil {
 		return nil, err
 	}
-	base := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable sslcertmode=disable sslrootcert='' sslnegotiation='' target_session_attrs=any channel_binding=prefer require_auth='' min_protocol_version='' max_protocol_version=''",
+	base := fmt.Sprintf("host=%s port=%d user=%s dbname=%s password='' sslmode=disable sslcertmode=disable sslrootcert='' sslnegotiation='' target_session_attrs=any channel_binding=prefer require_auth='' min_protocol_version='' max_protocol_version=''",
 		quoteSetting(c.Host), c.port(), quoteSetting(c.User), quoteSetting(database))
 	cfg, err := pgx.ParseConfig(base)
 	if err != nil {
@@ -75,8 +88,11 @@ func (c *Config) sessionConfig(database string) (*pgx.ConnConfig, error) {
 	}
 	cfg.ConnectTimeout = cmp.Or(c.ConnectTimeout, DefaultConnectTimeout)
 	cfg.SSLCertMode = "allow"
-	if c.Dial != nil {
-		cfg.DialFunc = c.Dial
+	cfg.DialFunc = c.dial
+	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		return pgproto3.NewFrontend(c.impatient(r, w), w)
+	}
+	if c.Tunnel != nil {
 		cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	}
 	cfg.RuntimeParams = sessionSettings()

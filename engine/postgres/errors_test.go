@@ -135,21 +135,6 @@ func TestUnreachable(t *testing.T) {
 	wantError(t, err, 0, Canceled, "", "hidden-secret")
 }
 
-func TestDialReplacesTheNetwork(t *testing.T) {
-	f := newFixture(t)
-	cfg := *f.cfg
-	cfg.Host, cfg.Port = "database.behind.tunnel", 1
-	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if address != "database.behind.tunnel:1" {
-			return nil, fmt.Errorf("dialled %s", address)
-		}
-		return new(net.Dialer).DialContext(ctx, network, fmt.Sprintf("%s:%d", f.cfg.Host, f.cfg.Port))
-	}
-	if err := connectError(t, cfg, f.database); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestHBAErrors(t *testing.T) {
 	server := pgserver.Own(t, pgserver.Options{HBA: []string{
 		"host all only 127.0.0.1/32 scram-sha-256",

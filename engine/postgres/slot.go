@@ -185,6 +185,17 @@ func (s *Source) DropSlot(ctx context.Context, name string) error {
 	return wrap("drop slot", name, err)
 }
 
+// FreeSlot ends the server's process pid if it still serves the slot: one that
+// does not know yet that its reader is gone keeps the slot until
+// wal_sender_timeout, and for ever where that is 0.
+func (s *Source) FreeSlot(ctx context.Context, name string, pid uint32) error {
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND active_pid = $2`, name, pid)
+		return err
+	})
+	return wrap("free slot", name, err)
+}
+
 // Heartbeat writes a logical message outside any transaction and returns its
 // LSN. On a server whose other databases are busy it gives the stream
 // something to acknowledge, so that the slot does not hold their log.

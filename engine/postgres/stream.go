@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -45,6 +46,8 @@ type Stream struct {
 
 	acks     *acknowledgements
 	replayed int // messages of replays
+	opened   time.Time
+	reading  atomic.Int64 // since when Run waits for the server, from opened; 0 while it does not
 }
 
 // StreamStats is how far a stream is.
@@ -68,7 +71,7 @@ type StreamStats struct {
 // run is closed by Close.
 func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stream, error) {
 	o.fillIn()
-	s := &Stream{o: o, times: 1, changed: make(chan struct{}, 1), room: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+	s := &Stream{o: o, opened: time.Now(), times: 1, changed: make(chan struct{}, 1), room: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 	spills, err := newSpills(o.SpillDir)
 	if err != nil {
 		return nil, err
@@ -112,6 +115,9 @@ func (s *Stream) startReplication(ctx context.Context, conn *pgconn.PgConn) erro
 	}
 	return pglogrepl.StartReplication(ctx, conn, quoteIdent(s.o.Slot), pglogrepl.LSN(s.o.Start), pglogrepl.StartReplicationOptions{PluginArgs: arguments})
 }
+
+// PID is the process of the server that serves the stream.
+func (s *Stream) PID() uint32 { return s.wire.pid }
 
 // Close ends a stream that is not running.
 func (s *Stream) Close() error { return s.wire.close(s.acks.durable()) }
@@ -159,7 +165,13 @@ func (s *Stream) reportStatus(ctx context.Context) error {
 	ticker := time.NewTicker(s.o.StatusInterval)
 	defer ticker.Stop()
 	for {
-		if err := s.wire.sendStatus(s.acks.durable()); err != nil {
+		silent := s.silent()
+		if silent > s.o.Silence {
+			e := silentError(s.o.Silence)
+			e.Op, e.Object = "read stream of slot", strconv.Quote(s.o.Slot)
+			return e
+		}
+		if err := s.wire.sendStatus(s.acks.durable(), silent > s.o.Silence/2); err != nil {
 			return err
 		}
 		select {
@@ -171,9 +183,22 @@ func (s *Stream) reportStatus(ctx context.Context) error {
 	}
 }
 
+// silent is for how long the reader has been waiting for the server, 0 while
+// it does not read.
+func (s *Stream) silent() time.Duration {
+	since := s.reading.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(s.opened) - time.Duration(since)
+}
+
 func (s *Stream) receive(ctx context.Context) error {
 	for {
-		if err := s.wire.fill(); err != nil {
+		s.reading.Store(int64(time.Since(s.opened)))
+		err := s.wire.fill()
+		s.reading.Store(0)
+		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}

@@ -49,6 +49,9 @@ type StreamOptions struct {
 	// StatusInterval is how often the server is told what is durable, well
 	// below its wal_sender_timeout. Zero means 10 s.
 	StatusInterval time.Duration
+	// Silence is how long the server may send nothing although it is asked to
+	// answer; Run then ends with ErrSilent. Zero means DefaultSilence.
+	Silence time.Duration
 	// Schemas returns what the catalogue says about a relation now, an *Error
 	// of class Object where it is gone. Types is asked after it.
 	Schemas func(ctx context.Context, relationOID uint32) (*batch.Schema, error)
@@ -85,6 +88,9 @@ func (o *StreamOptions) fillIn() {
 	}
 	if o.StatusInterval <= 0 {
 		o.StatusInterval = 10 * time.Second
+	}
+	if o.Silence <= 0 {
+		o.Silence = DefaultSilence
 	}
 }
 

@@ -26,6 +26,7 @@ type wire struct {
 	buf        []byte
 	start, end int  // what has been read and not been handed out
 	sparse     bool // the last read brought little
+	pid        uint32
 }
 
 // The server sends every change by itself. A reader that is always there
@@ -70,7 +71,7 @@ func openWire(ctx context.Context, cfg *pgconn.Config, start func(context.Contex
 		hijacked.Conn.Close()
 		return nil, fmt.Errorf("take over connection: %w", err)
 	}
-	return &wire{conn: hijacked.Conn, r: stepper.r, buf: make([]byte, readSize)}, nil
+	return &wire{pid: hijacked.PID, conn: hijacked.Conn, r: stepper.r, buf: make([]byte, readSize)}, nil
 }
 
 // stepReader hands out at most the rest of one protocol message a call, so
@@ -163,8 +164,9 @@ func (w *wire) next() (kind byte, body []byte, ok bool, err error) {
 }
 
 // sendStatus reports flushed as written, flushed and applied, all three: a
-// position left out would be replaced by one that nobody has stored.
-func (w *wire) sendStatus(flushed uint64) error {
+// position left out would be replaced by one that nobody has stored. ask has
+// the server answer at once.
+func (w *wire) sendStatus(flushed uint64, ask bool) error {
 	var m [5 + 34]byte
 	m[0] = 'd'
 	binary.BigEndian.PutUint32(m[1:], 4+34)
@@ -173,6 +175,9 @@ func (w *wire) sendStatus(flushed uint64) error {
 		binary.BigEndian.PutUint64(m[at:], flushed)
 	}
 	binary.BigEndian.PutUint64(m[30:], uint64(time.Now().UnixMicro()-epochMicros))
+	if ask {
+		m[38] = 1
+	}
 	_, err := w.conn.Write(m[:])
 	if err != nil {
 		return fmt.Errorf("send status: %w", err)
@@ -189,7 +194,7 @@ func (w *wire) close(flushed uint64) error {
 	if err := w.conn.SetDeadline(time.Now().Add(closeWait)); err != nil {
 		return fmt.Errorf("end stream: %w", err)
 	}
-	if err := w.sendStatus(flushed); err != nil {
+	if err := w.sendStatus(flushed, false); err != nil {
 		return err
 	}
 	if _, err := w.conn.Write([]byte{'c', 0, 0, 0, 4, 'X', 0, 0, 0, 4}); err != nil {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -8,6 +9,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/youmark/pkcs8"
 )
@@ -30,7 +34,9 @@ func (t *TLSConfig) build(mode TLSMode, host string) (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		cfg.Certificates = []tls.Certificate{cert}
+		// Sent whatever authorities the server lists, so that it says what it
+		// has against it.
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 	}
 	cfg.ServerName = host
 	switch mode {
@@ -64,36 +70,70 @@ func verifyChain(roots *x509.CertPool) func(tls.ConnectionState) error {
 	}
 }
 
+// loadCA reads the CA file. It is strict where the usual PEM readers skip: a
+// certificate that is cut off or garbled would be missing in silence.
 func (t *TLSConfig) loadCA() (*x509.CertPool, error) {
 	text, err := readPEM(t.CAFile)
 	if err != nil {
 		return nil, settingsError(fmt.Errorf("read CA file: %w", err), "The CA file is missing or not readable.", "")
 	}
+	const fix = "Take the CA file again from where it came from; openssl storeutl -noout -text -certs FILE shows what is in it."
+	all := t.LoadAllCA == nil || *t.LoadAllCA
 	pool, n := x509.NewCertPool(), 0
-	limit := MaxCACertificates
-	if t.LoadAllCA != nil && !*t.LoadAllCA {
-		limit = 1
-	}
-	for n < limit {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
+	for {
+		block, rest := pem.Decode(text)
+		between := text
+		if block != nil {
+			between = text[:bytes.LastIndex(text[:len(text)-len(rest)], []byte("-----BEGIN "))]
+		}
+		if what := garbage(between); what != "" {
+			return nil, settingsError(fmt.Errorf("CA file: %s before certificate %d", what, n+1), "A certificate in the file is cut off, or something else got into it.", fix)
+		}
+		if block == nil {
 			break
 		}
+		n++
 		if block.Type != "CERTIFICATE" {
-			continue
+			return nil, settingsError(fmt.Errorf("CA file: block %d is a %s", n, block.Type), "The file holds something else than certificates.", fix)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, settingsError(fmt.Errorf("parse certificate %d of the CA file: %w", n+1, err), "The CA file is damaged.", "")
+			return nil, settingsError(fmt.Errorf("CA file: certificate %d: %w", n, err), "The CA file is damaged.", fix)
+		}
+		if n > MaxCACertificates {
+			return nil, settingsError(fmt.Errorf("the CA file holds more than %d certificates", MaxCACertificates), "It is a bundle of many authorities.",
+				"Keep the authority of your server, or set load_all_ca_certificates = false to take only the first.")
 		}
 		pool.AddCert(cert)
-		n++
+		if !all {
+			return pool, nil
+		}
+		text = rest
 	}
 	if n == 0 {
-		return nil, settingsError(errors.New("the CA file holds no certificate"), "The CA file is not in PEM form.", "")
+		return nil, settingsError(errors.New("the CA file holds no certificate"), "The CA file is not in PEM form.", "openssl x509 -inform der -in FILE -out ca.pem")
 	}
 	return pool, nil
 }
+
+// garbage says what in the text between two certificates is no comment: the
+// rest of a block, or bytes that are no text. It is empty for a comment.
+func garbage(text []byte) string {
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimSpace(line)
+		switch {
+		case bytes.HasPrefix(line, []byte("-----")) && !bytes.Equal(bytes.Trim(line, "-"), nil):
+			return "a block that is not whole"
+		case len(line) >= 60 && !bytes.ContainsFunc(line, func(r rune) bool { return !strings.ContainsRune(base64Letters, r) }):
+			return "a part of a block"
+		case !utf8.Valid(line) || bytes.ContainsFunc(line, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }):
+			return "bytes that are no text"
+		}
+	}
+	return ""
+}
+
+const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 func (t *TLSConfig) clientCertificate() (tls.Certificate, error) {
 	fail := func(err error, cause string) (tls.Certificate, error) {
@@ -115,7 +155,11 @@ func (t *TLSConfig) clientCertificate() (tls.Certificate, error) {
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return fail(fmt.Errorf("load client certificate: %w", err), "The certificate and the key do not belong together, or one is not in PEM form.")
+		return tls.Certificate{}, settingsError(fmt.Errorf("load client certificate: %w", err), "The certificate and the key do not belong together, or one is not in PEM form.",
+			"These print the same public key where they do: openssl x509 -noout -pubkey -in CERTIFICATE; openssl pkey -pubout -in KEY")
+	}
+	if until := pair.Leaf.NotAfter; time.Now().After(until) {
+		return fail(fmt.Errorf("the client certificate expired on %s", until.UTC().Format(time.DateTime)), "It has to be issued again; or the clock of this machine is wrong.")
 	}
 	return pair, nil
 }

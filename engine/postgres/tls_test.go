@@ -15,6 +15,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,8 +55,13 @@ func (a *authority) sign(t *testing.T, template *x509.Certificate, key crypto.Pu
 // issue makes a certificate for a name, which is a server's host too.
 func (a *authority) issue(t *testing.T, name string, key crypto.Signer) string {
 	t.Helper()
+	return a.issueUntil(t, name, key, time.Now().Add(time.Hour))
+}
+
+func (a *authority) issueUntil(t *testing.T, name string, key crypto.Signer, until time.Time) string {
+	t.Helper()
 	return a.sign(t, &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}, key.Public())
+		NotBefore: until.Add(-2 * time.Hour), NotAfter: until}, key.Public())
 }
 
 func pemText(kind string, der []byte) string {
@@ -80,7 +86,26 @@ func secureServer(t *testing.T, ca *authority) *pgserver.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"server.crt": ca.issue(t, "localhost", key), "server.key": plainKey(t, key), "ca.crt": ca.pem} {
+	install(t, server, map[string]string{"server.crt": ca.issue(t, "localhost", key), "server.key": plainKey(t, key), "ca.crt": ca.pem})
+	if err := server.Exec(t.Context(), "postgres", "ALTER SYSTEM SET ssl_ca_file = 'ca.crt'", "ALTER SYSTEM SET ssl = on", "CREATE DATABASE certified", "CREATE DATABASE plain"); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.SetHBA(t.Context()); err != nil { // switches TLS on, without which the lines below are refused
+		t.Fatal(err)
+	}
+	if err := server.SetHBA(t.Context(), secureHBA...); err != nil {
+		t.Fatal(err)
+	}
+	return server
+}
+
+var secureHBA = []string{"hostssl certified all 127.0.0.1/32 cert", "hostnossl plain all 127.0.0.1/32 scram-sha-256",
+	"hostssl postgres all 127.0.0.1/32 scram-sha-256"}
+
+// install puts files into the data folder for the server to read.
+func install(t *testing.T, server *pgserver.Server, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
 		path := filepath.Join(server.Data(), name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -92,17 +117,6 @@ func secureServer(t *testing.T, ca *authority) *pgserver.Server {
 			}
 		}
 	}
-	if err := server.Exec(t.Context(), "postgres", "ALTER SYSTEM SET ssl_ca_file = 'ca.crt'", "ALTER SYSTEM SET ssl = on", "CREATE DATABASE certified", "CREATE DATABASE plain"); err != nil {
-		t.Fatal(err)
-	}
-	if err := server.SetHBA(t.Context()); err != nil { // switches TLS on, without which the lines below are refused
-		t.Fatal(err)
-	}
-	if err := server.SetHBA(t.Context(), "hostssl certified all 127.0.0.1/32 cert", "hostnossl plain all 127.0.0.1/32 scram-sha-256",
-		"hostssl postgres all 127.0.0.1/32 scram-sha-256"); err != nil {
-		t.Fatal(err)
-	}
-	return server
 }
 
 func TestTLSModes(t *testing.T) {
@@ -158,6 +172,52 @@ func TestRequireTLSOfServerWithout(t *testing.T) {
 	wantError(t, connectError(t, cfg, f.database), CodeSettings, Stop, "ssl = on", cfg.Password)
 }
 
+// ed25519OfOpenSSL is a key made by
+//
+//	openssl genpkey -algorithm ed25519 -aes-256-cbc -pass pass:key-pass-word
+//
+// The library that encrypts keys for the tests cannot do it.
+const ed25519OfOpenSSL = `-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAiLayEV6TXP7QICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEOpe2oB+jQMYSDwYIN9/1YoEQDE+
+LcEgoYwoovS6ziXEqOXhmNqg6biDpci6BJFXbQFPKgokOBUCR8KeuNOx49EW7g2i
+lOZY4hLgM6exWyXxYM0=
+-----END ENCRYPTED PRIVATE KEY-----
+`
+
+func fixedKey(t *testing.T, password string) crypto.Signer {
+	t.Helper()
+	text, err := decryptKey([]byte(ed25519OfOpenSSL), password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.(ed25519.PrivateKey)
+}
+
+func encryptedKey(t *testing.T, key crypto.Signer, password string) string {
+	t.Helper()
+	der, err := pkcs8.MarshalPrivateKey(key, []byte(password), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pemText("ENCRYPTED PRIVATE KEY", der)
+}
+
+func legacyKey(t *testing.T, kind string, der []byte, password string) string {
+	t.Helper()
+	//nolint:staticcheck // the form that is read
+	block, err := x509.EncryptPEMBlock(rand.Reader, kind, der, []byte(password), x509.PEMCipherAES256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(block))
+}
+
 func TestClientKeys(t *testing.T) {
 	ca := newAuthority(t, "right")
 	server := secureServer(t, ca)
@@ -174,22 +234,25 @@ func TestClientKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	const password = "key-pass-word"
-	for name, key := range map[string]crypto.Signer{"RSA": rsaKey, "ECDSA": ecKey, "Ed25519": edKey} {
+	for name, key := range map[string]crypto.Signer{"RSA": rsaKey, "ECDSA": ecKey, "Ed25519": edKey, "Ed25519 of openssl": fixedKey(t, password)} {
 		texts := map[string]string{"plain": plainKey(t, key)}
-		if name != "Ed25519" { // the library that makes the test's keys has no more
-			der, err := pkcs8.MarshalPrivateKey(key, []byte(password), nil)
+		switch name {
+		case "RSA":
+			der := x509.MarshalPKCS1PrivateKey(rsaKey)
+			texts["PKCS#1"] = pemText("RSA PRIVATE KEY", der)
+			texts["encrypted PKCS#1"] = legacyKey(t, "RSA PRIVATE KEY", der, password)
+			texts["encrypted PKCS#8"] = encryptedKey(t, key, password)
+		case "ECDSA":
+			der, err := x509.MarshalECPrivateKey(ecKey)
 			if err != nil {
 				t.Fatal(err)
 			}
-			texts["PKCS#8"] = pemText("ENCRYPTED PRIVATE KEY", der)
-		}
-		if name == "RSA" {
-			//nolint:staticcheck // the form that is read
-			block, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey), []byte(password), x509.PEMCipherAES256)
-			if err != nil {
-				t.Fatal(err)
-			}
-			texts["RFC 1423"] = string(pem.EncodeToMemory(block))
+			parameters := pemText("EC PARAMETERS", []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7})
+			texts["SEC1"] = parameters + pemText("EC PRIVATE KEY", der)
+			texts["encrypted SEC1"] = parameters + legacyKey(t, "EC PRIVATE KEY", der, password)
+			texts["encrypted PKCS#8"] = encryptedKey(t, key, password)
+		case "Ed25519 of openssl":
+			texts["encrypted PKCS#8"] = ed25519OfOpenSSL
 		}
 		for form, text := range texts {
 			t.Run(name+" "+form, func(t *testing.T) {
@@ -202,6 +265,9 @@ func TestClientKeys(t *testing.T) {
 				if form == "plain" {
 					cfg.TLS.ClientCertificate, cfg.TLS.ClientKey = "", ""
 					wantError(t, connectError(t, cfg, "certified"), CodeAuthentication, Stop, "")
+					return
+				}
+				if !strings.HasPrefix(form, "encrypted") {
 					return
 				}
 				cfg.TLS.ClientKeyPassword = "wr0ng-pass"

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -47,7 +48,7 @@ func Parse(name string, text []byte) (*Spec, error) {
 	}
 	c := &check{doc, s}
 	c.name()
-	c.host()
+	c.hosts()
 	c.databases()
 	c.source()
 	c.modes()
@@ -75,9 +76,15 @@ func folderName(name string) string {
 	return escaped[:min(len(escaped), 200)]
 }
 
-// beside makes a path that a file names relative to that file's folder. A PEM
-// text in the place of a path stays as it is.
+// beside makes a path that a file names relative to that file's folder, or to
+// the user's where it starts with ~/. A PEM text in the place of a path stays
+// as it is.
 func beside(dir, path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
 	if path == "" || filepath.IsAbs(path) || strings.HasPrefix(path, "-----BEGIN ") {
 		return path
 	}
@@ -96,9 +103,43 @@ func (c *check) name() {
 	}
 }
 
-func (c *check) host() {
-	p := strict.Path{"source", "host"}
-	host := c.s.Source.Host
+// hosts looks at the servers, and at what a service may give instead.
+func (c *check) hosts() {
+	src := strict.Path{"source"}
+	one, many := src.Key("host"), src.Key("hosts")
+	service := c.s.Source.Service != ""
+	switch {
+	case c.Has(one) && c.Has(many):
+		c.Fault(many, "stands beside host: give one of the two")
+	case c.Has(one) && c.s.Source.Host == "":
+		c.Fault(one, "is empty")
+	case c.Has(many) && len(c.s.Source.Hosts) == 0:
+		c.Fault(many, "names no host")
+	case !c.Has(one) && !c.Has(many) && !service && c.Has(src):
+		c.Fault(one, "is missing: name the server, several with hosts = [...], or a service")
+	}
+	if c.s.Source.User == "" && !service && c.Has(src) {
+		c.Fault(src.Key("user"), "is missing: name the role that logs in")
+	}
+	if service { // what the file leaves out is the service's
+		if !c.Has(src.Key("port")) {
+			c.s.Source.Port = 0
+		}
+		if !c.Has(src.Key("tls").Key("mode")) {
+			c.s.Source.TLS.Mode = ""
+		}
+	}
+	c.host(one, c.s.Source.Host, false)
+	for i, host := range c.s.Source.Hosts {
+		c.host(many.Index(i), host, true)
+	}
+	if c.s.Source.SSH.Host != "" {
+		c.host(src.Key("ssh").Key("host"), c.s.Source.SSH.Host, false)
+	}
+}
+
+// host looks at one host; withPort says that it may name its port.
+func (c *check) host(p strict.Path, host string, withPort bool) {
 	for _, scheme := range []string{"http://", "https://"} {
 		if rest, ok := strings.CutPrefix(strings.ToLower(host), scheme); ok {
 			c.Fault(p, "starts with %s: PostgreSQL does not speak HTTP; write the host alone, %q", scheme, strings.TrimRight(rest, "/"))
@@ -109,12 +150,22 @@ func (c *check) host() {
 		c.Fault(p, "is a URL: write the host alone, and port, user and database in keys of their own")
 		return
 	}
+	if strings.Contains(host, ",") {
+		c.Fault(p, "names several hosts: write hosts = [\"%s\"]", strings.Join(strings.Split(host, ","), "\", \""))
+		return
+	}
 	if h, port, err := net.SplitHostPort(host); err == nil && h != "" && !strings.HasPrefix(host, "/") {
-		c.Fault(p, "contains a port: write host = %q and port = %s", h, port)
+		if n, err := strconv.Atoi(port); withPort && (err != nil || n < 1 || n > 65535) {
+			c.Fault(p, "ends with port %q: want 1 to 65535", port)
+		} else if !withPort {
+			c.Fault(p, "contains a port: write host = %q and port = %s", h, port)
+		}
 		return
 	}
 	if strings.ContainsFunc(host, unicode.IsSpace) {
 		c.Fault(p, "contains white space")
+	} else if host == "" && withPort {
+		c.Fault(p, "is empty")
 	}
 }
 
@@ -159,6 +210,7 @@ func (c *check) source() {
 	case tls.ClientKeyPassword.IsSet() && tls.ClientKey == "":
 		c.Fault(p.Key("client_key_password"), "needs client_key beside it")
 	}
+	c.ssh()
 	if listen := c.s.Metrics.Listen; listen != "" {
 		if _, _, err := net.SplitHostPort(listen); err != nil {
 			c.Fault(strict.Path{"metrics", "listen"}, "is %q: want host:port, for example 127.0.0.1:9187", listen)
@@ -180,15 +232,30 @@ func (c *check) tableName() {
 	}
 }
 
+func (c *check) ssh() {
+	ssh, p := c.s.Source.SSH, strict.Path{"source", "ssh"}
+	switch {
+	case !c.Has(p):
+	case ssh.Host == "":
+		c.Fault(p.Key("host"), "is missing: name the SSH server")
+	case ssh.User == "":
+		c.Fault(p.Key("user"), "is missing: name the user at the SSH server")
+	case ssh.KeyPassphrase.IsSet() && ssh.KeyFile == "":
+		c.Fault(p.Key("key_passphrase"), "needs key_file beside it")
+	}
+}
+
 // files makes everything that is named by a path relative to the pipeline
 // file.
 func (c *check) files() {
 	tls := &c.s.Source.TLS
-	for _, path := range []*string{&tls.CAFile, &tls.ClientCertificate, &tls.ClientKey, &c.s.Plugins.Trust} {
+	ssh := &c.s.Source.SSH
+	for _, path := range []*string{&tls.CAFile, &tls.ClientCertificate, &tls.ClientKey, &ssh.KeyFile, &ssh.KnownHosts, &c.s.Plugins.Trust} {
 		*path = beside(c.s.Dir, *path)
 	}
 	c.s.Source.Password.dir = c.s.Dir
 	tls.ClientKeyPassword.dir = c.s.Dir
+	ssh.KeyPassphrase.dir = c.s.Dir
 	c.s.Destination.Config.dir = c.s.Dir
 	for i := range c.s.Transforms {
 		c.s.Transforms[i].Config.dir = c.s.Dir
@@ -203,6 +270,7 @@ func (c *check) warnings() {
 	}{
 		{strict.Path{"source", "password"}, c.s.Source.Password, "PGPASSWORD"},
 		{strict.Path{"source", "tls", "client_key_password"}, c.s.Source.TLS.ClientKeyPassword, "CLIENT_KEY_PASSWORD"},
+		{strict.Path{"source", "ssh", "key_passphrase"}, c.s.Source.SSH.KeyPassphrase, "SSH_KEY_PASSPHRASE"},
 	} {
 		if w.secret.isLiteral() {
 			line, column := c.Place(w.p)

@@ -34,10 +34,14 @@ type Spec struct {
 // Source is the server and how it is read.
 type Source struct {
 	Type               string        `toml:"type" doc:"Kind of the source." default:"postgres" enum:"postgres"`
-	Host               string        `toml:"host" doc:"Host name, address, or the folder of a Unix socket, without http:// or https://." required:"true" min:"1"`
+	Host               string        `toml:"host" doc:"Host name, address, or the folder of a Unix socket, without http:// or https://. Give host or hosts, not both; a service may give it, too."`
 	Port               int           `toml:"port" doc:"TCP port." default:"5432" min:"1" max:"65535"`
-	User               string        `toml:"user" doc:"Role that logs in. It needs REPLICATION, and SELECT on the tables." required:"true" min:"1"`
-	Password           Secret        `toml:"password" doc:"Password of the role. Leave it out where the server asks for none."`
+	Hosts              []string      `toml:"hosts" doc:"Several servers, host or host:port, of which the first that answers and fits target_session_attrs is taken, at the start and whenever the connection was lost: [\"a.example.com:5432\", \"b.example.com\"]. port is that of those that name none."`
+	TargetSessionAttrs string        `toml:"target_session_attrs" doc:"What the server has to be. The default is read-write with hosts and any with host." enum:"any|read-write|read-only|primary|standby|prefer-standby"`
+	Service            string        `toml:"service" doc:"Section of the service file (PGSERVICEFILE, ~/.pg_service.conf or the system's pg_service.conf) that gives what is not set here: host, port, user, password, encryption. The database stands here."`
+	User               string        `toml:"user" doc:"Role that logs in. It needs REPLICATION, and SELECT on the tables. A service may give it."`
+	Password           Secret        `toml:"password" doc:"Password of the role. Without it the password file (PGPASSFILE or ~/.pgpass) is looked into. Leave it out where the server asks for none."`
+	ReceiveTimeout     time.Duration `toml:"receive_timeout" doc:"In mode logical, how long the server may send nothing, not even an answer when it is asked for one, before the connection is given up and made anew. The wait doubles while it keeps happening." default:"60s" min:"1s" max:"24h"`
 	Database           string        `toml:"database" doc:"The database to replicate. Give database or databases, not both." max:"63"`
 	Databases          []string      `toml:"databases" doc:"Several databases of the server to replicate. Give database or databases, not both."`
 	Mode               string        `toml:"mode" doc:"How changes are read: logical from the write-ahead log; table by queries, see query_mode; xmin by queries for the rows that transactions wrote since the last run; sql by a query of your own." default:"logical" enum:"logical|table|xmin|sql"`
@@ -57,6 +61,17 @@ type Source struct {
 	Streaming          string        `toml:"streaming" doc:"When large transactions are received. auto: while they are in progress, where the server can (14 and later); what is not committed waits in the state folder. off: at their commit." default:"auto" enum:"auto|off"`
 	TwoPhase           bool          `toml:"two_phase" doc:"Receive prepared transactions at their PREPARE TRANSACTION (15 and later); they are delivered at COMMIT PREPARED either way. Once a slot has it, it stays." default:"false"`
 	TLS                TLS           `toml:"tls" doc:"Encryption of the connection."`
+	SSH                SSH           `toml:"ssh" doc:"A server through which every connection to the source goes."`
+}
+
+// SSH is a tunnel to the source. It is used where Host is set.
+type SSH struct {
+	Host          string `toml:"host" doc:"SSH server through which the source is reached. The source's host and port are as seen from there."`
+	Port          int    `toml:"port" doc:"Its port." default:"22" min:"1" max:"65535"`
+	User          string `toml:"user" doc:"User that logs in there."`
+	KeyFile       string `toml:"key_file" doc:"Private key of the user: RSA, ECDSA or Ed25519, encrypted or not. Without it the SSH agent at SSH_AUTH_SOCK is asked."`
+	KeyPassphrase Secret `toml:"key_passphrase" doc:"Passphrase of an encrypted key_file."`
+	KnownHosts    string `toml:"known_hosts" doc:"File that proves the server's host key, which is always verified. The default is ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts."`
 }
 
 // TLS says how the connection to the source is encrypted.

@@ -102,6 +102,9 @@ func TestFull(t *testing.T) {
 	if tls := src.TLS; tls.CAFile != filepath.Join(pipelines, "ca.pem") || tls.ClientKey != "/keys/client.key" || tls.LoadAllCACertificates {
 		t.Errorf("tls %+v", tls)
 	}
+	if ssh := src.SSH; ssh.KeyFile != filepath.Join(pipelines, "id_ed25519") || ssh.KnownHosts != filepath.Join(pipelines, "known_hosts") || ssh.Port != 2222 {
+		t.Errorf("ssh %+v", ssh)
+	}
 	second := s.Transforms[1]
 	if second.Limits != (bundle.Limits{Memory: 64 << 20, Fuel: 1e6, Deadline: 5 * time.Second}) || second.Columns[0] != "email" {
 		t.Errorf("transform %+v", second)
@@ -147,7 +150,7 @@ func TestFullNamesEveryKey(t *testing.T) {
 				}
 				found++
 			}
-			if found == 0 && key != "database" && key != "query" && key != "query_name" && path+key != "destination.limits.fuel" && path+key != "destination.limits.deadline" {
+			if found == 0 && key != "database" && path+key != "source.host" && key != "query" && key != "query_name" && path+key != "destination.limits.fuel" && path+key != "destination.limits.deadline" {
 				t.Errorf("full.toml has no %s%s", path, key)
 			}
 			if !strings.Contains(reference, "`"+key+"`") {
@@ -336,7 +339,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Parse("p.toml", text)
 		if err == nil {
-			if s.Name == "" || s.Source.Host == "" || len(s.Source.Databases) == 0 || s.Engine.StateDir == "" {
+			if s.Name == "" || s.Source.Host+s.Source.Service == "" && len(s.Source.Hosts) == 0 || len(s.Source.Databases) == 0 || s.Engine.StateDir == "" {
 				t.Fatalf("incomplete: %+v", s)
 			}
 			if _, err := s.Destination.ConfigJSON(false); err != nil {

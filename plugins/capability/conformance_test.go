@@ -76,7 +76,7 @@ func create(ctx context.Context, db SQL, table string, columns []IngestColumn) e
 func cells(columns []arrow.Array) ([][]string, error) {
 	var out [][]string
 	for _, a := range columns {
-		text, err := textOf(a)
+		text, err := batch.TextOf(a)
 		if err != nil {
 			return nil, err
 		}

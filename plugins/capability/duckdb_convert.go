@@ -221,7 +221,7 @@ func parseLists(a *array.String, t sqlType, nanToNull bool) (arrow.Array, error)
 
 // formatTexts turns any column into its PostgreSQL text.
 func formatTexts(a arrow.Array) (arrow.Array, error) {
-	text, err := textOf(a)
+	text, err := batch.TextOf(a)
 	if err != nil {
 		return nil, errInexact
 	}

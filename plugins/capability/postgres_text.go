@@ -23,12 +23,14 @@ func textCell(b *batch.Batch, c IngestColumn) (copyCell, error) {
 			return append(dst, 't'), nil
 		}, nil
 	case FromCommitTime:
-		return func(dst []byte, row int) ([]byte, error) { return appendTimestamp(dst, b.CommitTime[row], true), nil }, nil
+		return func(dst []byte, row int) ([]byte, error) {
+			return batch.AppendTimestamp(dst, b.CommitTime[row], true), nil
+		}, nil
 	case FromOrigin:
 		origins := batch.Origins(b)
 		return func(dst []byte, row int) ([]byte, error) { return appendUint(dst, uint64(origins[row])), nil }, nil
 	case FromIngestTime:
-		return func(dst []byte, _ int) ([]byte, error) { return appendTimestamp(dst, b.Ingested, true), nil }, nil
+		return func(dst []byte, _ int) ([]byte, error) { return batch.AppendTimestamp(dst, b.Ingested, true), nil }, nil
 	case FromLSN, FromOrdinal, FromRow:
 		return func(dst []byte, row int) ([]byte, error) { return appendUint(dst, rowNumber(b, c.From, row)), nil }, nil
 	}
@@ -45,7 +47,7 @@ func textCell(b *batch.Batch, c IngestColumn) (copyCell, error) {
 		}, nil
 	}
 	column := b.Rows.Column(c.Column)
-	text, err := textOf(column)
+	text, err := batch.TextOf(column)
 	if err != nil {
 		return nil, err
 	}

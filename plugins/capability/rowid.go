@@ -31,13 +31,13 @@ type rowIDs struct {
 type idColumn struct {
 	name  []byte // with its length before it
 	cells arrow.Array
-	text  cellText
+	text  batch.CellText
 }
 
 func newRowIDs(b *batch.Batch) (*rowIDs, error) {
 	r := &rowIDs{batch: b, columns: make([]idColumn, len(b.Schema.Columns)), partial: !b.IsComplete()}
 	for i, c := range b.Schema.Columns {
-		text, err := textOf(b.Rows.Column(i))
+		text, err := batch.TextOf(b.Rows.Column(i))
 		if err != nil {
 			return nil, err
 		}

@@ -251,3 +251,22 @@ func parseOffset(s string) (int64, error) {
 	}
 	return sign * seconds, nil
 }
+
+// microsPerDay is the length of a day in the units of a batch.
+const microsPerDay = 86_400_000_000
+
+// fromCivil turns a proleptic Gregorian date into days since 1970; year 0 is
+// 1 BC.
+func fromCivil(year int64, month, day int) int64 {
+	if month <= 2 {
+		year--
+		month += 12
+	}
+	era := year / 400
+	if year < 0 && year%400 != 0 {
+		era--
+	}
+	yearOfEra := year - era*400
+	inYear := int64((153*(month-3)+2)/5 + day - 1)
+	return era*146097 + yearOfEra*365 + yearOfEra/4 - yearOfEra/100 + inYear - 719468
+}

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/leat-etl/leat/engine/batch"
 )
@@ -72,16 +71,21 @@ func show(b *batch.Batch) string {
 			case a.IsNull(r):
 				s.WriteByte('~')
 			default:
-				if text, ok := a.(*array.String); ok {
-					s.WriteString(text.Value(r))
-				} else {
-					s.Write(appendText(nil, a, r))
-				}
+				s.WriteString(cellText(a, r))
 			}
 		}
 		s.WriteByte('\n')
 	}
 	return s.String()
+}
+
+// cellText prints one valid cell.
+func cellText(a arrow.Array, row int) string {
+	text, err := batch.TextOf(a)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text(nil, row))
 }
 
 func wantRows(t testing.TB, b *batch.Batch, want ...string) {

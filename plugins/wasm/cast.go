@@ -73,7 +73,7 @@ func cast(a arrow.Array, to arrow.DataType) (arrow.Array, error) {
 		return a, nil
 	}
 	if to.ID() == arrow.STRING {
-		return castText(a), nil
+		return castText(a)
 	}
 	b := batch.NewBuilder(&batch.Schema{Columns: []batch.Column{{Name: "cast", Type: to}}})
 	c := b.Column(0)

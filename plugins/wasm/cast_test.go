@@ -92,7 +92,7 @@ func TestCastsPrintLikePostgreSQL(t *testing.T) {
 		if text, ok := out.(*array.String); ok {
 			got = text.Value(0)
 		} else {
-			got = string(appendText(nil, out, 0))
+			got = cellText(out, 0)
 		}
 		if got != c.want || !arrow.TypeEqual(out.DataType(), to) || !out.IsNull(1) {
 			t.Errorf("%s %v to %s is %s of %s, want %s", c.from, c.v, c.to, got, out.DataType(), c.want)

@@ -1,4 +1,4 @@
-package capability
+package batch
 
 import (
 	"encoding/hex"
@@ -9,15 +9,14 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-
-	"github.com/leat-etl/leat/engine/batch"
 )
 
-// cellText appends the text of one valid cell, as PostgreSQL prints it.
-type cellText func(dst []byte, row int) []byte
+// CellText appends the text of one valid cell, as PostgreSQL prints it with
+// DateStyle ISO and TimeZone UTC.
+type CellText func(dst []byte, row int) []byte
 
-// textOf returns the cellText of a column of a batch.
-func textOf(a arrow.Array) (cellText, error) {
+// TextOf returns the CellText of a column of a batch.
+func TextOf(a arrow.Array) (CellText, error) {
 	switch a := a.(type) {
 	case *array.Boolean:
 		return func(dst []byte, row int) []byte {
@@ -52,12 +51,12 @@ func textOf(a arrow.Array) (cellText, error) {
 		return func(dst []byte, row int) []byte { return appendTime(dst, int64(a.Value(row))) }, nil
 	case *array.Timestamp:
 		utc := a.DataType().(*arrow.TimestampType).TimeZone != ""
-		return func(dst []byte, row int) []byte { return appendTimestamp(dst, int64(a.Value(row)), utc) }, nil
+		return func(dst []byte, row int) []byte { return AppendTimestamp(dst, int64(a.Value(row)), utc) }, nil
 	case *array.Decimal128:
 		scale := a.DataType().(*arrow.Decimal128Type).Scale
 		return func(dst []byte, row int) []byte {
 			v := a.Value(row)
-			if v == batch.NaN128 {
+			if v == NaN128 {
 				return append(dst, "NaN"...)
 			}
 			return appendDecimal(dst, v.BigInt(), scale)
@@ -66,7 +65,7 @@ func textOf(a arrow.Array) (cellText, error) {
 		scale := a.DataType().(*arrow.Decimal256Type).Scale
 		return func(dst []byte, row int) []byte {
 			v := a.Value(row)
-			if v == batch.NaN256 {
+			if v == NaN256 {
 				return append(dst, "NaN"...)
 			}
 			return appendDecimal(dst, v.BigInt(), scale)
@@ -75,6 +74,8 @@ func textOf(a arrow.Array) (cellText, error) {
 	return nil, fmt.Errorf("type %s cannot be part of a batch", a.DataType())
 }
 
+// appendFloat prints the shortest text that reads back as v. PostgreSQL turns
+// to exponents below 1e-4 and from 1e15 (float4: 1e6) on.
 func appendFloat(dst []byte, v float64, bits int) []byte {
 	switch {
 	case math.IsNaN(v):
@@ -84,7 +85,14 @@ func appendFloat(dst []byte, v float64, bits int) []byte {
 	case math.IsInf(v, -1):
 		return append(dst, "-Infinity"...)
 	}
-	return strconv.AppendFloat(dst, v, 'g', -1, bits)
+	large := 1e15
+	if bits == 32 {
+		large = 1e6
+	}
+	if m := math.Abs(v); m != 0 && (m < 1e-4 || m >= large) {
+		return strconv.AppendFloat(dst, v, 'e', -1, bits)
+	}
+	return strconv.AppendFloat(dst, v, 'f', -1, bits)
 }
 
 func appendUUID(dst, v []byte) []byte {
@@ -125,9 +133,9 @@ const microsPerDay = 86_400_000_000
 // appendDate writes days since 1970 as ISO 8601, years before the first as BC.
 func appendDate(dst []byte, days int64) []byte {
 	switch days {
-	case batch.PosInfinityDate:
+	case PosInfinityDate:
 		return append(dst, "infinity"...)
-	case batch.NegInfinityDate:
+	case NegInfinityDate:
 		return append(dst, "-infinity"...)
 	}
 	dst, bc := appendDay(dst, days)
@@ -170,21 +178,6 @@ func civil(days int64) (year int64, month, day int) {
 	return year, month, day
 }
 
-// fromCivil is the inverse of civil.
-func fromCivil(year int64, month, day int) int64 {
-	if month <= 2 {
-		year--
-		month += 12
-	}
-	era := year / 400
-	if year < 0 && year%400 != 0 {
-		era--
-	}
-	yearOfEra := year - era*400
-	inYear := int64((153*(month-3)+2)/5 + day - 1)
-	return era*146097 + yearOfEra*365 + yearOfEra/4 - yearOfEra/100 + inYear - 719468
-}
-
 func appendPadded(dst []byte, v int64, width int) []byte {
 	for limit := int64(math.Pow10(width - 1)); limit > 1 && v < limit; limit /= 10 {
 		dst = append(dst, '0')
@@ -207,11 +200,13 @@ func appendTime(dst []byte, micros int64) []byte {
 	return dst
 }
 
-func appendTimestamp(dst []byte, micros int64, utc bool) []byte {
+// AppendTimestamp prints microseconds since 1970, with the offset of UTC where
+// the type has a time zone.
+func AppendTimestamp(dst []byte, micros int64, utc bool) []byte {
 	switch micros {
-	case batch.PosInfinity:
+	case PosInfinity:
 		return append(dst, "infinity"...)
-	case batch.NegInfinity:
+	case NegInfinity:
 		return append(dst, "-infinity"...)
 	}
 	days := micros / microsPerDay
