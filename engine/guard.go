@@ -102,5 +102,5 @@ func (p *Pipeline) dropOverBudget(ctx context.Context, over *budgetError) error 
 		return errors.Join(over, err)
 	}
 	return &GapError{over.database, over.Error() + "; wal_budget_action = \"drop_slot\" dropped it",
-		"to load everything again: empty the destination, remove the state folder and start again; a larger wal_budget or more room at the source keeps it from happening"}
+		"leat run --resync loads every table again; a larger wal_budget or more room at the source keeps it from happening"}
 }

@@ -32,6 +32,7 @@ type lane struct {
 	goal           uint64        // the end of the log when the run started
 	restartChanged bool          // see RunOptions
 	needsText      bool          // a value came up that binary form does not have
+	mayResync      bool          // see RunOptions
 	spooling       atomic.Bool   // the slot keeps more log than wal_budget: see relay
 	silences       int           // sessions in a row that ended because the server sent nothing
 	stale          uint32        // the server's process that the last of them left behind
@@ -55,7 +56,7 @@ func newLane(p *Pipeline, database string) *lane {
 
 // ingest implements databaseLane.
 func (l *lane) ingest(ctx context.Context, o RunOptions) error {
-	l.untilCaughtUp, l.retryFor, l.restartChanged, l.goal = o.UntilCaughtUp, o.RetryFor, o.RestartChanged, 0
+	l.untilCaughtUp, l.retryFor, l.restartChanged, l.mayResync, l.goal = o.UntilCaughtUp, o.RetryFor, o.RestartChanged, o.Resync, 0
 	return l.run(ctx)
 }
 
@@ -68,6 +69,13 @@ func (l *lane) run(ctx context.Context) error {
 				l.log.Warn("rows that the destination refuses were set aside: leat failed list shows them")
 			}
 			err = l.session(ctx)
+		}
+		var gap *GapError
+		if l.mayResync && errors.As(err, &gap) && l.began() {
+			l.mayResync = false
+			if err = l.resync(ctx, gap); err == nil {
+				err = l.session(ctx)
+			}
 		}
 		if err != nil && ctx.Err() == nil {
 			l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "retrying", err.Error() })
@@ -276,7 +284,7 @@ func (l *lane) begin(ctx context.Context, tables []*postgres.Table, found *postg
 	}
 	failpoint("slot-created")
 	l.log.Info("slot created", "slot", l.record.Slot, "at", batch.FormatLSN(snapshot.LSN))
-	h := &history{lane: l, tables: tables, snapshot: snapshot}
+	h := &history{lane: l, tables: tables, snapshot: snapshot, resumed: l.record.Beside}
 	if err := l.start(ctx, h); err != nil {
 		return nil, errors.Join(err, snapshot.Close(context.WithoutCancel(ctx)))
 	}

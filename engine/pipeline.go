@@ -102,6 +102,9 @@ type RunOptions struct {
 	// RetryFor ends the run when it has done nothing but fail for so long, 0
 	// never.
 	RetryFor time.Duration
+	// Resync loads every table again where the log has a gap, instead of
+	// ending with a GapError.
+	Resync bool
 	// RestartChanged lets objects be ingested anew that are to be read in
 	// another way than before.
 	RestartChanged bool

@@ -50,5 +50,5 @@ func (l *lane) decoder() string { return l.p.Spec.Source.Decoder }
 
 // again is how to begin anew where the log has a gap.
 func (l *lane) again(slot string) string {
-	return fmt.Sprintf("to load everything again: empty the destination, remove the state folder, run SELECT pg_drop_replication_slot('%s') if the slot exists, and start again", slot)
+	return fmt.Sprintf("leat run --resync drops slot %q and loads every table again beside what is at the destination; rows that are gone from the source are treated there as after a TRUNCATE", slot)
 }

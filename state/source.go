@@ -26,6 +26,8 @@ type Source struct {
 	Snapshot string `json:"snapshot,omitempty"`
 	// Followed says that the log has been followed: history is loaded.
 	Followed bool `json:"followed,omitempty"`
+	// Beside says that rows of an earlier load may be at the destination.
+	Beside bool `json:"beside,omitempty"`
 	// Relay is the log that is spooled on this machine, nil for none.
 	Relay *Relay `json:"relay,omitempty"`
 	// Generation counts the historical loads of the whole database.

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
+	"github.com/leat-etl/leat/state/spool"
+)
+
+// began says whether the slot is known to be of this pipeline, so that it may
+// be dropped.
+func (l *lane) began() bool { return !l.record.Durable.IsZero() || l.stored.get(l.positionKey()) != "" }
+
+// resync begins the lane anew after a gap, beside what is at the destination:
+// every table is truncated there, as the destination's policy has it, and
+// loaded again by key. What crashes in between is found by the next start: the
+// state folder knows of no slot but one to be made.
+func (l *lane) resync(ctx context.Context, gap *GapError) error {
+	l.log.Warn("loading every table again, as --resync asks for", "reason", gap.Reason)
+	if err := l.truncateAll(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	failpoint("resync-truncated")
+	slot, publication := names(l.p.Spec, l.database)
+	l.record = state.Source{Database: l.database, Slot: slot, Publication: publication, SlotCreating: true, Beside: true}
+	err := l.p.store.Update(func(tx *state.Tx) error {
+		for _, t := range l.tables {
+			if err := tx.DeleteChunks(t.ID()); err != nil {
+				return err
+			}
+		}
+		return tx.PutSource(l.record)
+	})
+	return errors.Join(err, spool.Remove(l.relayDir()))
+}
+
+// truncateAll truncates the tables and takes the database out of the
+// destination's checkpoint.
+func (l *lane) truncateAll(ctx context.Context) error {
+	at, _, err := l.destinationPosition()
+	if err != nil {
+		return err
+	}
+	d, err := l.applier.begin(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range l.tables {
+		if err := d.makeTables(ctx, t.Schema); err != nil {
+			return d.abort(ctx, nil, err)
+		}
+	}
+	for _, t := range l.tables {
+		builder := batch.NewBuilder(t.Schema)
+		for i := range t.Schema.Columns {
+			builder.Column(i).AppendAbsent()
+		}
+		builder.EndRow(batch.Truncate, at.Position.LSN, batch.EndOfTransaction, 0)
+		b := builder.Finish(at.Position)
+		err := d.write(ctx, b)
+		b.Release()
+		if err != nil {
+			return d.abort(ctx, nil, err)
+		}
+	}
+	var entries []wasm.Checkpoint
+	for _, key := range l.stored.of(l.database) {
+		entries = append(entries, wasm.Checkpoint{Key: key})
+	}
+	if err := d.commit(ctx, entries...); err != nil {
+		return d.abort(ctx, nil, err)
+	}
+	l.stored.apply(entries)
+	return nil
+}
+
+// of returns the keys that are about a database: its position, its tables and
+// their parts.
+func (c *checkpointEntries) of(database string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var keys []string
+	for key := range c.entries {
+		if parts := strings.Split(key, "/"); len(parts) > 1 && parts[1] == database && parts[0]+"/" != replayedKey {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
