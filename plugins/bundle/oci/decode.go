@@ -161,7 +161,12 @@ func (a *Artifact) open(m ocispec.Manifest) error {
 		return err
 	}
 	delete(a.Files, layerKinds[ModuleType].title)
-	a.Bundle = &bundle.Bundle{Manifest: plugin, Module: module, Digest: string(digest.FromBytes(module))}
+	a.Bundle = &bundle.Bundle{Manifest: plugin, Module: module}
+	for _, d := range m.Layers {
+		if d.MediaType == ModuleType {
+			a.Bundle.Digest = string(d.Digest) // read has held the module against it
+		}
+	}
 	return nil
 }
 

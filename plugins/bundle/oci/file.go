@@ -241,8 +241,8 @@ func readTar(r io.Reader) (map[string][]byte, error) {
 		if total += h.Size; total > maxTotal {
 			return nil, fmt.Errorf("the entries have more than the %d bytes that are allowed together", int64(maxTotal))
 		}
-		data := make([]byte, h.Size)
-		if _, err := io.ReadFull(t, data); err != nil {
+		data, err := io.ReadAll(t) // at most h.Size, and no memory for what is claimed and not there
+		if err != nil {
 			return nil, fmt.Errorf("read entry %q: %w", h.Name, err)
 		}
 		files[h.Name] = data
