@@ -21,7 +21,7 @@ import (
 
 // toServer opens the pipeline of dir from a database of source into one of
 // target.
-func toServer(t *testing.T, dir string, source *pgserver.Server, database string, target *pgserver.Server, into string) *engine.Pipeline {
+func toServer(t *testing.T, dir string, source *pgserver.Server, database string, target *pgserver.Server, into string, extra ...string) *engine.Pipeline {
 	t.Helper()
 	t.Setenv("LEAT_TEST_PASSWORD", source.Password())
 	t.Setenv("LEAT_TARGET_PASSWORD", target.Password())
@@ -38,10 +38,11 @@ wal_budget_action = "spool"
 [engine]
 batch_bytes = "256kB"
 flush_interval = "50ms"
+%s
 [destination]
 plugin = "postgres"
 config = { host = %q, port = %d, user = %q, password = { env = "LEAT_TARGET_PASSWORD" }, database = %q, tls = { mode = "disable" } }
-`, source.Host(), source.Port(), source.User(), database, target.Host(), target.Port(), target.User(), into))
+`, source.Host(), source.Port(), source.User(), database, strings.Join(extra, "\n"), target.Host(), target.Port(), target.User(), into))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,4 +196,49 @@ func answer(t *testing.T, server *pgserver.Server, database, sql string) (text s
 		t.Fatal(err)
 	}
 	return text
+}
+
+// TestFullSpool fills the spool: the rest of the log waits at the source, and
+// everything arrives once the destination is back.
+func TestFullSpool(t *testing.T) {
+	source := pgserver.Test(t, pgserver.Options{})
+	database := source.Database(t)
+	target := pgserver.Own(t, pgserver.Options{})
+	exec := func(sql ...string) {
+		t.Helper()
+		if err := source.Exec(t.Context(), database, sql...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE a (id int PRIMARY KEY, v text)`)
+	dir := t.TempDir()
+	p := toServer(t, dir, source, database, target, "postgres", `spool_budget = "1MB"`)
+	stop := started(t, p)
+	streams(t, p)
+	if err := target.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for from := 0; from < 9000; from += 1000 {
+		exec(fmt.Sprintf(`INSERT INTO a SELECT n, repeat('x', 400) FROM generate_series(%d, %d) n`, from, from+999))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	waitFor(t, ctx, "the spool to be full", func() bool {
+		size := int64(0)
+		files, _ := filepath.Glob(filepath.Join(dir, ".leat", "relay", "relay", "*", "*"))
+		for _, f := range files {
+			if info, err := os.Stat(f); err == nil { // it may be gone
+				size += info.Size()
+			}
+		}
+		return size > 500_000 && p.Status().Databases[0].Phase == "spooling"
+	})
+	if err := target.StartAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, ctx, "all rows to arrive", func() bool { return answer(t, target, "postgres", `SELECT count(*)::text FROM a`) == "9000" })
+	streams(t, p)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
 }
