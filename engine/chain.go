@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/plugins/wasm"
 )
 
@@ -20,6 +21,7 @@ type Chain struct {
 	transforms  []boundTransform
 	destination *wasm.Destination
 	databases   []string
+	values      spec.Values
 	// current has the newest schema of each source table, by schema-qualified
 	// name, then database: the peers that a merging transform resolves with.
 	current map[[2]string]map[string]*batch.Schema
@@ -45,6 +47,7 @@ type step struct {
 	next      []*step
 	schema    *batch.Schema // what comes in
 	target    *wasm.DestinationPlan
+	values    *valueStep // of a root: what happens before the first transform
 }
 
 // Output is a batch as the destination takes it.
@@ -59,8 +62,8 @@ type rowFailure struct {
 	plugin, digest, message string
 }
 
-func newChain(p *plugins, databases []string) *Chain {
-	return &Chain{transforms: p.transforms, databases: databases,
+func newChain(p *plugins, databases []string, values spec.Values) *Chain {
+	return &Chain{transforms: p.transforms, databases: databases, values: values,
 		current: map[[2]string]map[string]*batch.Schema{}, roots: map[*batch.Schema]*step{}, naming: p.naming, landed: map[batch.TableID]batch.TableID{}}
 }
 
@@ -99,10 +102,12 @@ func (c *Chain) plan(ctx context.Context, s *batch.Schema) (*step, error) {
 	if root := c.roots[s]; root != nil {
 		return root, nil
 	}
-	root, err := c.planFrom(ctx, 0, s.Table, s)
+	values := newValueStep(c.values, s)
+	root, err := c.planFrom(ctx, 0, s.Table, values.schema(s))
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w", s.Table, err)
 	}
+	root.values = values
 	c.roots[s] = root
 	return root, nil
 }
@@ -160,6 +165,7 @@ func (c *Chain) peersAt(ctx context.Context, i int, source batch.TableID) ([]*ba
 		if peer == nil || database == source.Database {
 			continue
 		}
+		peer = newValueStep(c.values, peer).schema(peer)
 		for j := range i {
 			t := &c.transforms[j]
 			if !t.match(peer.Table) {
@@ -184,9 +190,12 @@ func (c *Chain) Process(ctx context.Context, b *batch.Batch) ([]Output, []rowFai
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &passage{}
-	b.Retain()
-	if err := r.pass(ctx, root, b); err != nil {
+	shaped, refused, err := root.values.apply(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &passage{failures: refused}
+	if err := r.pass(ctx, root, shaped); err != nil {
 		r.release()
 		return nil, nil, err
 	}

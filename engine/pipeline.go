@@ -63,7 +63,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 	if err != nil {
 		return nil, err
 	}
-	p.applier = &applier{chain: newChain(p.plugins, Databases(s)), plugins: p.plugins, quarantine: quarantine, progress: p.progress}
+	p.applier = &applier{chain: newChain(p.plugins, Databases(s), s.Values), plugins: p.plugins, quarantine: quarantine, progress: p.progress}
 	if err := recall(p.applier.chain, p.store, s.Source.MergeTables); err != nil {
 		return nil, err
 	}

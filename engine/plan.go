@@ -140,22 +140,22 @@ func (p *Pipeline) planTargets(ctx context.Context, s *batch.Schema, out *Planne
 	if err != nil {
 		return err
 	}
-	root.describe(out)
+	root.describe(out, root.values.losses())
 	return nil
 }
 
-// describe walks a planned chain.
-func (s *step) describe(out *PlannedTable) {
+// describe walks a planned chain. losses are those of the policies by column.
+func (s *step) describe(out *PlannedTable, losses map[string][]string) {
 	if s.target == nil {
 		out.Sees = append(out.Sees, PluginView{s.transform.loaded.identity(), s.plan.Sees})
 		for _, next := range s.next {
-			next.describe(out)
+			next.describe(out, losses)
 		}
 		return
 	}
 	target := PlannedTarget{Table: s.target.Table, Statements: s.target.Statements}
 	for _, c := range s.target.Columns {
-		planned := PlannedColumn{Name: c.Name, Type: c.Type, Source: c.Source, Losses: c.Losses}
+		planned := PlannedColumn{Name: c.Name, Type: c.Type, Source: c.Source, Losses: slices.Concat(losses[c.Source], c.Losses)}
 		if i := s.schema.Column(c.Source); c.Source != "" && i >= 0 {
 			planned.SourceType = s.schema.Columns[i].PG.Name
 			planned.Key = s.schema.Columns[i].Key > 0

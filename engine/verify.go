@@ -102,7 +102,7 @@ type verified struct {
 }
 
 func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
-	v := &verifier{p: p, chain: newChain(p.plugins, Databases(p.Spec)), sources: map[string]*postgres.Source{}}
+	v := &verifier{p: p, chain: newChain(p.plugins, Databases(p.Spec), p.Spec.Values), sources: map[string]*postgres.Source{}}
 	defer func() {
 		if err != nil {
 			v.close(context.WithoutCancel(ctx))

@@ -157,3 +157,12 @@ func gatherText(data arrow.ArrayData, rows []int32, bufs []*memory.Buffer) (*mem
 	}
 	return pooled(bytesOf(offsets)), append(bufs, pooled(out))
 }
+
+// With returns b with other columns: those of schema, as many as before, in
+// the same rows. Absent cells stay absent. The caller keeps its references to
+// the columns and releases the result.
+func (b *Batch) With(schema *Schema, columns []arrow.Array) *Batch {
+	out := *b
+	out.Schema, out.Rows = schema, array.NewRecordBatch(schema.Arrow(), columns, int64(b.Len()))
+	return &out
+}

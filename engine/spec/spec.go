@@ -12,6 +12,7 @@ type Spec struct {
 	Name        string      `toml:"name" doc:"Name of the pipeline, unique among those that share a source or a state folder." required:"true" min:"1" max:"255"`
 	Source      Source      `toml:"source" doc:"The PostgreSQL server that is replicated." required:"true"`
 	Objects     Objects     `toml:"objects" doc:"Which tables are replicated."`
+	Values      Values      `toml:"values" doc:"What becomes of values that not every destination can hold."`
 	Transforms  []Transform `toml:"transforms" doc:"Plugins that shape the rows, in this order."`
 	Destination Destination `toml:"destination" doc:"Where the rows go." required:"true"`
 	Plugins     Plugins     `toml:"plugins" doc:"Which plugins of publishers are trusted. leat.lock beside the pipeline file pins them."`
