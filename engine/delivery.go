@@ -161,7 +161,11 @@ func (d *delivery) setAside(b *batch.Batch, failures []rowFailure) error {
 	for r := range b.Ops {
 		rows[rowID{b.LSN[r], b.Ordinal[r]}] = r
 	}
+	done := map[rowID]bool{}
 	for _, f := range failures {
+		if done[rowID{f.lsn, f.ordinal}] {
+			continue // the other row of a change of key
+		}
 		r, ok := rows[rowID{f.lsn, f.ordinal}]
 		if !ok {
 			return fmt.Errorf("plugin %s failed a row that batch %s of %s has not", f.plugin, b.Position, b.Schema.Table)
@@ -171,7 +175,7 @@ func (d *delivery) setAside(b *batch.Batch, failures []rowFailure) error {
 			return err
 		}
 		d.failed = append(d.failed, events...)
-		delete(rows, rowID{f.lsn, f.ordinal})
+		done[rowID{f.lsn, f.ordinal}] = true
 	}
 	return nil
 }

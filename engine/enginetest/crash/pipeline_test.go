@@ -36,6 +36,15 @@ func (v variant) String() string {
 	return fmt.Sprintf("%s_%s_%d_%s", v.destination, v.deletes, v.databases, together)
 }
 
+// arrays is what DuckDB makes of arrays: lists where deletes are hard, for
+// which the work draws no arrays of several dimensions, and text elsewhere.
+func (v variant) arrays() string {
+	if v.destination == "duckdb" && v.deletes == "hard" {
+		return "list"
+	}
+	return "text"
+}
+
 // pipeline is a source under work, a pipeline file and a destination.
 type pipeline struct {
 	variant
@@ -59,12 +68,10 @@ func newPipeline(t *testing.T, source *pgserver.Server, v variant, seed int64) *
 	for i := range v.databases {
 		name := source.Database(t)
 		p.databases = append(p.databases, name)
-		p.writers = append(p.writers, newWriter(t, source.DSN(name), seed+int64(i), v.ddl))
+		p.writers = append(p.writers, newWriter(t, source.DSN(name), seed+int64(i), v))
 	}
 	p.warehouse = filepath.Join(dir, "warehouse.duckdb")
-	// A list cannot hold the arrays of several dimensions that the work draws:
-	// their rows would be set aside.
-	config := fmt.Sprintf("path = %q, threads = 1, arrays = %q", p.warehouse, "text")
+	config := fmt.Sprintf("path = %q, threads = 1, arrays = %q", p.warehouse, v.arrays())
 	if v.destination == "postgres" {
 		p.warehouse = source.Database(t)
 		config = fmt.Sprintf("host = %q, port = %d, user = %q, password = %q, database = %q", source.Host(), source.Port(), source.User(), source.Password(), p.warehouse)

@@ -35,14 +35,14 @@ func (s *speech) Write(text []byte) (int, error) {
 	return s.log.Write(text)
 }
 
-// start runs a verb of the program. What it logs goes to the pipeline's log.
+// start runs a verb of the program, of one word or two. What it logs goes to the pipeline's log.
 func (p *pipeline) start(failpoint, verb string, args ...string) *process {
 	p.t.Helper()
 	path, err := program()
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(p.t.Context(), path, append([]string{verb, p.file}, args...)...)
+	cmd := exec.CommandContext(p.t.Context(), path, append(append(strings.Fields(verb), p.file), args...)...)
 	cmd.Env = append(os.Environ(), "LEAT_FAILPOINT="+failpoint)
 	log, err := os.OpenFile(p.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {

@@ -137,8 +137,10 @@ func document(r *rand.Rand) string {
 	return nullable(r, 8, fmt.Sprintf(`'{"n": %d, "list": [1, null, "x%d"], "deep": {"flag": %t}, "text": "žlu \"q\" \\ \n"}'`, r.IntN(1000), r.IntN(1000), r.IntN(2) == 0))
 }
 
+const deepArray = "'{{1,2},{3,4}}'"
+
 func numbers(r *rand.Rand) string {
-	return nullable(r, 8, []string{"'{}'", "'{1,NULL,3}'", "'{{1,2},{3,4}}'", fmt.Sprintf("ARRAY[%d, %d]", r.IntN(1000), r.IntN(1000))}[r.IntN(4)])
+	return nullable(r, 8, []string{"'{}'", "'{1,NULL,3}'", deepArray, fmt.Sprintf("ARRAY[%d, %d]", r.IntN(1000), r.IntN(1000))}[r.IntN(4)])
 }
 
 func texts(r *rand.Rand) string {

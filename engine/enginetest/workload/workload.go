@@ -27,6 +27,9 @@ type Options struct {
 	Schema string
 	// NoTruncate and NoDDL leave out TRUNCATE and ADD COLUMN.
 	NoTruncate, NoDDL bool
+	// FlatArrays leaves out arrays of several dimensions, which lists of
+	// DuckDB cannot hold.
+	FlatArrays bool
 	// Rows bounds the rows of a table with a key, about; 400 if it is 0.
 	Rows int
 }
@@ -94,6 +97,11 @@ func (w *Workload) Step(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	t := w.draw()
+	if w.options.FlatArrays {
+		for i := range t.statements {
+			t.statements[i] = strings.ReplaceAll(t.statements[i], deepArray, "'{4,5}'")
+		}
+	}
 	w.steps++
 	w.log = append(w.log, fmt.Sprintf("-- step %d\n%s;", w.steps, strings.Join(t.statements, ";\n")))
 	if over := len(w.log) - keptSteps; over > 0 {
