@@ -127,7 +127,7 @@ func TestRefusedRowsSurviveKills(t *testing.T) {
 		t.Error("nothing was refused: the test proves nothing")
 	}
 	p.refuse(false)
-	replay := func() *process { return p.start("", "failed replay") }
+	replay := func() *process { return p.start("", "failed replay", "--all") }
 	r := replay()
 	r.after(500*time.Millisecond+time.Duration(random.Int64N(int64(time.Second))), syscall.SIGKILL)
 	r.wait()
