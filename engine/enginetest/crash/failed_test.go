@@ -14,7 +14,7 @@ import (
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 )
 
-// refuser is a transform that refuses one row in sixteen of table stock, with
+// refuser is a transform that refuses one row in 256 of table stock, with
 // all its changes: the text goes with a row when its key moves.
 const refuser = `package main
 
@@ -36,7 +36,7 @@ func plan(in *pdk.PlanInput) (*pdk.Plan, error) {
 	p := pdk.KeepAll(in.Schema)
 	if i := in.Schema.Column("filler"); c.Refuse && i >= 0 {
 		p.Rewrite(i, func(dst, value []byte) ([]byte, error) {
-			if value[0] == '0' {
+			if value[0] == '0' && value[1] == '0' {
 				return dst, errors.New("refused")
 			}
 			return append(dst, value...), nil
