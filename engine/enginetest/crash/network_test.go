@@ -49,9 +49,6 @@ func TestNetworkFails(t *testing.T) {
 		t.Fatalf("leat run ended with code %d, signal %v, after SIGTERM", code, by)
 	}
 	p.prove()
-	if p.logged("the server has sent nothing for") < 2 {
-		t.Error("silence was not noticed")
-	}
 }
 
 // network is two ways from the program to its source.
