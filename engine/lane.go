@@ -163,6 +163,9 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 		for _, column := range t.Skipped {
 			l.log.Warn("generated column is not replicated", "table", t.ID().String(), "column", column)
 		}
+		if err := l.orderLoad(t); err != nil {
+			return nil, err
+		}
 		if err := l.number(t.Schema); err != nil {
 			return nil, err
 		}

@@ -333,3 +333,17 @@ func (h *history) destination() ([]wasm.Checkpoint, error) {
 	}
 	return entries, nil
 }
+
+// orderLoad lets a table be loaded in the order that its query mode asks for:
+// that of its incrementing column, or of its timestamp. full_load and xmin read
+// block by block.
+func (l *lane) orderLoad(t *postgres.Table) error {
+	rule := l.p.Spec.Rule(t.ID().Schema, t.ID().Name)
+	switch {
+	case rule.IncrementingColumn != "":
+		return l.source.OrderLoad(t, "incrementing_column", rule.IncrementingColumn, false)
+	case rule.TimestampColumn != "":
+		return l.source.OrderLoad(t, "timestamp_column", rule.TimestampColumn, true)
+	}
+	return nil
+}

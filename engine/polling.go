@@ -127,6 +127,7 @@ func (l *poller) find(ctx context.Context) (failed []error, err error) {
 		}
 	}
 	l.objects = nil
+	var schemas []*batch.Schema
 	for i, q := range queryables {
 		if known := l.known[q.ID()]; known != nil && known.Fingerprint() == q.Schema.Fingerprint() {
 			q.Schema = known
@@ -136,8 +137,9 @@ func (l *poller) find(ctx context.Context) (failed []error, err error) {
 		l.known[q.ID()] = q.Schema
 		l.applier.announce(q.Schema)
 		l.objects = append(l.objects, &object{q, rules[i], rules[i].Identity(l.p.Spec.Source.Query)})
+		schemas = append(schemas, q.Schema)
 	}
-	return failed, nil
+	return failed, l.applier.checkNames(ctx, schemas)
 }
 
 // objectError is why one object cannot be read.
@@ -225,6 +227,8 @@ func checkRule(source *postgres.Source, q *postgres.Queryable, rule spec.ObjectR
 	switch {
 	case rule.DetectDeletes:
 		return refuse("detect_deletes compares keys, and the object has none")
+	case rule.QueryMode == spec.ChangeDataCapture:
+		return refuse("change_data_capture replaces changed rows by key, and the object has none: incrementing_append_only and xmin append")
 	case rule.Cursor() && !q.HasBlocks():
 		return refuse("rows that share the last value of a cursor are told apart by key or by xmin, and the object has neither")
 	}

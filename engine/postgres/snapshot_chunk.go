@@ -21,6 +21,8 @@ type Chunk struct {
 	// for the end of the relation, wherever it is when the chunk is read.
 	FromBlock uint32 `json:"from_block"`
 	ToBlock   uint32 `json:"to_block"`
+	// Rows selects the chunk's rows by values instead of blocks, see OrderLoad.
+	Rows string `json:"rows,omitempty"`
 	// Bytes is an estimate with TOAST data.
 	Bytes int64 `json:"bytes"`
 	// CatchUp is Snapshot.Visible of the snapshot in which the chunk has been
@@ -48,7 +50,15 @@ func (s *Source) PlanChunks(ctx context.Context, t *Table, targetBytes int64) ([
 	}
 	var out []Chunk
 	for _, leaf := range now.Leaves {
-		out = append(out, leaf.chunks(len(out), targetBytes)...)
+		if t.order == nil {
+			out = append(out, leaf.chunks(len(out), targetBytes)...)
+			continue
+		}
+		more, err := s.orderedChunks(ctx, &leaf, t.order, len(out), targetBytes)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
 	}
 	return out, nil
 }
@@ -125,6 +135,8 @@ const maxTuplesPerBlock = 1170
 func (c *Chunk) condition(version int, now visible) (string, error) {
 	var sql string
 	switch {
+	case c.Rows != "":
+		sql = c.Rows
 	case version < tidRangeVersion:
 		sql = c.tidList()
 	case c.ToBlock == 0:

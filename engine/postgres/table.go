@@ -74,8 +74,9 @@ type Table struct {
 	// that is DEFERRABLE may hold two rows of one key in the middle of a
 	// transaction. notFull: the table, or a partition, is not under FULL.
 	immediateKey, notFull bool
-	queried               bool // it is read by queries: what the log lacks does not matter
-	foreign               bool // it, or a partition of it, is no table of this server
+	queried               bool    // it is read by queries: what the log lacks does not matter
+	order                 *Cursor // of the rows in a historical load; nil is that of the blocks
+	foreign               bool    // it, or a partition of it, is no table of this server
 }
 
 // Leaf is a relation with storage.
