@@ -13,7 +13,7 @@ import (
 // scanPosition is how far a run over the blocks of a table has come. A run that
 // was interrupted goes on there in a new snapshot: a row that has moved to a
 // block before it since was written by a transaction from Horizon on, which
-// the next run reads.
+// are read once more at its end.
 type scanPosition struct {
 	// Horizon is that of the run's first snapshot.
 	Horizon uint64 `json:"horizon,string"`
@@ -96,10 +96,11 @@ func (r *objectRun) replace(ctx context.Context) error {
 // scanPass reads the blocks of a table, leaf by leaf.
 type scanPass struct {
 	*objectRun
-	chunks []postgres.Chunk
-	window postgres.Window
-	at     scanPosition   // when the run began or went on
-	base   objectPosition // committed before this attempt
+	chunks  []postgres.Chunk
+	window  postgres.Window
+	resumed bool           // the run began in another snapshot
+	at      scanPosition   // when the run began or went on
+	base    objectPosition // committed before this attempt
 }
 
 // planScan finds what is to be read: all blocks, or those that are left of a
@@ -123,7 +124,7 @@ func (r *objectRun) planScan(ctx context.Context, horizon uint64) (*scanPass, er
 			}
 		}
 		s.Files = files
-		p.at = *s
+		p.at, p.resumed = *s, true
 		r.at.Scan = s
 	}
 	if r.o.rule.QueryMode == spec.QueryXmin {
@@ -183,6 +184,23 @@ func (p *scanPass) read(ctx context.Context) error {
 			if err := p.mayCommit(ctx, next); err != nil {
 				return err
 			}
+		}
+	}
+	return p.catchUpScan(ctx)
+}
+
+// catchUpScan reads once more, of a run that has begun in another snapshot,
+// what was written since: rows that changed in a block after it was read, or
+// moved there from one that was not.
+func (p *scanPass) catchUpScan(ctx context.Context) error {
+	if !p.resumed {
+		return nil
+	}
+	for _, c := range p.chunks {
+		if _, _, err := p.session.ReadBlocks(ctx, p.o.Queryable, c, postgres.Window{From: p.at.Horizon}, p.limit(), func(b *batch.Batch, failed []postgres.RawFailure) error {
+			return p.hand(ctx, b, failed)
+		}); err != nil {
+			return fmt.Errorf("blocks from %d on: %w", c.FromBlock, err)
 		}
 	}
 	return nil
