@@ -24,8 +24,10 @@ type applier struct {
 	sql         capability.SQL
 	compacts    bool
 	fills       bool // see wasm.Info
-	quarantine  *quarantine
-	progress    *Progress
+	// changesApart: the destination changes tables in transactions of their own.
+	changesApart bool
+	quarantine   *quarantine
+	progress     *Progress
 
 	current atomic.Pointer[wasm.Destination] // destination, for its counters alone
 }
@@ -39,7 +41,7 @@ func (a *applier) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.destination, a.sql, a.compacts, a.fills = destination, sql, info.Compacts, info.Fills
+	a.destination, a.sql, a.compacts, a.fills, a.changesApart = destination, sql, info.Compacts, info.Fills, info.ChangesApart
 	a.current.Store(destination)
 	a.chain.replan(destination)
 	return nil
@@ -91,6 +93,10 @@ type delivery struct {
 	// taken and kept count the rows before and after their reduction to the
 	// last state of each key.
 	taken, kept int
+	// shapes are those of the tables whose batches came, by OID; emptied has
+	// the shape before for those that have to be emptied first.
+	shapes  map[uint32]*batch.Schema
+	emptied map[*batch.Schema]*batch.Schema
 }
 
 // begin waits for the destination and connects to it again if need be.
@@ -100,7 +106,7 @@ func (a *applier) begin(ctx context.Context) (*delivery, error) {
 		a.holder.Unlock()
 		return nil, err
 	}
-	return &delivery{applier: a}, nil
+	return &delivery{applier: a, shapes: map[uint32]*batch.Schema{}, emptied: map[*batch.Schema]*batch.Schema{}}, nil
 }
 
 // write passes a batch of a source table through the chain to the

@@ -63,7 +63,8 @@ func (l *lane) streamOptions(start uint64, at batch.Position) postgres.StreamOpt
 		Start: start, SkipTo: at, Binary: l.binary(),
 		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
-		StatusInterval: statusInterval, Silence: l.silence(), Until: l.until(), Schemas: l.schemaByOID, Types: l.source.Types, Number: l.number,
+		StatusInterval: statusInterval, Silence: l.silence(), Until: l.until(), Tables: l.tableByOID, Types: l.source.Types,
+		Previous: l.previous, Number: l.number,
 	}
 }
 
@@ -73,15 +74,6 @@ const statusInterval = time.Second
 
 // endInterval is how often a run that is to end looks whether it may.
 const endInterval = 50 * time.Millisecond
-
-// schemaByOID is what the catalogue says of a relation, with its version.
-func (l *lane) schemaByOID(ctx context.Context, oid uint32) (*batch.Schema, error) {
-	s, err := l.source.SchemaByOID(ctx, oid)
-	if err != nil {
-		return nil, err
-	}
-	return s, l.number(s)
-}
 
 // binary says in which form the server is to send values.
 func (l *lane) binary() bool {
@@ -134,7 +126,11 @@ func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres
 	work := context.WithoutCancel(ctx)
 	for {
 		if culprit, err := l.write(work, d, group); err != nil {
-			return d, d.abort(work, culprit, err)
+			err = d.abort(work, culprit, err)
+			if errors.Is(err, errPromised) {
+				err = errors.Join(errAnew, l.savePromises(work))
+			}
+			return d, err
 		}
 		if group.Complete {
 			break
@@ -143,14 +139,18 @@ func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres
 			return d, d.abort(work, nil, err)
 		}
 	}
-	entry, err := l.checkpoint(group.Position, group.End())
+	entries, committed, err := l.entriesOf(d, group)
 	if err != nil {
 		return d, d.abort(work, nil, err)
 	}
-	if err := d.commit(work, entry); err != nil {
+	if err := d.commit(work, entries...); err != nil {
 		return d, d.abort(work, nil, err)
 	}
-	return d, l.advance(stream, group)
+	committed()
+	if err := l.advance(stream, group); err != nil {
+		return d, err
+	}
+	return d, l.reloadDue()
 }
 
 // write hands the batches of a group to a delivery and releases them. It
@@ -164,14 +164,13 @@ func (l *lane) write(ctx context.Context, d *delivery, group *postgres.Group) (*
 	for _, b := range group.Batches {
 		l.applier.chain.Announce(b.Schema)
 	}
-	for _, b := range group.Batches { // before rows: a destination may not do both in one transaction
-		if !l.applier.chain.planned(b.Schema) {
-			if err := d.makeTables(ctx, b.Schema); err != nil {
-				return nil, err
-			}
-		}
+	if err := l.foresee(ctx, d, group); err != nil {
+		return nil, err
 	}
 	for _, b := range group.Batches {
+		if err := l.emptyBefore(ctx, d, b); err != nil {
+			return nil, err
+		}
 		settled, err := l.settle(b)
 		if err != nil {
 			return nil, err
@@ -257,6 +256,9 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 			if err := l.beat(ctx); err != nil {
 				return err
 			}
+			if err := l.lookAtAll(ctx); err != nil {
+				return err
+			}
 			beat.Reset(l.p.Spec.Source.Heartbeat)
 		case <-tick.C:
 			if l.spooling.Load() {
@@ -266,6 +268,9 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 				return err
 			}
 			l.measureLag(stream)
+			if err := l.reloadDue(); err != nil {
+				return err
+			}
 			if l.untilCaughtUp && l.reached() {
 				return errCaughtUp
 			}
@@ -301,7 +306,7 @@ func (l *lane) reached() bool { return l.has(l.goal) }
 func (l *lane) has(lsn uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.following && l.record.Relay == nil && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
+	return l.following && !l.shapes.anyDue() && l.record.Relay == nil && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
 }
 
 // until is where a run that is to end does so, 0 for one that goes on.

@@ -44,6 +44,8 @@ type lane struct {
 	system      postgres.System
 	diverged    string // why the destination has what the server has not, empty if that is not so
 	stored      checkpointEntries
+	shapes      shapes
+	rekeyed     bool // the key of a table has changed: it may belong into the other publication
 
 	mu        sync.Mutex // guards record while the log is followed
 	record    state.Source
@@ -64,7 +66,7 @@ func (l *lane) ingest(ctx context.Context, o RunOptions) error {
 func (l *lane) run(ctx context.Context) error {
 	err := persist(ctx, l.log, "replication", l.retryFor, func(ctx context.Context) error {
 		err := l.session(ctx)
-		for errors.Is(err, errSetAside) || errors.Is(err, errRelay) {
+		for errors.Is(err, errSetAside) || errors.Is(err, errRelay) || errors.Is(err, errAnew) {
 			if errors.Is(err, errSetAside) {
 				l.log.Warn("rows that the destination refuses were set aside: leat failed list shows them")
 			}
@@ -96,7 +98,7 @@ func (l *lane) progress(change func(*DatabaseProgress)) {
 func (l *lane) session(ctx context.Context) (err error) {
 	l.progress(func(d *DatabaseProgress) { d.Phase = "connecting" })
 	l.mu.Lock()
-	l.following = false
+	l.following, l.rekeyed = false, false
 	l.mu.Unlock()
 	cfg, err := SourceConfig(l.p.Spec)
 	if err != nil {
@@ -109,6 +111,12 @@ func (l *lane) session(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.source.Close(context.WithoutCancel(ctx))) }()
 	if err := l.freeSlot(ctx); err != nil {
+		return err
+	}
+	if err := l.stored.read(ctx, l.applier); err != nil {
+		return err
+	}
+	if err := l.shapes.read(&l.stored, l.database); err != nil {
 		return err
 	}
 	if l.tables, err = l.selectTables(ctx); err != nil {
@@ -166,7 +174,10 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 		if err := l.orderLoad(t); err != nil {
 			return nil, err
 		}
-		if err := l.number(t.Schema); err != nil {
+		if err := l.number(t.Schema, l.versionBefore(t.OID)); err != nil {
+			return nil, err
+		}
+		if err := l.look(ctx, t); err != nil {
 			return nil, err
 		}
 		l.applier.announce(t.Schema)
@@ -180,9 +191,9 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 }
 
 // number gives a schema that nobody else has seen yet its version in the
-// history of its table.
-func (l *lane) number(s *batch.Schema) (err error) {
-	s.Version, err = l.p.store.PutSchema(s)
+// history of its table; after is the version before it.
+func (l *lane) number(s *batch.Schema, after uint64) (err error) {
+	s.Version, err = l.p.store.PutSchema(s, after)
 	return err
 }
 
@@ -195,9 +206,6 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	}
 	if l.goal == 0 {
 		l.goal = l.system.LSN
-	}
-	if err := l.stored.read(ctx, l.applier); err != nil {
-		return nil, err
 	}
 	if err := l.settleQueries(ctx, tables); err != nil {
 		return nil, err
@@ -228,6 +236,9 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 		return nil, err
 	}
 	if err := l.checkContinuity(position, found); err != nil {
+		return nil, err
+	}
+	if err := l.startReloads(ctx); err != nil {
 		return nil, err
 	}
 	return l.unfinished(ctx, tables)
@@ -309,14 +320,23 @@ func (l *lane) start(ctx context.Context, h *history) error {
 	if err != nil {
 		return err
 	}
+	for _, t := range h.tables {
+		l.shapes.put(shapeOf(t))
+	}
+	shapes, saved, err := l.shapes.entries()
+	if err != nil {
+		return err
+	}
 	d, err := l.applier.begin(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.commit(ctx, entry); err != nil {
+	entries := append(shapes, entry)
+	if err := d.commit(ctx, entries...); err != nil {
 		return d.abort(ctx, nil, err)
 	}
-	l.stored.apply([]wasm.Checkpoint{entry})
+	saved()
+	l.stored.apply(entries)
 	l.record.SlotCreating, l.record.Durable, l.record.Acknowledged = false, at, at
 	return l.p.store.PutSource(l.record)
 }
@@ -379,6 +399,9 @@ func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
 func (l *lane) unfinished(ctx context.Context, tables []*postgres.Table) (*history, error) {
 	h := &history{lane: l}
 	for _, t := range tables {
+		if noted, ok := l.shapes.get(t.OID); ok && noted.Table != t.ID() {
+			continue // loaded under the name that the log still has
+		}
 		if l.p.Spec.Source.LoadHistoricalData && l.stored.get(loadKey(t.ID())) == "" {
 			h.tables = append(h.tables, t)
 		}

@@ -273,9 +273,20 @@ func (h *history) finish(ctx context.Context) error {
 			return d.abort(ctx, nil, err)
 		}
 	}
+	for _, t := range h.tables {
+		if _, ok := h.shapes.get(t.OID); !ok {
+			h.shapes.put(shapeOf(t))
+		}
+	}
+	shapes, saved, err := h.shapes.entries()
+	if err != nil {
+		return d.abort(ctx, nil, err)
+	}
+	entries = append(entries, shapes...)
 	if err := d.commit(ctx, entries...); err != nil {
 		return d.abort(ctx, nil, err)
 	}
+	saved()
 	h.stored.apply(entries)
 	return h.p.store.Update(func(tx *state.Tx) error {
 		for _, t := range h.tables {

@@ -9,6 +9,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
 )
 
 // rowHasher hashes rows in the source's types.
@@ -17,6 +18,7 @@ type rowHasher struct {
 	key    []int
 	losses []loss
 	arrays []*arrayColumn // nil for a column that is no array
+	texts  []*postgres.TextColumn
 	buf    []byte
 }
 
@@ -29,7 +31,7 @@ type loss struct {
 
 func newRowHasher(t *verified) (*rowHasher, error) {
 	n := len(t.schema.Columns)
-	h := &rowHasher{t: t, key: t.schema.Key(), losses: make([]loss, n), arrays: make([]*arrayColumn, n)}
+	h := &rowHasher{t: t, key: t.schema.Key(), losses: make([]loss, n), arrays: make([]*arrayColumn, n), texts: make([]*postgres.TextColumn, n)}
 	if len(h.key) == 0 {
 		for i := range t.schema.Columns {
 			h.key = append(h.key, i)
@@ -85,7 +87,47 @@ func isDecimalNaN(arr arrow.Array, row int) bool {
 	return false
 }
 
+// typed reads columns that the destination keeps as text, because one type
+// could not hold all that the source's column was, as what they are now.
+func (h *rowHasher) typed(columns []arrow.Array) (_ []arrow.Array, release func(), err error) {
+	var made []arrow.Array
+	release = func() {
+		for _, a := range made {
+			a.Release()
+		}
+	}
+	for i, a := range columns {
+		text, isText := a.(*array.String)
+		switch h.t.schema.Columns[i].Type.ID() {
+		case arrow.STRING, arrow.DECIMAL128, arrow.DECIMAL256:
+			continue
+		}
+		if !isText {
+			continue
+		}
+		if h.texts[i] == nil {
+			if h.texts[i], err = postgres.NewTextColumn(h.t.schema.Columns[i]); err != nil {
+				return nil, release, err
+			}
+		}
+		read, err := h.texts[i].Read(textsOf(text, 0, text.Len()))
+		if err != nil {
+			continue // values of an earlier type: the comparison says so
+		}
+		if len(made) == 0 {
+			columns = slices.Clone(columns)
+		}
+		columns[i], made = read, append(made, read)
+	}
+	return columns, release, nil
+}
+
 func (h *rowHasher) rows(columns []arrow.Array, n int, sink rowSink) error {
+	columns, release, err := h.typed(columns)
+	defer release()
+	if err != nil {
+		return err
+	}
 	for row := range n {
 		h.buf = h.buf[:0]
 		var err error

@@ -83,7 +83,7 @@ func TestSchemaHistory(t *testing.T) {
 	s := openMem(t)
 	put := func(shape *batch.Schema, want uint64) {
 		t.Helper()
-		if v, err := s.PutSchema(shape); err != nil || v != want {
+		if v, err := s.PutSchema(shape, 0); err != nil || v != want {
 			t.Errorf("version %d %v, want %d", v, err, want)
 		}
 	}

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -34,32 +33,41 @@ func (r Reader) Schemas(t batch.TableID) ([]*batch.Schema, error) {
 	return all(records[*batch.Schema](r, tableKey(spaceSchema, t), ascending))
 }
 
-// PutSchema records a table's shape and returns its version: that of the
-// latest record where the fingerprint is the same, else the next one, from 1.
-// The Version of s is neither read nor changed.
-func (tx *Tx) PutSchema(s *batch.Schema) (uint64, error) {
+// PutSchema records a table's shape and returns its version. after is the
+// version that the shape follows, 0 if that is not known. The version is the
+// first one from after on with the same fingerprint, so that a log which is
+// read again gives the same versions; without one it is the next, from 1.
+// Where after is 0, only the latest can be the same. The Version of s is
+// neither read nor changed.
+func (tx *Tx) PutSchema(s *batch.Schema, after uint64) (uint64, error) {
 	if err := checkTable(s.Table); err != nil {
 		return 0, err
 	}
-	version := uint64(1)
-	latest, err := tx.LatestSchema(s.Table)
-	switch {
-	case errors.Is(err, ErrNotFound):
-	case err != nil:
+	history, err := tx.Schemas(s.Table)
+	if err != nil {
 		return 0, err
-	case latest.Fingerprint() == s.Fingerprint():
-		return latest.Version, nil
-	default:
-		version = latest.Version + 1
 	}
-	record := &batch.Schema{Table: s.Table, Version: version, Columns: s.Columns}
+	version := after + 1
+	if len(history) > 0 {
+		latest := history[len(history)-1]
+		version = max(after, latest.Version) + 1
+		if after == 0 {
+			history = history[len(history)-1:]
+		}
+	}
+	for _, known := range history {
+		if known.Version >= after && known.Fingerprint() == s.Fingerprint() {
+			return known.Version, nil
+		}
+	}
+	record := &batch.Schema{Table: s.Table, Version: version, OID: s.OID, Columns: s.Columns}
 	return version, tx.putJSON(schemaKey(s.Table, version), record)
 }
 
 // PutSchema records a table's shape, see Tx.PutSchema.
-func (s *Store) PutSchema(shape *batch.Schema) (version uint64, err error) {
+func (s *Store) PutSchema(shape *batch.Schema, after uint64) (version uint64, err error) {
 	err = s.Update(func(tx *Tx) error {
-		version, err = tx.PutSchema(shape)
+		version, err = tx.PutSchema(shape, after)
 		return err
 	})
 	return version, err

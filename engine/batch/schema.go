@@ -56,6 +56,12 @@ type Column struct {
 	Nullable bool
 	// Key is the 1-based place of the column in the row identity, 0 outside it.
 	Key int
+	// ID is the column's number in pg_attribute: it stays when the column is
+	// renamed or gets another type, and no later column has it. 0 is unknown.
+	ID int
+	// Missing is the value of the rows that are older than the column, in
+	// PostgreSQL's text form; nil is NULL.
+	Missing *string
 }
 
 // Schema is the shape of a table at one point of the log. It is immutable
@@ -63,6 +69,8 @@ type Column struct {
 type Schema struct {
 	Table   TableID
 	Version uint64
+	// OID is the relation's: it stays when the table is renamed. 0 is unknown.
+	OID     uint32
 	Columns []Column
 
 	arrow *arrow.Schema
@@ -113,10 +121,20 @@ func (s *Schema) Column(name string) int {
 	return -1
 }
 
+// ColumnID returns the index of the column with an ID, -1 if there is none.
+func (s *Schema) ColumnID(id int) int {
+	for i, c := range s.Columns {
+		if id != 0 && c.ID == id {
+			return i
+		}
+	}
+	return -1
+}
+
 // Fingerprint is equal for two schemas that describe the same shape,
 // whatever their version number.
 func (s *Schema) Fingerprint() uint64 {
-	t := Schema{Table: s.Table, Columns: s.Columns}
+	t := Schema{Table: s.Table, OID: s.OID, Columns: s.Columns}
 	text, err := json.Marshal(&t)
 	if err != nil {
 		panic(fmt.Sprintf("schema of %s: %v", s.Table, err)) // only for a type without a format: a programming error
@@ -132,24 +150,28 @@ type columnJSON struct {
 	PG       PGType `json:"pg_type"`
 	Nullable bool   `json:"nullable"`
 	Key      int    `json:"key,omitempty"`
+	ID       int    `json:"id,omitempty"`
+	// Missing is left out for NULL.
+	Missing *string `json:"missing,omitempty"`
 }
 
 type schemaJSON struct {
 	Table   TableID      `json:"table"`
 	Version uint64       `json:"version"`
+	OID     uint32       `json:"oid,omitempty"`
 	Columns []columnJSON `json:"columns"`
 }
 
 // MarshalJSON writes the form that plugins see: types as Arrow C Data
 // Interface format strings.
 func (s *Schema) MarshalJSON() ([]byte, error) {
-	out := schemaJSON{Table: s.Table, Version: s.Version, Columns: make([]columnJSON, len(s.Columns))}
+	out := schemaJSON{Table: s.Table, Version: s.Version, OID: s.OID, Columns: make([]columnJSON, len(s.Columns))}
 	for i, c := range s.Columns {
 		format, err := Format(c.Type)
 		if err != nil {
 			return nil, fmt.Errorf("column %q: %w", c.Name, err)
 		}
-		out.Columns[i] = columnJSON{c.Name, format, c.PG, c.Nullable, c.Key}
+		out.Columns[i] = columnJSON{c.Name, format, c.PG, c.Nullable, c.Key, c.ID, c.Missing}
 	}
 	return json.Marshal(out)
 }
@@ -160,13 +182,13 @@ func (s *Schema) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &in); err != nil {
 		return err
 	}
-	*s = Schema{Table: in.Table, Version: in.Version, Columns: make([]Column, len(in.Columns))}
+	*s = Schema{Table: in.Table, Version: in.Version, OID: in.OID, Columns: make([]Column, len(in.Columns))}
 	for i, c := range in.Columns {
 		t, err := ParseFormat(c.Format)
 		if err != nil {
 			return fmt.Errorf("column %q: %w", c.Name, err)
 		}
-		s.Columns[i] = Column{Name: c.Name, Type: t, PG: c.PG, Nullable: c.Nullable, Key: c.Key}
+		s.Columns[i] = Column{Name: c.Name, Type: t, PG: c.PG, Nullable: c.Nullable, Key: c.Key, ID: c.ID, Missing: c.Missing}
 	}
 	return nil
 }

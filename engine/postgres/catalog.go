@@ -8,8 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/leat-etl/leat/engine/batch"
 )
 
 // MinVersion is the oldest server whose log can be read: pgoutput came with
@@ -71,7 +69,7 @@ func (s *Source) ReplicationConfig() (*pgconn.Config, error) {
 	return s.cfg.ReplicationConfig(s.Database)
 }
 
-// Types returns the types known now. A later SchemaByOID may know more.
+// Types returns the types known now. A later TableByOID may know more.
 func (s *Source) Types() *TypeMap {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,7 +140,8 @@ func (s *Source) Tables(ctx context.Context, sel Selection) ([]*Table, error) {
 	return out, wrap("list tables of", "database "+s.Database, err)
 }
 
-// TableByOID returns one object, an *Error of class Object if it is gone.
+// TableByOID returns one object, an *Error of class Object if it is gone. Types
+// that were created since are read first.
 func (s *Source) TableByOID(ctx context.Context, oid uint32) (*Table, error) {
 	var out []*Table
 	err := s.do(ctx, func(conn *pgx.Conn) error {
@@ -158,17 +157,6 @@ func (s *Source) TableByOID(ctx context.Context, oid uint32) (*Table, error) {
 		return nil, wrap("read table", fmt.Sprintf("with OID %d", oid), err)
 	}
 	return out[0], nil
-}
-
-// SchemaByOID returns the shape that the table has now, for the stream: a
-// relation message of the log names it by OID. Types that were created since
-// are read first.
-func (s *Source) SchemaByOID(ctx context.Context, oid uint32) (*batch.Schema, error) {
-	t, err := s.TableByOID(ctx, oid)
-	if err != nil {
-		return nil, err
-	}
-	return t.Schema, nil
 }
 
 // chosenOIDs lists the relations that could be an object and that choose

@@ -140,19 +140,20 @@ func TestTableSizeCountsTOAST(t *testing.T) {
 	}
 }
 
-func TestSchemaByOIDFollowsDDL(t *testing.T) {
+func TestTableByOIDFollowsDDL(t *testing.T) {
 	f := newFixture(t, `CREATE TABLE t (id int PRIMARY KEY)`)
 	oid := f.table(t, "t").OID
 	f.exec(t, `CREATE TYPE colour AS ENUM ('red')`, `ALTER TABLE t ADD c colour`)
-	schema, err := f.source.SchemaByOID(t.Context(), oid)
+	table, err := f.source.TableByOID(t.Context(), oid)
 	if err != nil {
 		t.Fatal(err)
 	}
+	schema := table.Schema
 	if len(schema.Columns) != 2 || schema.Columns[1].PG.Name != "public.colour" {
 		t.Errorf("columns %+v", schema.Columns)
 	}
 	f.exec(t, `DROP TABLE t`)
-	_, err = f.source.SchemaByOID(t.Context(), oid)
+	_, err = f.source.TableByOID(t.Context(), oid)
 	if e := Classify(err); e.Class != Object {
 		t.Errorf("dropped table: class %q, %v", e.Class, err)
 	}

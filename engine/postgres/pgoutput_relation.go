@@ -22,8 +22,9 @@ type relationSource struct {
 	database string
 	binary   bool
 	types    func() *TypeMap
-	schemas  func(ctx context.Context, relationOID uint32) (*batch.Schema, error)
-	number   func(s *batch.Schema) error
+	tables   func(ctx context.Context, relationOID uint32) (*Table, error)
+	previous func(relationOID uint32, t batch.TableID) (*batch.Schema, error)
+	number   func(s *batch.Schema, after uint64) error
 }
 
 // loggedRelation is a table as the log last described it.
@@ -176,20 +177,24 @@ func (d *pgoutput) relation(ctx context.Context, r *reader) error {
 // message's, the catalogue adds what it does not say. An unchanged relation
 // stays the one it was.
 func (s *relationSource) resolve(ctx context.Context, m *described, known *loggedRelation) (*loggedRelation, error) {
-	var catalog *batch.Schema
-	if s.schemas != nil {
+	var now *Table
+	if s.tables != nil {
 		var err error
 		var gone *Error
-		catalog, err = s.schemas(ctx, m.oid)
+		now, err = s.tables(ctx, m.oid)
 		switch {
 		case errors.As(err, &gone) && gone.Class == Object:
-			catalog = nil // dropped since: the message is all there is
+			now = nil // dropped since: the message is all there is
 		case err != nil:
 			return nil, err
 		}
 	}
+	before, err := s.before(m, known)
+	if err != nil {
+		return nil, err
+	}
 	types := s.types()
-	schema := m.schema(types, catalog)
+	schema := m.schema(types, before, now)
 	if known != nil && known.whole && m.identity == 'f' {
 		// The catalogue may have a key that is younger than this place of the
 		// log. The whole row is right in any case.
@@ -201,11 +206,12 @@ func (s *relationSource) resolve(ctx context.Context, m *described, known *logge
 		known.whole = m.whole(schema)
 		return known, nil
 	}
-	switch {
-	case catalog != nil && catalog.Fingerprint() == schema.Fingerprint():
-		schema = catalog
-	case s.number != nil:
-		if err := s.number(schema); err != nil {
+	if s.number != nil {
+		after := uint64(0)
+		if before != nil {
+			after = before.Version
+		}
+		if err := s.number(schema, after); err != nil {
 			return nil, err
 		}
 	}
@@ -219,19 +225,42 @@ func (s *relationSource) resolve(ctx context.Context, m *described, known *logge
 // whole says that the old row is the identity of a row.
 func (m *described) whole(s *batch.Schema) bool { return m.identity == 'f' && len(s.Key()) == 0 }
 
-// schema joins the message with what the catalogue knows.
-func (m *described) schema(types *TypeMap, catalog *batch.Schema) *batch.Schema {
-	out := &batch.Schema{Table: m.table, Columns: make([]batch.Column, len(m.columns))}
+// before is what was last known of a relation, nil if it is new.
+func (s *relationSource) before(m *described, known *loggedRelation) (*batch.Schema, error) {
+	if known != nil {
+		return known.schema, nil
+	}
+	if s.previous == nil {
+		return nil, nil
+	}
+	return s.previous(m.oid, m.table)
+}
+
+// schema joins the message with what was known before and what the catalogue
+// says now. A type that is gone by now is what it was before.
+func (m *described) schema(types *TypeMap, before *batch.Schema, now *Table) *batch.Schema {
+	out := &batch.Schema{Table: m.table, OID: m.oid, Columns: make([]batch.Column, len(m.columns))}
+	var catalog *batch.Schema
+	if now != nil {
+		catalog = now.Schema
+	}
+	ids := m.columnIDs(before, now)
 	for i, c := range m.columns {
-		nullable := true
-		if catalog != nil {
-			if at := catalog.Column(c.name); at >= 0 {
-				nullable = catalog.Columns[at].Nullable
+		col := types.Column(c.name, c.oid, c.typmod, true)
+		if !types.Has(c.oid) && before != nil {
+			if at := slices.IndexFunc(before.Columns, func(b batch.Column) bool { return b.PG.OID == c.oid && b.PG.Typmod == c.typmod }); at >= 0 {
+				col.Type, col.PG = before.Columns[at].Type, before.Columns[at].PG
 			}
 		}
-		out.Columns[i] = types.Column(c.name, c.oid, c.typmod, nullable)
+		col.ID = ids[i]
+		if at := columnOf(catalog, ids[i]); at >= 0 {
+			col.Nullable, col.Missing = catalog.Columns[at].Nullable, catalog.Columns[at].Missing
+		} else if at := columnOf(before, ids[i]); at >= 0 {
+			col.Nullable, col.Missing = before.Columns[at].Nullable, before.Columns[at].Missing
+		}
+		out.Columns[i] = col
 	}
-	for place, i := range m.keyColumns(catalog) {
+	for place, i := range m.keyColumns(catalog, ids) {
 		out.Columns[i].Key = place + 1
 	}
 	return out
@@ -240,7 +269,7 @@ func (m *described) schema(types *TypeMap, catalog *batch.Schema) *batch.Schema 
 // keyColumns are the columns of the row identity in key order. The log marks
 // those it sends for old rows; with REPLICA IDENTITY FULL it marks all and
 // with NOTHING none, and then the catalogue's key counts.
-func (m *described) keyColumns(catalog *batch.Schema) []int {
+func (m *described) keyColumns(catalog *batch.Schema, ids []int) []int {
 	var marked, known []int
 	for i, c := range m.columns {
 		if c.key {
@@ -249,7 +278,7 @@ func (m *described) keyColumns(catalog *batch.Schema) []int {
 	}
 	if catalog != nil {
 		for _, k := range catalog.Key() {
-			at := slices.IndexFunc(m.columns, func(c describedColumn) bool { return c.name == catalog.Columns[k].Name })
+			at := slices.Index(ids, catalog.Columns[k].ID)
 			if at < 0 {
 				return marked // the key has changed since
 			}

@@ -52,13 +52,17 @@ type StreamOptions struct {
 	// Silence is how long the server may send nothing although it is asked to
 	// answer; Run then ends with ErrSilent. Zero means DefaultSilence.
 	Silence time.Duration
-	// Schemas returns what the catalogue says about a relation now, an *Error
+	// Tables returns what the catalogue says about a relation now, an *Error
 	// of class Object where it is gone. Types is asked after it.
-	Schemas func(ctx context.Context, relationOID uint32) (*batch.Schema, error)
-	Types   func() *TypeMap
-	// Number sets the Version of a shape that is not the catalogue's, before
-	// its first batch. It may be nil.
-	Number   func(s *batch.Schema) error
+	Tables func(ctx context.Context, relationOID uint32) (*Table, error)
+	Types  func() *TypeMap
+	// Previous returns the shape that a relation had when it was last read, nil
+	// if it never was. Its column IDs tell what became of which column. It may
+	// be nil.
+	Previous func(relationOID uint32, t batch.TableID) (*batch.Schema, error)
+	// Number sets the Version of a shape before its first batch; after is the
+	// version that it follows, 0 if there is none. It may be nil.
+	Number   func(s *batch.Schema, after uint64) error
 	Database string
 	// Timeline is the one that positions so far belong to; 0 takes the
 	// server's. Another one at the server is a TimelineError.

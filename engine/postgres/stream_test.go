@@ -43,7 +43,7 @@ func (f *fixture) options(start uint64) StreamOptions {
 	return StreamOptions{
 		Slot: f.database, Publications: []string{"leat"}, Start: start, SkipTo: batch.Position{LSN: start},
 		StatusInterval: 50 * time.Millisecond, Database: f.database,
-		Schemas: f.source.SchemaByOID, Types: f.source.Types,
+		Tables: f.source.TableByOID, Types: f.source.Types,
 	}
 }
 

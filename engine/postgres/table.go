@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -74,9 +76,10 @@ type Table struct {
 	// that is DEFERRABLE may hold two rows of one key in the middle of a
 	// transaction. notFull: the table, or a partition, is not under FULL.
 	immediateKey, notFull bool
-	queried               bool    // it is read by queries: what the log lacks does not matter
-	order                 *Cursor // of the rows in a historical load; nil is that of the blocks
-	foreign               bool    // it, or a partition of it, is no table of this server
+	queried               bool        // it is read by queries: what the log lacks does not matter
+	order                 *Cursor     // of the rows in a historical load; nil is that of the blocks
+	foreign               bool        // it, or a partition of it, is no table of this server
+	attributes            []attribute // all that the table ever had
 }
 
 // Leaf is a relation with storage.
@@ -88,6 +91,28 @@ type Leaf struct {
 	Bytes  int64  `json:"bytes"`
 	// Filenode changes when the table is rewritten.
 	Filenode uint32 `json:"filenode"`
+}
+
+// Storage names where the rows are: another one after the table, or one of its
+// partitions, was rewritten.
+func (t *Table) Storage() string {
+	nodes := make([]string, len(t.Leaves))
+	for i, l := range t.Leaves {
+		nodes[i] = strconv.FormatUint(uint64(l.Filenode), 10)
+	}
+	return strings.Join(nodes, ",")
+}
+
+// Definition is another one after a column that travels was added, dropped or
+// altered.
+func (t *Table) Definition() string {
+	h := fnv.New64a()
+	for _, a := range t.attributes {
+		if !a.dropped && !a.generated {
+			fmt.Fprintf(h, "%d:%d ", a.id, a.written)
+		}
+	}
+	return strconv.FormatUint(h.Sum64(), 16)
 }
 
 // quoted is the leaf's name in SQL.
@@ -150,7 +175,7 @@ func (s *Source) load(ctx context.Context, conn *pgx.Conn, oids []uint32) ([]*Ta
 	for _, r := range all {
 		if r.root == r.oid {
 			t := &Table{OID: r.oid, Kind: kinds[r.kind], Identity: identities[r.replident], Rows: -1, RowSecurity: r.rowSecurity, queried: s.ByQuery,
-				Schema: &batch.Schema{Table: batch.TableID{Database: s.Database, Schema: r.schema, Name: r.name}}}
+				Schema: &batch.Schema{OID: r.oid, Table: batch.TableID{Database: s.Database, Schema: r.schema, Name: r.name}}}
 			tables[r.oid] = t
 			out = append(out, t)
 		}
@@ -207,20 +232,20 @@ func (t *Table) add(r relation, version int) {
 // loadColumns fills in the schemas. Columns stand in the order of the
 // relation messages: by attnum.
 func (s *Source) loadColumns(ctx context.Context, conn *pgx.Conn, tables map[uint32]*Table) error {
-	generated, keyColumns := "a.attgenerated <> ''", "i.indnkeyatts"
+	generated, keyColumns, missing := "a.attgenerated <> ''", "i.indnkeyatts", missingValue
 	if s.Version < 120000 {
-		generated = "false"
+		generated, missing = "false", "CASE WHEN a.atthasmissing THEN a.attmissingval::text END"
 	}
 	if s.Version < 110000 {
-		keyColumns = "i.indnatts"
+		keyColumns, missing = "i.indnatts", "NULL::text"
 	}
-	query := strings.NewReplacer("{generated}", generated, "{keys}", keyColumns).Replace(
-		`SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod, NOT a.attnotnull, {generated},
+	query := strings.NewReplacer("{generated}", generated, "{keys}", keyColumns, "{missing}", missing).Replace(
+		`SELECT a.attrelid, a.attnum::int, a.attname::text, a.atttypid, a.atttypmod, NOT a.attnotnull, {generated}, a.attisdropped, {missing}, a.xmin::text::bigint,
 			coalesce((SELECT k.n FROM pg_catalog.pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n)
 				WHERE i.indrelid = a.attrelid AND i.indisprimary AND k.attnum = a.attnum AND k.n <= {keys}), 0)::int,
 			coalesce((SELECT k.n FROM pg_catalog.pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n)
 				WHERE i.indrelid = a.attrelid AND i.indisreplident AND i.indisvalid AND k.attnum = a.attnum AND k.n <= {keys}), 0)::int
-		FROM pg_catalog.pg_attribute a WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+		FROM pg_catalog.pg_attribute a WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0
 		ORDER BY a.attrelid, a.attnum`)
 	oids := make([]uint32, 0, len(tables))
 	for oid := range tables {
@@ -232,7 +257,7 @@ func (s *Source) loadColumns(ctx context.Context, conn *pgx.Conn, tables map[uin
 	}
 	columns := make(map[uint32][]attribute)
 	var c attribute
-	if _, err := pgx.ForEachRow(rows, []any{&c.relation, &c.name, &c.typeOID, &c.typmod, &c.nullable, &c.generated, &c.primary, &c.identity}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&c.relation, &c.id, &c.name, &c.typeOID, &c.typmod, &c.nullable, &c.generated, &c.dropped, &c.missing, &c.written, &c.primary, &c.identity}, func() error {
 		columns[c.relation] = append(columns[c.relation], c)
 		return nil
 	}); err != nil {
@@ -249,14 +274,44 @@ func (s *Source) loadColumns(ctx context.Context, conn *pgx.Conn, tables map[uin
 	return nil
 }
 
+// missingValue is the value that rows older than the column have, as an array
+// of one element. A partitioned table has it in its partitions.
+const missingValue = `CASE WHEN a.atthasmissing THEN a.attmissingval::text ELSE (
+	SELECT leaf.attmissingval::text FROM pg_catalog.pg_class c, pg_catalog.pg_partition_tree(c.oid) tree, pg_catalog.pg_attribute leaf
+	WHERE c.oid = a.attrelid AND c.relkind = 'p' AND tree.isleaf AND leaf.attrelid = tree.relid AND leaf.attname = a.attname AND leaf.atthasmissing LIMIT 1) END`
+
+// onlyElement takes the text of an array of one element apart.
+func onlyElement(literal *string) *string {
+	if literal == nil {
+		return nil
+	}
+	text := strings.TrimSuffix(strings.TrimPrefix(*literal, "{"), "}")
+	quoted, ok := strings.CutPrefix(text, `"`)
+	if !ok {
+		return &text
+	}
+	var out strings.Builder
+	for i := 0; i < len(quoted)-1; i++ {
+		if quoted[i] == '\\' {
+			i++
+		}
+		out.WriteByte(quoted[i])
+	}
+	text = out.String()
+	return &text
+}
+
 // attribute is a row of pg_attribute; primary and identity are its 1-based
 // places in the primary key and in the replica identity's index.
 type attribute struct {
-	relation, typeOID   uint32
-	name                string
-	typmod              int32
-	nullable, generated bool
-	primary, identity   int
+	relation, typeOID            uint32
+	id                           int
+	name                         string
+	typmod                       int32
+	nullable, generated, dropped bool
+	missing                      *string // as an array
+	written                      int64   // xmin of the row
+	primary, identity            int
 }
 
 // knowsAll is false once a column has a type that was created after the types
@@ -264,7 +319,7 @@ type attribute struct {
 func knowsAll(types *TypeMap, columns map[uint32][]attribute) bool {
 	for _, list := range columns {
 		for _, c := range list {
-			if !types.Has(c.typeOID) {
+			if !c.dropped && !types.Has(c.typeOID) {
 				return false
 			}
 		}
@@ -274,17 +329,22 @@ func knowsAll(types *TypeMap, columns map[uint32][]attribute) bool {
 
 // setColumns decides which columns travel and which of them are the key.
 func (t *Table) setColumns(columns []attribute, types *TypeMap) {
+	t.attributes = columns
 	for _, c := range columns {
 		t.hasPrimaryKey = t.hasPrimaryKey || c.primary > 0
 	}
 	wholeRow := t.Identity == IdentityFull && !t.immediateKey
 	t.Keyless = t.Keyless || wholeRow && t.notFull
 	for _, c := range columns {
-		if c.generated && !t.queried {
+		switch {
+		case c.dropped:
+			continue
+		case c.generated && !t.queried:
 			t.Skipped = append(t.Skipped, c.name)
 			continue
 		}
 		col := types.Column(c.name, c.typeOID, c.typmod, c.nullable)
+		col.ID, col.Missing = c.id, onlyElement(c.missing)
 		switch {
 		case t.queried && t.hasPrimaryKey:
 			col.Key = c.primary

@@ -32,6 +32,15 @@ func (m *TypeMap) ElementColumn(array batch.Column) (t *TextColumn, ok bool, err
 	return &TextColumn{Type: element.Type, append: appendText, builder: batch.NewBuilder(schema)}, true, nil
 }
 
+// NewTextColumn returns the reader of a column's values.
+func NewTextColumn(c batch.Column) (*TextColumn, error) {
+	appendText, err := textAppender(c.Type)
+	if err != nil {
+		return nil, fmt.Errorf("text of column %q: %w", c.Name, err)
+	}
+	return &TextColumn{Type: c.Type, append: appendText, builder: batch.NewBuilder(&batch.Schema{Columns: []batch.Column{c}})}, nil
+}
+
 // Read returns the texts, nil for NULL, as an array that the caller releases.
 func (t *TextColumn) Read(texts []*string) (arrow.Array, error) {
 	for _, text := range texts {

@@ -1,6 +1,9 @@
 package postgres
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -127,4 +130,26 @@ func binaryGain(t arrow.DataType) int {
 		return 0
 	}
 	return -1
+}
+
+// TypeName is a type as SQL writes it, with its modifier where that says
+// something to people.
+func TypeName(t batch.PGType) string {
+	if t.Typmod < 0 {
+		return t.Name
+	}
+	name, array := strings.CutSuffix(t.Name, "[]")
+	suffix := ""
+	if array {
+		suffix = "[]"
+	}
+	switch name {
+	case "varchar", "bpchar":
+		return fmt.Sprintf("%s(%d)%s", name, t.Typmod-4, suffix)
+	case "numeric":
+		return fmt.Sprintf("numeric(%d,%d)%s", (t.Typmod-4)>>16&0xffff, ((t.Typmod-4)&0x7ff^1024)-1024, suffix)
+	case "bit", "varbit", "time", "timetz", "timestamp", "timestamptz":
+		return fmt.Sprintf("%s(%d)%s", name, t.Typmod, suffix)
+	}
+	return t.Name
 }

@@ -9,16 +9,17 @@ import (
 
 // Spec is a pipeline as its file describes it, checked and with defaults.
 type Spec struct {
-	Name        string      `toml:"name" doc:"Name of the pipeline, unique among those that share a source or a state folder." required:"true" min:"1" max:"255"`
-	Source      Source      `toml:"source" doc:"The PostgreSQL server that is replicated." required:"true"`
-	Objects     Objects     `toml:"objects" doc:"Which tables are replicated."`
-	Values      Values      `toml:"values" doc:"What becomes of values that not every destination can hold."`
-	Transforms  []Transform `toml:"transforms" doc:"Plugins that shape the rows, in this order."`
-	Destination Destination `toml:"destination" doc:"Where the rows go." required:"true"`
-	Plugins     Plugins     `toml:"plugins" doc:"Which plugins of publishers are trusted. leat.lock beside the pipeline file pins them."`
-	Engine      Engine      `toml:"engine" doc:"How the engine works. The defaults suit most pipelines."`
-	Metrics     Metrics     `toml:"metrics" doc:"Prometheus metrics."`
-	Log         Log         `toml:"log" doc:"What is logged, and how."`
+	Name          string        `toml:"name" doc:"Name of the pipeline, unique among those that share a source or a state folder." required:"true" min:"1" max:"255"`
+	Source        Source        `toml:"source" doc:"The PostgreSQL server that is replicated." required:"true"`
+	Objects       Objects       `toml:"objects" doc:"Which tables are replicated."`
+	Values        Values        `toml:"values" doc:"What becomes of values that not every destination can hold."`
+	SchemaChanges SchemaChanges `toml:"schema_changes" doc:"What happens when a source table changes its shape."`
+	Transforms    []Transform   `toml:"transforms" doc:"Plugins that shape the rows, in this order."`
+	Destination   Destination   `toml:"destination" doc:"Where the rows go." required:"true"`
+	Plugins       Plugins       `toml:"plugins" doc:"Which plugins of publishers are trusted. leat.lock beside the pipeline file pins them."`
+	Engine        Engine        `toml:"engine" doc:"How the engine works. The defaults suit most pipelines."`
+	Metrics       Metrics       `toml:"metrics" doc:"Prometheus metrics."`
+	Log           Log           `toml:"log" doc:"What is logged, and how."`
 
 	// Path is the file; file names in it are relative to Dir.
 	Path string `toml:"-"`
@@ -95,6 +96,18 @@ type Objects struct {
 
 // Selection returns the matcher of the two lists.
 func (o Objects) Selection() Selection { return Selection{o.Include, o.Exclude} }
+
+// SchemaChanges is the policy for changes of source tables.
+type SchemaChanges struct {
+	Default       string `toml:"default" doc:"What happens to changes that have no key of their own. apply follows them at the destination, in order with the rows; block ends the pipeline before the first row that has the change." default:"apply" enum:"apply|block"`
+	ColumnAdded   string `toml:"column_added" doc:"A column was added. apply adds it, with its default in the rows that are there." default:"default" enum:"default|apply|block"`
+	ColumnDropped string `toml:"column_dropped" doc:"A column was dropped. apply keeps it at the destination, NULL in new rows." default:"default" enum:"default|apply|block"`
+	ColumnRenamed string `toml:"column_renamed" doc:"A column was renamed. apply renames it." default:"default" enum:"default|apply|block"`
+	ColumnRetyped string `toml:"column_retyped" doc:"A column got another type. apply gives it a type at the destination that holds the old values and the new." default:"default" enum:"default|apply|block"`
+	KeyChanged    string `toml:"key_changed" doc:"The columns that identify a row are others." default:"default" enum:"default|apply|block"`
+	TableRenamed  string `toml:"table_renamed" doc:"A table was renamed. apply loads it under its new name; what is under the old one stays." default:"default" enum:"default|apply|block"`
+	TableDropped  string `toml:"table_dropped" doc:"A table was dropped. apply leaves its rows at the destination." default:"default" enum:"default|apply|block"`
+}
 
 // Transform is one plugin of the chain.
 type Transform struct {

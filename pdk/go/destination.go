@@ -56,6 +56,9 @@ type Info struct {
 	// Fills says that absent cells are to be filled from earlier rows of the
 	// batch before Write: the destination keeps every state of a row.
 	Fills bool `json:"fills,omitempty"`
+	// ChangesApart says that a table cannot be changed in a transaction with
+	// rows: the host then has all changes of a delivery made before its rows.
+	ChangesApart bool `json:"changes_apart,omitempty"`
 }
 
 // TablePlan says how a table lands.
@@ -65,6 +68,10 @@ type TablePlan struct {
 	Columns []TargetColumn `json:"columns"`
 	// Statements are the DDL that the first Write of this plan would run.
 	Statements []string `json:"statements"`
+	// Reload says why the statements alone leave rows of the table without the
+	// values that they have at the source, so that it has to be loaded again;
+	// empty if they do not.
+	Reload string `json:"reload,omitempty"`
 	// Read is a SELECT of the live rows with the source's columns in their
 	// order, for verification.
 	Read string `json:"read"`

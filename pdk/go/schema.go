@@ -28,6 +28,14 @@ type Column struct {
 	PG       PGType `json:"pg_type"`
 	Nullable bool   `json:"nullable"`
 	Key      int    `json:"key,omitempty"`
+	// ID is the number of the source's column: it stays when the column is
+	// renamed or gets another type, and no later column of the table has it. 0
+	// is unknown.
+	ID int `json:"id,omitempty"`
+	// Missing is the value of the rows that are older than the column, in
+	// PostgreSQL's text form; nil is NULL. Destinations are told, transforms
+	// are not.
+	Missing *string `json:"missing,omitempty"`
 }
 
 // The formats of columns. Decimals are "d:precision,scale" up to 38 digits
@@ -57,8 +65,10 @@ var Varchar = PGType{Name: "varchar", OID: 1043, Typmod: -1, Kind: "b"}
 
 // Schema is the shape of one table.
 type Schema struct {
-	Table   TableID  `json:"table"`
-	Version uint64   `json:"version"`
+	Table   TableID `json:"table"`
+	Version uint64  `json:"version"`
+	// OID is the relation's at the source: it stays when the table is renamed.
+	OID     uint32   `json:"oid,omitempty"`
 	Columns []Column `json:"columns"`
 }
 

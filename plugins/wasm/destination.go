@@ -35,12 +35,14 @@ type OpenInput struct {
 }
 
 // Info tells what a destination is: its SQL dialect, and whether rows of one
-// key may be merged to the last state before Write.
+// key may be merged to the last state before Write. ChangesApart asks for the
+// changes of a delivery's tables before its rows.
 type Info struct {
 	Driver   string `json:"driver"`
 	Compacts bool   `json:"compacts"`
 	// Fills: absent cells are filled from earlier rows of the batch.
-	Fills bool `json:"fills"`
+	Fills        bool `json:"fills"`
+	ChangesApart bool `json:"changes_apart"`
 }
 
 // DestinationPlan says how a table lands.
@@ -50,6 +52,9 @@ type DestinationPlan struct {
 	Columns []TargetColumn `json:"columns"`
 	// Statements are the DDL that the first Write would run.
 	Statements []string `json:"statements"`
+	// Reload says why rows that are there have to be loaded again, empty if
+	// they have not.
+	Reload string `json:"reload"`
 	// Read selects the live rows with the source's columns in their order.
 	Read string `json:"read"`
 

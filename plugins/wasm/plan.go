@@ -87,6 +87,7 @@ type planColumn struct {
 	PG       batch.PGType `json:"pg_type"`
 	Nullable bool         `json:"nullable"`
 	Key      int          `json:"key"`
+	ID       int          `json:"id"`
 	From     struct {
 		Column   *int    `json:"column"`
 		Cast     *int    `json:"cast"`
@@ -151,7 +152,7 @@ func (p *Plan) addOutput(o *planOutput, s *batch.Schema) error {
 	if len(o.Columns) > maxColumns {
 		return fmt.Errorf("%d columns are more than %d", len(o.Columns), maxColumns)
 	}
-	out := &batch.Schema{Table: o.Table, Version: s.Version, Columns: make([]batch.Column, len(o.Columns))}
+	out := &batch.Schema{Table: o.Table, Version: s.Version, OID: s.OID, Columns: make([]batch.Column, len(o.Columns))}
 	origins := make([]origin, len(o.Columns))
 	names := map[string]bool{}
 	for i := range o.Columns {
@@ -168,6 +169,9 @@ func (p *Plan) addOutput(o *planOutput, s *batch.Schema) error {
 			return fmt.Errorf("column %q: %w", c.Name, err)
 		}
 		out.Columns[i] = batch.Column{Name: c.Name, Type: t, PG: c.PG, Nullable: c.Nullable, Key: c.Key}
+		if id, missing := identityOf(c, origins[i], s); out.ColumnID(id) < 0 { // else it is a second copy
+			out.Columns[i].ID, out.Columns[i].Missing = id, missing
+		}
 	}
 	if err := checkKey(out); err != nil {
 		return err
@@ -175,6 +179,34 @@ func (p *Plan) addOutput(o *planOutput, s *batch.Schema) error {
 	out.Arrow()
 	p.Outputs, p.origins = append(p.Outputs, out), append(p.origins, origins)
 	return nil
+}
+
+// identityOf is which column of the source an output column is, and what rows
+// older than that have: the guest is believed only for what it computes, and
+// only if it names a column that there is.
+func identityOf(c *planColumn, from origin, s *batch.Schema) (id int, missing *string) {
+	switch from.kind {
+	case fromColumn, fromCast:
+		return s.Columns[from.index].ID, s.Columns[from.index].Missing
+	case fromComputed:
+		if s.ColumnID(c.ID) >= 0 {
+			return c.ID, nil
+		}
+	}
+	return 0, nil
+}
+
+// withoutValues is a schema as transforms are told of it: the values that
+// Missing holds are data.
+func withoutValues(s *batch.Schema) *batch.Schema {
+	if s == nil {
+		return nil
+	}
+	out := &batch.Schema{Table: s.Table, Version: s.Version, OID: s.OID, Columns: slices.Clone(s.Columns)}
+	for i := range out.Columns {
+		out.Columns[i].Missing = nil
+	}
+	return out
 }
 
 // checkKey makes sure that the key places are 1, 2, ... without gaps.

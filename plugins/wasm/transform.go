@@ -124,7 +124,10 @@ func (t *Transform) Plan(ctx context.Context, in PlanInput) (*Plan, error) {
 		}
 		return nil, err
 	}
-	request := planRequest{ABI: ABI, Kind: "transform", Config: configOf(t.module), Schema: in.Schema, Peers: in.Peers, Databases: in.Databases}
+	request := planRequest{ABI: ABI, Kind: "transform", Config: configOf(t.module), Schema: withoutValues(in.Schema), Databases: in.Databases}
+	for _, peer := range in.Peers {
+		request.Peers = append(request.Peers, withoutValues(peer))
+	}
 	key, err := json.Marshal(request)
 	if err != nil {
 		return nil, fmt.Errorf("encode plan request for %s: %w", in.Schema.Table, err)

@@ -142,7 +142,7 @@ func (r *logRun) runDecoded(ctx context.Context) (measure, error) {
 	m, err := r.timed(ctx, func(ctx context.Context) error {
 		stream, err := postgres.OpenStream(ctx, cfg, postgres.StreamOptions{
 			Slot: runSlot, Publications: []string{publication}, Binary: r.binary, Database: r.database,
-			MaxBytes: 32 << 20, MaxRows: 50_000, Linger: time.Second, Schemas: source.SchemaByOID, Types: source.Types,
+			MaxBytes: 32 << 20, MaxRows: 50_000, Linger: time.Second, Tables: source.TableByOID, Types: source.Types,
 			Until: r.end,
 		})
 		if err != nil {

@@ -19,7 +19,7 @@ func dialect(arrays bool) *relational.Dialect {
 		RowID: "rowid", RowIDType: "BIGINT", RowIDHidden: true,
 		WholeRow: func(cells []string) string { return "row(" + strings.Join(cells, ", ") + ")" },
 		Type:     func(c pdk.Column) relational.Mapping { return mapping(c, arrays) },
-		Widens:   widens,
+		Widens:   widens, Value: value,
 		HasSchema: func(schema string) string {
 			return "SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND lower(schema_name) = " + relational.Literal(strings.ToLower(schema))
 		},
@@ -150,4 +150,21 @@ func decimalType(s string) (precision, scale int, ok bool) {
 		return 0, 0, false
 	}
 	return decimal("d:" + rest)
+}
+
+// literals are the types whose text DuckDB reads as PostgreSQL writes it.
+var literals = []string{"VARCHAR", "JSON", "BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "FLOAT", "DOUBLE", "UUID", "DATE", "TIME",
+	"TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}
+
+// value writes a value of PostgreSQL as SQL of a type, empty where that needs
+// more than a cast.
+func value(text, typ string) string {
+	_, _, isDecimal := decimalType(typ)
+	switch {
+	case strings.HasSuffix(text, " BC") && typ != "VARCHAR", isDecimal && text == "NaN":
+		return ""
+	case isDecimal || slices.Contains(literals, typ):
+		return "CAST(" + relational.Literal(text) + " AS " + typ + ")"
+	}
+	return ""
 }

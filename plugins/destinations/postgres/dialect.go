@@ -16,6 +16,7 @@ var dialect = &relational.Dialect{
 	Text: "text", Timestamp: "timestamp with time zone", Boolean: "boolean",
 	PhysicalKey: true, NowDefault: true, StageSchema: "pg_temp",
 	Type: mapping, Widens: widens,
+	Value: func(text, typ string) string { return "CAST(" + relational.Literal(text) + " AS " + typ + ")" },
 	HasSchema: func(schema string) string {
 		return "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = " + relational.Literal(schema)
 	},

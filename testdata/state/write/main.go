@@ -53,7 +53,7 @@ func fill(tx *state.Tx) error {
 	}}
 	narrow := &batch.Schema{Table: orders, Columns: shape.Columns[:1]}
 	for _, s := range []*batch.Schema{narrow, shape} {
-		if _, err := tx.PutSchema(s); err != nil {
+		if _, err := tx.PutSchema(s, 0); err != nil {
 			return err
 		}
 	}

@@ -1,40 +1,96 @@
 package relational
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	pdk "github.com/leat-etl/leat/pdk/go"
 )
 
-// ddl returns the statements that bring the target to what t wants, from what
-// it is now. Where the target has a wider type than t wants, t takes it.
-func (d *Destination) ddl(t *table) ([]string, error) {
-	have, err := d.existing(t)
+// change is what brings a target to what a table wants, from what it is now.
+type change struct {
+	// create makes a table that is not there, evolution changes one that is;
+	// rekey follows either.
+	create    []string
+	evolution *evolution
+	rekey     []string
+	// adopted: the target is of a later version of the table. Rows go to the
+	// columns as they are now.
+	adopted bool
+}
+
+// changeOf decides what a table's target needs, and settles the names and
+// types in t.
+func (d *Destination) changeOf(t *table) (*change, error) {
+	t.columns = slices.Clone(t.wanted)
+	l, err := d.layout(t)
 	if err != nil {
 		return nil, err
 	}
-	if len(have) == 0 {
+	if len(l.columns) == 0 {
 		schema, err := d.createSchema(t.schema)
-		return append(schema, d.createTable(t)...), err
+		return &change{create: append(schema, d.createTable(t)...)}, err
 	}
-	var out []string
-	for i := range t.columns {
-		statement, err := d.evolve(t, &t.columns[i], have)
-		if err != nil {
-			return nil, err
+	if t.version < l.version && d.fit(t, l) {
+		return &change{adopted: true}, nil
+	}
+	c := &change{}
+	if c.evolution, err = d.evolve(t, l); err != nil {
+		return nil, err
+	}
+	_, spared := l.find(d.dialect, d.config.MetadataPrefix+"id")
+	c.rekey, err = d.rekey(t, t.keyless() || spared, c.evolution.renamed)
+	return c, err
+}
+
+// fit lets a table write into a target of a later version: a column that
+// has been renamed since is found by its ID.
+func (d *Destination) fit(t *table, l *layout) bool {
+	columns := slices.Clone(t.columns)
+	for i := range columns {
+		c := &columns[i]
+		if name, ok := l.own[c.id]; ok && c.id > 0 {
+			c.name = name
+		} else if c.id > 0 {
+			return false
 		}
-		if statement != "" {
-			out = append(out, statement)
+		is, ok := l.find(d.dialect, c.name)
+		switch {
+		case !ok:
+			return false
+		case strings.EqualFold(is.typ, c.mapping.Type):
+		case d.dialect.Widens(c.mapping.Type, is.typ) || strings.EqualFold(is.typ, d.dialect.Text):
+			c.keep(is.typ, d.dialect)
+		default:
+			return false
 		}
 	}
-	for _, a := range d.added(t) {
-		if have[d.dialect.fold(a.name)] == "" {
-			out = append(out, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s%s", t.quoted(), Quote(a.name), a.typ, a.suffix))
-		}
+	t.columns = columns
+	return true
+}
+
+// statements are those that change the target, for people.
+func (c *change) statements() []string {
+	out := slices.Clone(c.create)
+	if c.evolution != nil {
+		out = append(out, c.evolution.statements()...)
 	}
-	rekey, err := d.rekey(t, t.keyless() || have[d.dialect.fold(d.config.MetadataPrefix+"id")] != "")
-	return append(out, rekey...), err
+	return append(out, c.rekey...)
+}
+
+// record is the SQL that notes what the target has become.
+func (d *Destination) recordOf(t *table, c *change) string {
+	switch {
+	case c.adopted:
+		return ""
+	case c.evolution == nil:
+		return d.remember(t, t.ids(), nil)
+	case c.evolution.recorded():
+		return ""
+	}
+	return d.remember(t, c.evolution.own, c.evolution.gone)
 }
 
 // createSchema returns the statement that makes a schema, none if it exists:
@@ -96,23 +152,13 @@ func (d *Destination) existing(t *table) (map[string]string, error) {
 	return have, nil
 }
 
-// evolve returns the statement for one column that is missing or has another
-// type.
-func (d *Destination) evolve(t *table, c *column, have map[string]string) (string, error) {
-	is, want := have[d.dialect.fold(c.name)], c.mapping.Type
-	switch {
-	case is == "":
-		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", t.quoted(), Quote(c.name), want), nil
-	case strings.EqualFold(is, want):
-		return "", nil
-	case d.dialect.Widens(want, is):
-		c.mapping.Type = is
-		return "", nil
-	case d.dialect.Widens(is, want):
-		return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s", t.quoted(), Quote(c.name), want), nil
+// keyList is the key's columns with a prefix, separated by commas.
+func (t *table) keyList(prefix string) string {
+	names := make([]string, len(t.key))
+	for i, k := range t.key {
+		names[i] = prefix + Quote(t.columns[k].name)
 	}
-	return "", schemaError("column %q of %s has type %s, the source now needs %s, and neither holds every value of the other: run ALTER TABLE %s ALTER COLUMN %s TYPE %s, or rename the table and restart the object",
-		c.name, t.quoted(), is, want, t.quoted(), Quote(c.name), d.dialect.Text)
+	return strings.Join(names, ", ")
 }
 
 // schemaError is a failure that an operator has to mend; the text says how.
@@ -120,10 +166,14 @@ func schemaError(format string, args ...any) error {
 	return &pdk.SQLError{Class: pdk.ClassSchema, Message: fmt.Sprintf(format, args...)}
 }
 
-// prepare makes the target of a table ready for rows, once: it runs the DDL
-// and begins the transaction of the rows. It looks at the target again:
-// another version or a rollback may have come between.
+// prepare makes the target of a table ready for rows: it runs the DDL, once
+// for each time that the target was changed, and begins the transaction of the
+// rows. It looks at the target again: another version or a rollback may have
+// come between.
 func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
+	if t.seen != d.changed[d.target(t)] {
+		t.ready = planned
+	}
 	if d.dialect.SeparateDDL && t.ready == planned {
 		if err := d.changeApart(t); err != nil || b.Rows == 0 {
 			return err
@@ -139,26 +189,47 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 				return err
 			}
 		}
-		statements, err := d.ddl(t)
-		if err == nil {
-			err = d.change(t, statements)
-		}
-		if err != nil {
+	}
+	c, err := d.changeOf(t)
+	if err != nil {
+		return err
+	}
+	if err := d.run(t, c.statements()...); err != nil {
+		return err
+	}
+	if !c.adopted {
+		if err := d.note(t, c); err != nil {
 			return err
 		}
-	}
-	if err := d.recordSchema(t); err != nil {
-		return err
 	}
 	if t.keyless() {
 		d.shared[t.quoted()] = true
 	}
+	d.settled(t, len(c.statements()) > 0)
 	t.ready = inTransaction
 	d.pending = append(d.pending, t)
 	return nil
 }
 
-func (d *Destination) change(t *table, statements []string) error {
+// settled notes that t fits its target, which was changed or not.
+func (d *Destination) settled(t *table, changed bool) {
+	if changed {
+		d.changed[d.target(t)]++
+	}
+	t.seen = d.changed[d.target(t)]
+}
+
+// note records in the current transaction what the target is.
+func (d *Destination) note(t *table, c *change) error {
+	if sql := d.recordOf(t, c); sql != "" {
+		if err := d.run(t, sql); err != nil {
+			return err
+		}
+	}
+	return d.recordSchema(t)
+}
+
+func (d *Destination) run(t *table, statements ...string) error {
 	for _, s := range statements {
 		var err error
 		if d.dialect.PhysicalKey && s == t.addKey() {
@@ -177,15 +248,73 @@ func (d *Destination) change(t *table, statements []string) error {
 // that has begun it is taken back: Rollback runs the DDL then, and the rows
 // come again.
 func (d *Destination) changeApart(t *table) error {
-	statements, err := d.ddl(t)
-	if err != nil || len(statements) == 0 {
+	c, err := d.changeOf(t)
+	if err != nil || len(c.statements()) == 0 {
 		return err
 	}
 	if d.inTx {
 		d.owed = append(d.owed, t)
 		return &pdk.SQLError{Class: pdk.ClassConnection, Message: "table " + t.quoted() + " is changed before rows are written: the delivery is made again"}
 	}
-	return d.change(t, append(append([]string{"CHECKPOINT"}, statements...), "CHECKPOINT"))
+	if c.evolution == nil {
+		err = d.checkpointed(t, c.create)
+	} else {
+		err = d.evolveApart(t, c)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.alone(func() error {
+		if c.evolution != nil && c.evolution.fill() != "" {
+			if err := d.run(t, c.evolution.fill()); err != nil {
+				return err
+			}
+		}
+		return d.note(t, c)
+	}); err != nil {
+		return err
+	}
+	if err := d.run(t, "CHECKPOINT"); err != nil {
+		return err
+	}
+	d.settled(t, true)
+	return nil
+}
+
+// evolveApart runs the steps of an evolution so that the next attempt can go
+// on after any of them.
+func (d *Destination) evolveApart(t *table, c *change) error {
+	e := c.evolution
+	if len(e.moves) > 0 {
+		if err := d.checkpointed(t, e.moves); err != nil {
+			return err
+		}
+		if err := d.alone(func() error { return d.run(t, d.remember(t, e.between, e.l.gone)) }); err != nil {
+			return err
+		}
+	}
+	return d.checkpointed(t, append(slices.Clone(e.arrivals), c.rekey...))
+}
+
+// checkpointed runs every statement alone between two checkpoints.
+func (d *Destination) checkpointed(t *table, statements []string) error {
+	for _, s := range statements {
+		if err := d.run(t, "CHECKPOINT", s, "CHECKPOINT"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alone runs what is no DDL in a transaction of its own.
+func (d *Destination) alone(work func() error) error {
+	if err := pdk.Begin(); err != nil {
+		return err
+	}
+	if err := work(); err != nil {
+		return errors.Join(err, pdk.RollbackSQL())
+	}
+	return pdk.CommitSQL()
 }
 
 // payOwed runs the DDL that transactions with rows were taken back for.
@@ -198,13 +327,4 @@ func (d *Destination) payOwed() error {
 		}
 	}
 	return nil
-}
-
-// keyList is the key's columns with a prefix, separated by commas.
-func (t *table) keyList(prefix string) string {
-	names := make([]string, len(t.key))
-	for i, k := range t.key {
-		names[i] = prefix + Quote(t.columns[k].name)
-	}
-	return strings.Join(names, ", ")
 }

@@ -25,6 +25,8 @@ type Destination struct {
 	shared map[string]bool
 	// owed are tables whose DDL waits for the end of the current transaction.
 	owed []*table
+	// changed counts the changes of each target.
+	changed map[string]int
 	// pending are the tables whose DDL the current transaction holds.
 	pending []*table
 }
@@ -34,10 +36,11 @@ func Open(dialect *Dialect, pipeline string, c Config) (*Destination, error) {
 	if err := c.complete(dialect); err != nil {
 		return nil, err
 	}
-	d := &Destination{dialect: dialect, config: c, pipeline: pipeline, owners: map[string]string{}, known: map[string]*contents{}, unkeyed: map[string]*unkeyed{}, shared: map[string]bool{}}
-	key, schemaKey := "", ""
+	d := &Destination{dialect: dialect, config: c, pipeline: pipeline, owners: map[string]string{}, known: map[string]*contents{}, unkeyed: map[string]*unkeyed{}, shared: map[string]bool{}, changed: map[string]int{}}
+	key, schemaKey, columnKey := "", "", ""
 	if dialect.PhysicalKey {
 		key, schemaKey = `, PRIMARY KEY ("pipeline", "key")`, `, PRIMARY KEY ("pipeline", "target", "source")`
+		columnKey = `, PRIMARY KEY ("pipeline", "target", "source", "id")`
 	}
 	statements, err := d.createSchema(c.Schema)
 	if err != nil {
@@ -46,6 +49,7 @@ func Open(dialect *Dialect, pipeline string, c Config) (*Destination, error) {
 	for _, s := range append(statements,
 		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s ("pipeline" %[2]s NOT NULL, "key" %[2]s NOT NULL, "value" %[2]s NOT NULL%s)`, d.checkpoints(), dialect.Text, key),
 		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s ("pipeline" %[2]s NOT NULL, "target" %[2]s NOT NULL, "source" %[2]s NOT NULL, "version" BIGINT NOT NULL%s)`, d.schemas(), dialect.Text, schemaKey),
+		fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s ("pipeline" %[2]s NOT NULL, "target" %[2]s NOT NULL, "source" %[2]s NOT NULL, "id" BIGINT NOT NULL, "name" %[2]s NOT NULL, "dropped" BOOLEAN NOT NULL%s)`, d.record(), dialect.Text, columnKey),
 	) {
 		if _, err := pdk.Exec(s); err != nil {
 			return nil, fmt.Errorf("prepare schema %q: %w", c.Schema, err)
@@ -73,11 +77,9 @@ func (d *Destination) loadOwners() error {
 	return nil
 }
 
-// recordSchema stores the version of a table beside its rows. The source is
-// database/schema.table.
+// recordSchema stores the version of a table beside its rows.
 func (d *Destination) recordSchema(t *table) error {
-	target := Literal(d.dialect.fold(t.schema) + "." + d.dialect.fold(t.name))
-	source := Literal(t.source.Database + "/" + t.source.Schema + "." + t.source.Name)
+	target, source := Literal(d.target(t)), Literal(t.sourceName())
 	_, err := pdk.Exec(fmt.Sprintf(
 		`DELETE FROM %[1]s WHERE "pipeline" = %[2]s AND "target" = %[3]s AND "source" = %[4]s; INSERT INTO %[1]s ("pipeline", "target", "source", "version") VALUES (%[2]s, %[3]s, %[4]s, %[5]d)`,
 		d.schemas(), Literal(d.pipeline), target, source, t.version))
@@ -158,6 +160,7 @@ func (d *Destination) Checkpoint() ([]pdk.Checkpoint, error) {
 func (d *Destination) Rollback() error {
 	for _, t := range d.pending {
 		t.ready = planned
+		d.changed[d.target(t)]++ // the changes are taken back
 	}
 	d.pending = d.pending[:0]
 	d.settleKeys(false)

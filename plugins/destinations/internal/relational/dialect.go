@@ -31,8 +31,9 @@ type Dialect struct {
 	// SeparateDDL says that tables are changed in transactions of their own,
 	// between two checkpoints of the database, and never together with rows:
 	// DuckDB cannot replay its log of every transaction that does both, and a
-	// crash would lose the file. Such changes only add, so that one without
-	// the rows that asked for it does no harm.
+	// crash would lose the file. A change without the rows that asked for it
+	// does no harm: no values go, and rows of an earlier version find their
+	// columns by ID.
 	SeparateDDL bool
 	// StageSchema qualifies the temporary stage.
 	StageSchema string
@@ -41,6 +42,9 @@ type Dialect struct {
 	// Widens says that every value of type from is one of type to, and that
 	// the database can alter a column so.
 	Widens func(from, to string) bool
+	// Value writes a value, given in PostgreSQL's text form, as SQL of a type;
+	// empty where the database has no form for it.
+	Value func(text, typ string) string
 	// HasSchema is the query that returns a row if a schema exists.
 	HasSchema func(schema string) string
 	// Columns is the query for the columns of a table: name and type.

@@ -75,14 +75,18 @@ func (d *Destination) physicalKey(t *table) (physicalKey, error) {
 }
 
 // rekey makes the target's key the source's. shared says that rows without a
-// key live in the target, or are about to.
-func (d *Destination) rekey(t *table, shared bool) ([]string, error) {
+// key live in the target, or are about to, renamed what columns are called by
+// then.
+func (d *Destination) rekey(t *table, shared bool, renamed func(string) string) ([]string, error) {
 	if !d.dialect.PhysicalKey || d.config.LoadMode != merge {
 		return nil, nil
 	}
 	have, err := d.physicalKey(t)
 	if err != nil {
 		return nil, err
+	}
+	for i, name := range have.columns {
+		have.columns[i] = renamed(name)
 	}
 	want := keyIndex{columns: t.keyNames(), nullable: t.nullableKey, partial: shared}
 	if t.keyless() {
@@ -92,6 +96,9 @@ func (d *Destination) rekey(t *table, shared bool) ([]string, error) {
 	primary := !want.partial && !want.nullable
 	if have.constraint != "" && (!primary || !slices.Equal(have.columns, want.columns)) {
 		out = append(out, d.dropPrimary(t, have, want.columns)...)
+		if t.meta.marked != "" && !slices.Equal(have.columns, want.columns) {
+			out = append(out, d.dropMarked(t))
+		}
 		have.constraint = ""
 	}
 	for name := range have.indexes {
@@ -125,6 +132,17 @@ func (d *Destination) dropPrimary(t *table, have physicalKey, keep []string) []s
 		}
 	}
 	return out
+}
+
+// dropMarked removes rows that are marked as deleted and could not have the
+// table's key: another row has it, or it is NULL there.
+func (d *Destination) dropMarked(t *table) string {
+	var null, same []string
+	for _, name := range t.keyNames() {
+		null, same = append(null, "a."+Quote(name)+" IS NULL"), append(same, fmt.Sprintf("b.%[1]s = a.%[1]s", Quote(name)))
+	}
+	return fmt.Sprintf("DELETE FROM %[1]s AS a WHERE a.%[2]s AND (%[3]s OR EXISTS (SELECT 1 FROM %[1]s AS b WHERE %[4]s AND (NOT b.%[2]s OR b.%[5]s > a.%[5]s)))",
+		t.quoted(), Quote(t.meta.marked), strings.Join(null, " OR "), strings.Join(same, " AND "), d.dialect.RowID)
 }
 
 // spareKeyless turns the key that a target has, of another source or of before

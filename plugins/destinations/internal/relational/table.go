@@ -2,6 +2,7 @@ package relational
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	pdk "github.com/leat-etl/leat/pdk/go"
@@ -12,13 +13,15 @@ type table struct {
 	schema, name string
 	source       pdk.TableID
 	version      uint64
-	columns      []column
+	wanted       []column // as the schema would have them
+	columns      []column // as the target has them
 	meta         metadata
 	// databaseColumn is what merge_tables adds to tables without a key, too.
 	databaseColumn string
 	key            []int // indexes in columns
 	nullableKey    bool
 	ready          readiness
+	seen           int // how often the target had been changed when t was settled
 	// keyLater: if the table is to be made now, its key is made after the load.
 	keyLater bool
 	// collided says that an insert has met a key that was there.
@@ -31,6 +34,8 @@ type column struct {
 	source  string
 	mapping Mapping
 	key     bool
+	id      int     // see pdk.Column
+	missing *string // see pdk.Column
 }
 
 // readiness says how far the DDL of a table has got.
@@ -58,8 +63,9 @@ func (d *Destination) newTable(s *pdk.Schema) (*table, error) {
 	}
 	for i, name := range d.dialect.names(s.Columns) {
 		c := s.Columns[i]
-		t.columns = append(t.columns, column{name: name, source: c.Name, mapping: d.dialect.Type(c), key: c.Key > 0})
+		t.wanted = append(t.wanted, column{name: name, source: c.Name, mapping: d.dialect.Type(c), key: c.Key > 0, id: c.ID, missing: c.Missing})
 	}
+	t.columns = slices.Clone(t.wanted)
 	if d.config.LoadMode != appended {
 		t.key = s.Key()
 		for _, i := range t.key {
@@ -78,11 +84,14 @@ func (d *Destination) Plan(s *pdk.Schema) (*pdk.TablePlan, error) {
 	if err := d.claim(t); err != nil {
 		return nil, err
 	}
-	statements, err := d.ddl(t)
+	c, err := d.changeOf(t)
 	if err != nil {
 		return nil, err
 	}
-	p := &pdk.TablePlan{Table: t.quoted(), Statements: statements, Read: d.read(t), State: t}
+	p := &pdk.TablePlan{Table: t.quoted(), Statements: c.statements(), Read: d.read(t), State: t}
+	if c.evolution != nil {
+		p.Reload = strings.Join(c.evolution.reload, "; ")
+	}
 	if p.Statements == nil {
 		p.Statements = []string{}
 	}

@@ -1,0 +1,245 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
+)
+
+// shape is what the destination has of a source table, an entry of its
+// checkpoint: rows and shape commit together (invariant 5).
+type shape struct {
+	Table   batch.TableID `json:"table"`
+	OID     uint32        `json:"oid"`
+	Version uint64        `json:"version"`
+	// Storage and Definition are the catalogue's when the rows at the
+	// destination were last known to be those of the table. An ALTER TABLE that
+	// rewrites rows changes both and leaves no change in the log; VACUUM FULL and
+	// TRUNCATE change the first alone, a new name or column the second.
+	Storage    string `json:"storage"`
+	Definition string `json:"definition"`
+	// Due is the LSN from which on the table is to be loaded again, 0 for no
+	// need; Why says the need.
+	Due uint64 `json:"due,omitempty"`
+	Why string `json:"why,omitempty"`
+}
+
+// shapeOf is the shape of a table that is loaded as it is now.
+func shapeOf(t *postgres.Table) shape {
+	return shape{Table: t.ID(), OID: t.OID, Version: t.Schema.Version, Storage: t.Storage(), Definition: t.Definition()}
+}
+
+const shapePrefix = "schema/"
+
+func shapeKey(t batch.TableID) string {
+	return fmt.Sprintf("%s%s/%s/%s", shapePrefix, t.Database, t.Schema, t.Name)
+}
+
+func (s shape) entry() (wasm.Checkpoint, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return wasm.Checkpoint{}, fmt.Errorf("encode shape of %s: %w", s.Table, err)
+	}
+	value := string(text)
+	return wasm.Checkpoint{Key: shapeKey(s.Table), Value: &value}, nil
+}
+
+// shapes are those of a lane's database. It is safe for concurrent use.
+type shapes struct {
+	mu    sync.Mutex
+	byOID map[uint32]shape
+	// unsaved are changes that the next commit stores.
+	unsaved map[uint32]bool
+}
+
+// read takes the shapes of a database from the destination's checkpoint.
+func (s *shapes) read(stored *checkpointEntries, database string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byOID, s.unsaved = map[uint32]shape{}, map[uint32]bool{}
+	stored.mu.Lock()
+	defer stored.mu.Unlock()
+	for key, value := range stored.entries {
+		if !strings.HasPrefix(key, shapePrefix) {
+			continue
+		}
+		var one shape
+		if err := json.Unmarshal([]byte(value), &one); err != nil {
+			return fmt.Errorf("checkpoint %q at the destination: %w", key, err)
+		}
+		if one.Table.Database == database {
+			s.byOID[one.OID] = one
+		}
+	}
+	return nil
+}
+
+func (s *shapes) get(oid uint32) (shape, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, ok := s.byOID[oid]
+	return one, ok
+}
+
+func (s *shapes) all() []shape {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]shape, 0, len(s.byOID))
+	for _, one := range s.byOID {
+		out = append(out, one)
+	}
+	return out
+}
+
+// put changes what is known; the next commit stores it.
+func (s *shapes) put(one shape) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byOID[one.OID] != one {
+		s.byOID[one.OID], s.unsaved[one.OID] = one, true
+	}
+}
+
+// update changes the shape of one table, if it is known.
+func (s *shapes) update(oid uint32, change func(*shape)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, ok := s.byOID[oid]
+	if !ok {
+		return
+	}
+	before := one
+	if change(&one); one != before {
+		s.byOID[oid], s.unsaved[oid] = one, true
+	}
+}
+
+// entries are what is to be committed; saved says that it was.
+func (s *shapes) entries() (out []wasm.Checkpoint, saved func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	written := map[uint32]shape{}
+	for oid := range s.unsaved {
+		entry, err := s.byOID[oid].entry()
+		if err != nil {
+			return nil, nil, err
+		}
+		out = append(out, entry)
+		written[oid] = s.byOID[oid]
+	}
+	return out, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for oid, one := range written {
+			if s.byOID[oid] == one {
+				delete(s.unsaved, oid)
+			}
+		}
+	}, nil
+}
+
+// promise notes that a table is to be loaded again once the log has been
+// delivered up to lsn. It returns false if that was noted before.
+func (s *shapes) promise(oid uint32, lsn uint64, why string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, ok := s.byOID[oid]
+	if !ok || one.Due != 0 {
+		return false
+	}
+	one.Due, one.Why = lsn, why
+	s.byOID[oid], s.unsaved[oid] = one, true
+	return true
+}
+
+// anyDue says whether a table is still to be loaded again.
+func (s *shapes) anyDue() bool {
+	return slices.ContainsFunc(s.all(), func(one shape) bool { return one.Due != 0 })
+}
+
+// due returns the tables that are to be loaded again once the log has been
+// delivered up to lsn.
+func (s *shapes) due(lsn uint64) (out []shape) {
+	for _, one := range s.all() {
+		if one.Due != 0 && one.Due <= lsn {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// previous is the schema that the destination has of a relation, nil if it has
+// none.
+func (l *lane) previous(oid uint32, t batch.TableID) (*batch.Schema, error) {
+	noted, ok := l.shapes.get(oid)
+	if !ok {
+		return nil, nil
+	}
+	s, err := l.p.store.Schema(noted.Table, noted.Version)
+	if errors.Is(err, state.ErrNotFound) { // the state folder is a new one
+		return &batch.Schema{Table: noted.Table, OID: oid, Version: noted.Version}, nil
+	}
+	return s, err
+}
+
+// versionBefore is the version of a table that the destination has.
+func (l *lane) versionBefore(oid uint32) uint64 {
+	noted, _ := l.shapes.get(oid)
+	return noted.Version
+}
+
+// look compares what the catalogue says of a table now with what is noted. Rows
+// that were rewritten are loaded again once the log has been delivered up to
+// this moment: before it, it may still have rows of old.
+func (l *lane) look(ctx context.Context, t *postgres.Table) error {
+	noted, ok := l.shapes.get(t.OID)
+	if !ok {
+		return nil
+	}
+	storage, definition := t.Storage(), t.Definition()
+	if storage != noted.Storage && definition != noted.Definition && noted.Storage != "" {
+		system, err := l.source.System(ctx)
+		if err != nil {
+			return err
+		}
+		l.shapes.update(t.OID, func(s *shape) {
+			s.Storage, s.Definition = storage, definition
+			s.Due, s.Why = system.LSN, "its rows were rewritten, which the log does not tell"
+		})
+		return nil
+	}
+	l.shapes.update(t.OID, func(s *shape) { s.Storage, s.Definition = storage, definition })
+	return nil
+}
+
+// lookAtAll looks at every table.
+func (l *lane) lookAtAll(ctx context.Context) error {
+	tables, err := l.source.Tables(ctx, selection(l.p.Spec))
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		if err := l.look(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tableByOID is what the catalogue says of a relation for the stream.
+func (l *lane) tableByOID(ctx context.Context, oid uint32) (*postgres.Table, error) {
+	t, err := l.source.TableByOID(ctx, oid)
+	if err != nil {
+		return nil, err
+	}
+	return t, l.look(ctx, t)
+}

@@ -1,0 +1,137 @@
+package relational
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	pdk "github.com/leat-etl/leat/pdk/go"
+)
+
+// layout is a target as it stands, and which column of which source each of
+// its columns is.
+type layout struct {
+	columns []present
+	// own maps the ID of a column of the source to the name that it has here;
+	// owner is the same by folded name.
+	own   map[int]string
+	owner map[string]int
+	// gone are the IDs in own that the source has dropped.
+	gone map[int]bool
+	// shared says that rows of other sources are here as well, foreign which
+	// folded names are columns of theirs.
+	shared  bool
+	foreign map[string]bool
+	// version is the last of this source that the target was changed for.
+	version uint64
+}
+
+// present is a column of the target.
+type present struct{ name, typ string }
+
+// find returns the column called name.
+func (l *layout) find(d *Dialect, name string) (present, bool) {
+	i := slices.IndexFunc(l.columns, func(c present) bool { return d.fold(c.name) == d.fold(name) })
+	if i < 0 {
+		return present{}, false
+	}
+	return l.columns[i], true
+}
+
+// record is where Leat notes which column of the target is which of a source.
+func (d *Destination) record() string { return Quote(d.config.Schema) + "." + Quote("__leat_columns") }
+
+// source names the table behind t in Leat's own tables: database/schema.table.
+func (t *table) sourceName() string {
+	return t.source.Database + "/" + t.source.Schema + "." + t.source.Name
+}
+
+// target names the table in Leat's own tables.
+func (d *Destination) target(t *table) string {
+	return d.dialect.fold(t.schema) + "." + d.dialect.fold(t.name)
+}
+
+// layout reads the target; it has no columns if there is none.
+func (d *Destination) layout(t *table) (*layout, error) {
+	l := &layout{own: map[int]string{}, owner: map[string]int{}, gone: map[int]bool{}, foreign: map[string]bool{}}
+	rows, err := pdk.Query(d.dialect.Columns(t.schema, t.name))
+	if err != nil {
+		return nil, fmt.Errorf("read columns of %s: %w", t.quoted(), err)
+	}
+	for _, r := range rows.Rows {
+		l.columns = append(l.columns, present{*r[0], *r[1]})
+	}
+	if len(l.columns) == 0 {
+		return l, nil
+	}
+	rows, err = pdk.Query(fmt.Sprintf(`SELECT "pipeline", "source", "version" FROM %s WHERE "target" = %s`, d.schemas(), Literal(d.target(t))))
+	if err != nil {
+		return nil, fmt.Errorf("read schemas of %s: %w", t.quoted(), err)
+	}
+	for _, r := range rows.Rows {
+		if *r[0] != d.pipeline || *r[1] != t.sourceName() {
+			l.shared = true
+			continue
+		}
+		if l.version, err = strconv.ParseUint(*r[2], 10, 64); err != nil {
+			return nil, fmt.Errorf("version of %s: %w", t.quoted(), err)
+		}
+	}
+	rows, err = pdk.Query(fmt.Sprintf(`SELECT "pipeline", "source", "id", "name", CASE WHEN "dropped" THEN 1 ELSE 0 END FROM %s WHERE "target" = %s`, d.record(), Literal(d.target(t))))
+	if err != nil {
+		return nil, fmt.Errorf("read recorded columns of %s: %w", t.quoted(), err)
+	}
+	for _, r := range rows.Rows {
+		if *r[0] != d.pipeline || *r[1] != t.sourceName() {
+			l.foreign[d.dialect.fold(*r[3])] = true
+			continue
+		}
+		id, err := strconv.Atoi(*r[2])
+		if err != nil {
+			return nil, fmt.Errorf("recorded column of %s: %w", t.quoted(), err)
+		}
+		l.own[id], l.gone[id] = *r[3], *r[4] == "1"
+	}
+	l.settle(d.dialect)
+	return l, nil
+}
+
+// settle takes up moves that a crash has cut off: a column stands under the
+// name of its way.
+func (l *layout) settle(d *Dialect) {
+	for id := range l.own {
+		if c, ok := l.find(d, moving(id)); ok {
+			l.own[id] = c.name
+		}
+	}
+	for id, name := range l.own {
+		l.owner[d.fold(name)] = id
+	}
+}
+
+// moving is the name of a column whose old or new name another one still has.
+func moving(id int) string { return "__leat_moving_" + strconv.Itoa(id) }
+
+// aside is the name of a column that the source has dropped and whose name a
+// later one has taken.
+func aside(name string, id int) string { return Name(name + "_dropped_" + strconv.Itoa(id)) }
+
+// remember is the SQL that notes what the columns of the target are. Columns
+// that the source has dropped stay noted.
+func (d *Destination) remember(t *table, own map[int]string, gone map[int]bool) string {
+	where := fmt.Sprintf(`"pipeline" = %s AND "target" = %s AND "source" = %s`, Literal(d.pipeline), Literal(d.target(t)), Literal(t.sourceName()))
+	sql := fmt.Sprintf("DELETE FROM %s WHERE %s", d.record(), where)
+	ids := make([]int, 0, len(own))
+	for id := range own {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for i, id := range ids {
+		separator := ", "
+		if i == 0 {
+			separator = fmt.Sprintf(`; INSERT INTO %s ("pipeline", "target", "source", "id", "name", "dropped") VALUES `, d.record())
+		}
+		sql += fmt.Sprintf("%s(%s, %s, %s, %d, %s, %t)", separator, Literal(d.pipeline), Literal(d.target(t)), Literal(t.sourceName()), id, Literal(own[id]), gone[id])
+	}
+	return sql
+}
