@@ -187,7 +187,10 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 	for i, t := range out {
 		schemas[i] = t.Schema
 	}
-	return out, l.applier.checkNames(ctx, schemas)
+	if err := l.applier.checkNames(ctx, schemas); err != nil {
+		return nil, err
+	}
+	return out, l.missTables(ctx, all)
 }
 
 // number gives a schema that nobody else has seen yet its version in the

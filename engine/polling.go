@@ -131,7 +131,7 @@ func (l *poller) find(ctx context.Context) (failed []error, err error) {
 	for i, q := range queryables {
 		if known := l.known[q.ID()]; known != nil && known.Fingerprint() == q.Schema.Fingerprint() {
 			q.Schema = known
-		} else if q.Schema.Version, err = l.p.store.PutSchema(q.Schema); err != nil {
+		} else if q.Schema.Version, err = l.p.store.PutSchema(q.Schema, 0); err != nil {
 			return nil, err
 		}
 		l.known[q.ID()] = q.Schema

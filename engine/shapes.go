@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -31,6 +32,8 @@ type shape struct {
 	// need; Why says the need.
 	Due uint64 `json:"due,omitempty"`
 	Why string `json:"why,omitempty"`
+	// Dropped: the source has the table no more.
+	Dropped bool `json:"dropped,omitempty"`
 }
 
 // shapeOf is the shape of a table that is loaded as it is now.
@@ -231,6 +234,39 @@ func (l *lane) lookAtAll(ctx context.Context) error {
 		if err := l.look(ctx, t); err != nil {
 			return err
 		}
+	}
+	return l.missTables(ctx, tables)
+}
+
+// missTables looks for tables that the destination has and the source has no
+// more. Their rows stay.
+func (l *lane) missTables(ctx context.Context, tables []*postgres.Table) error {
+	there := map[uint32]bool{}
+	for _, t := range tables {
+		there[t.OID] = true
+	}
+	for _, noted := range l.shapes.all() {
+		if there[noted.OID] || noted.Dropped {
+			continue
+		}
+		_, err := l.source.TableByOID(ctx, noted.OID)
+		var gone *postgres.Error
+		if !errors.As(err, &gone) || gone.Class != postgres.Object {
+			if err != nil {
+				return err
+			}
+			continue // no longer selected
+		}
+		c := SchemaChange{Kind: tableDropped, Table: noted.Table}
+		if policyOf(&l.p.Spec.SchemaChanges, tableDropped) == "block" {
+			return &SchemaChangeError{c}
+		}
+		l.log.Warn("a table has changed", "change", c.String())
+		o := state.Object{Table: noted.Table, State: state.Deleted, Reason: "the table was dropped at the source; its rows stay at the destination", Updated: time.Now()}
+		if err := l.p.store.PutObject(o); err != nil {
+			return err
+		}
+		l.shapes.update(noted.OID, func(s *shape) { s.Dropped, s.Due = true, 0 })
 	}
 	return nil
 }

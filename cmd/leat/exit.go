@@ -27,6 +27,7 @@ const (
 	exitState       = 6
 	exitDifferent   = 7
 	exitGap         = 8
+	exitChange      = 9
 )
 
 const exitCodeHelp = `0  done
@@ -37,7 +38,8 @@ const exitCodeHelp = `0  done
 5  a plugin is missing, not valid, or broke its contract
 6  the state folder is in use, or belongs to another pipeline
 7  leat verify found differences
-8  the log no longer holds what the destination needs: load again`
+8  the log no longer holds what the destination needs: load again
+9  a source table has changed in a way that the pipeline file blocks`
 
 // errUsage marks a mistake in how leat was called.
 type errUsage struct{ error }
@@ -63,6 +65,7 @@ func exitCode(err error) int {
 		folder   *state.FolderError
 		changed  *engine.ChangedError
 		idle     *engine.NotScheduledError
+		change   *engine.SchemaChangeError
 	)
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
@@ -75,6 +78,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &gap), errors.As(err, &source) && source.Class == postgres.Resync:
 		return exitGap
+	case errors.As(err, &change):
+		return exitChange
 	case errors.As(err, &locked), errors.As(err, &folder):
 		return exitState
 	case errors.As(err, &source):
@@ -106,6 +111,10 @@ func report(w io.Writer, err error) {
 	var database *capability.Error
 	if errors.As(err, &database) && database.Hint != "" && !strings.Contains(err.Error(), database.Hint) {
 		fmt.Fprintf(w, "  what to do: %s\n", database.Hint)
+	}
+	var change *engine.SchemaChangeError
+	if errors.As(err, &change) {
+		fmt.Fprintf(w, "  what to do: %s\n", change.Hint())
 	}
 	var gap *engine.GapError
 	if errors.As(err, &gap) && gap.Hint != "" {

@@ -182,7 +182,9 @@ func (e *evolution) copyMoved() error {
 		e.sets[name] = e.converted(from, name)
 	}
 	for _, c := range e.t.columns {
-		delete(left, c.name)
+		if c.id > 0 {
+			delete(left, c.name)
+		}
 		id, taken := e.l.owner[fold(c.name)]
 		if _, lives := wanted[id]; taken && !lives && id != c.id {
 			delete(e.own, id) // its values give way
