@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -110,7 +111,7 @@ func (l *lane) deliver(ctx context.Context, stream *postgres.Stream) error {
 			return err
 		}
 		stream.Widen(size.after(d.taken, d.kept))
-		if l.untilCaughtUp && l.reached() {
+		if l.untilCaughtUp && l.reached() || l.atSnapshot() {
 			return errCaughtUp
 		}
 	}
@@ -125,6 +126,10 @@ func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres
 	// of a large transaction is given up.
 	work := context.WithoutCancel(ctx)
 	for {
+		var ended bool
+		if group, ended = l.untilSnapshot(group); ended {
+			stream = silent{}
+		}
 		if culprit, err := l.write(work, d, group); err != nil {
 			err = d.abort(work, culprit, err)
 			if errors.Is(err, errPromised) {
@@ -186,32 +191,57 @@ func (l *lane) write(ctx context.Context, d *delivery, group *postgres.Group) (*
 	return nil, nil
 }
 
-// settle deals with what the log repeats after a historical load that was
-// interrupted: what was committed before the LSN of the load's last snapshot may
-// be at the destination already, and of a table without a key it is. It
-// takes over the reference and returns nil if nothing is left.
+// settle leaves out changes of tables without a key that their load has or
+// will have. It takes over the reference and returns nil if nothing is left.
 func (l *lane) settle(b *batch.Batch) (*batch.Batch, error) {
-	until, err := strconv.ParseUint(l.stored.get(loadKey(b.Schema.Table)), 10, 64)
-	if err != nil || b.Len() == 0 || b.LSN[0] >= until {
-		return b, nil // a table that was never loaded has no entry
-	}
-	if len(b.Schema.Key()) > 0 {
-		for i, op := range b.Ops {
-			if op == batch.Insert && b.LSN[i] < until && l.applier.compacts {
-				b.Ops[i] = batch.Update
-			}
-		}
+	if len(b.Schema.Key()) > 0 || b.Len() == 0 {
 		return b, nil
 	}
-	first := 0
-	for first < b.Len() && b.LSN[first] < until {
-		first++
+	until, err := l.loadedUntil(b.Schema.Table)
+	if err != nil || b.LSN[0] >= until {
+		return b, err
+	}
+	return before(b, until, false), nil
+}
+
+// loadedUntil is the LSN below which the load of a table without a key has
+// every change, or will have.
+func (l *lane) loadedUntil(t batch.TableID) (uint64, error) {
+	if h := l.ahead; h != nil && slices.ContainsFunc(h.tables, func(o *postgres.Table) bool { return o.ID() == t }) {
+		read, err := h.readBefore(t, 0) // all of its chunks are read in one snapshot
+		if err != nil || read.Visible != "" {
+			return read.LSN, err
+		}
+		return h.snapshot.LSN, nil
+	}
+	until, err := strconv.ParseUint(l.stored.get(loadKey(t)), 10, 64)
+	if err != nil {
+		return 0, nil // a table that was never loaded has no entry
+	}
+	return until, nil
+}
+
+// before parts a batch at a commit: it returns the rows that were committed
+// before LSN until, or, the other way round, the others; nil for none. It takes
+// over the reference.
+func before(b *batch.Batch, until uint64, first bool) *batch.Batch {
+	n := 0
+	for n < b.Len() && b.LSN[n] < until {
+		n++
+	}
+	from, to := n, b.Len()
+	if first {
+		from, to = 0, n
+	}
+	switch {
+	case from == to:
+		b.Release()
+		return nil
+	case to-from == b.Len():
+		return b
 	}
 	defer b.Release()
-	if first == b.Len() {
-		return nil, nil
-	}
-	return batch.Take(b, rowRange(first, b.Len())), nil
+	return batch.Take(b, rowRange(from, to))
 }
 
 // advance records the position and only then lets the slot move (invariants 1
@@ -241,7 +271,7 @@ func (l *lane) advance(stream changes, group *postgres.Group) error {
 // the heartbeat and measures the lag.
 func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 	every := statusInterval
-	if l.untilCaughtUp {
+	if l.untilCaughtUp || l.ahead != nil {
 		every = endInterval
 	}
 	tick := time.NewTicker(every)
@@ -271,7 +301,7 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 			if err := l.reloadDue(); err != nil {
 				return err
 			}
-			if l.untilCaughtUp && l.reached() {
+			if l.untilCaughtUp && l.reached() || l.atSnapshot() {
 				return errCaughtUp
 			}
 		}
@@ -311,6 +341,9 @@ func (l *lane) has(lsn uint64) bool {
 
 // until is where a run that is to end does so, 0 for one that goes on.
 func (l *lane) until() uint64 {
+	if l.ahead != nil {
+		return l.ahead.snapshot.LSN
+	}
 	if l.untilCaughtUp {
 		return l.goal
 	}

@@ -44,6 +44,7 @@ type lane struct {
 	system      postgres.System
 	diverged    string // why the destination has what the server has not, empty if that is not so
 	stored      checkpointEntries
+	ahead       *history // the load that approach brings the log to, otherwise nil
 	shapes      shapes
 	rekeyed     bool // the key of a table has changed: it may belong into the other publication
 
@@ -423,6 +424,9 @@ func (l *lane) unfinished(ctx context.Context, tables []*postgres.Table) (*histo
 }
 
 func (l *lane) load(ctx context.Context, h *history) error {
+	if err := l.approach(ctx, h); err != nil {
+		return err
+	}
 	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "loading", "" })
 	if len(h.tasks) > 0 {
 		if err := h.run(ctx); err != nil {

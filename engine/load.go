@@ -20,9 +20,8 @@ import (
 // read in one snapshot, each chunk one transaction at the destination that
 // also records the chunk, so that a chunk is loaded exactly once. After a
 // crash a new snapshot reads the chunks that are left and, again, what has
-// changed in those that are done (see postgres.Chunk.CatchUp). The log starts
-// before both, so until it has passed the last snapshot it repeats what the
-// load has (see lane.settle).
+// changed in those that are done (see postgres.Chunk.CatchUp). Before it does,
+// the log is brought to where that snapshot was taken (see lane.approach).
 //
 // A table without identity cannot be caught up: all of it is one transaction.
 type history struct {
@@ -236,7 +235,7 @@ func (h *history) remaining(ctx context.Context, t *postgres.Table, entries []po
 	switch {
 	case errors.As(err, &again):
 		// Rows of the old storage are replaced by key; those that are gone by
-		// now are deleted by the log, which starts before the load.
+		// now are deleted by the log, which is applied up to the snapshot.
 		h.log.Warn("loading a table again from its first chunk", "table", t.ID().String(), "reason", again.Reason)
 	case err != nil || len(entries) > 0 && len(chunks) == len(entries):
 		return chunks, err
@@ -252,7 +251,8 @@ func (h *history) remaining(ctx context.Context, t *postgres.Table, entries []po
 }
 
 // loadKey marks a table as loaded in the destination's checkpoint. The value
-// is the LSN up to which the log may repeat what the load has.
+// is the LSN below which the load has what the log says of a table without a
+// key.
 func loadKey(t batch.TableID) string {
 	return fmt.Sprintf("loaded/%s/%s/%s", t.Database, t.Schema, t.Name)
 }
