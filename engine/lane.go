@@ -114,6 +114,14 @@ func (l *lane) session(ctx context.Context) (err error) {
 	if err := l.freeSlot(ctx); err != nil {
 		return err
 	}
+	if l.mayRelay() { // the destination need not be there
+		if l.tables, err = l.selectTables(ctx); err != nil {
+			return err
+		}
+		if err := l.fillRelay(ctx); err != nil {
+			return err
+		}
+	}
 	if err := l.stored.read(ctx, l.applier); err != nil {
 		return err
 	}
@@ -122,11 +130,6 @@ func (l *lane) session(ctx context.Context) (err error) {
 	}
 	if l.tables, err = l.selectTables(ctx); err != nil {
 		return err
-	}
-	if l.mayRelay() {
-		if err := l.fillRelay(ctx); err != nil {
-			return err
-		}
 	}
 	load, err := l.prepare(ctx, l.tables)
 	if err != nil {
@@ -217,6 +220,11 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	slot, publication := names(l.p.Spec, l.database)
 	if err := l.publish(ctx, publication, tables); err != nil {
 		return nil, err
+	}
+	if l.shapes.anyLeft() {
+		if err := l.savePromises(ctx); err != nil {
+			return nil, err
+		}
 	}
 	l.record, err = l.p.store.Source(l.database)
 	switch {

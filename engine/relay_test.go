@@ -152,11 +152,12 @@ func TestSpoolWhileTheDestinationIsDown(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	waitFor(t, ctx, "the destination to have everything: "+want, func() bool { return answer(t, target, into, deletedOut(equal)) == want })
+	waitFor(t, ctx, "the spool to be removed", func() bool {
+		left, err := filepath.Glob(filepath.Join(dir, ".leat", "relay", "relay", "*"))
+		return err == nil && len(left) == 0
+	})
 	if err := stop(); err != nil {
 		t.Fatal(err)
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".leat", "relay", "relay", "*")); len(left) > 0 {
-		t.Errorf("spools are left: %v", left)
 	}
 
 	p = toServer(t, dir, source, database, target, into)

@@ -51,7 +51,8 @@ func (l *lane) startReloads(ctx context.Context) error {
 
 func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) error {
 	l.log.Warn("loading a table again", "table", t.ID().String(), "reason", noted.Why)
-	noted.Due, noted.Why = 0, ""
+	empty := noted.Left || len(t.Schema.Key()) == 0
+	noted.Due, noted.Why, noted.Left = 0, "", false
 	entry, err := noted.entry()
 	if err != nil {
 		return err
@@ -61,7 +62,7 @@ func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) 
 		return err
 	}
 	work := context.WithoutCancel(ctx)
-	if len(t.Schema.Key()) == 0 {
+	if empty {
 		if err := l.emptyTable(work, d, t); err != nil {
 			return d.abort(work, nil, err)
 		}

@@ -34,6 +34,8 @@ type shape struct {
 	Why string `json:"why,omitempty"`
 	// Dropped: the source has the table no more.
 	Dropped bool `json:"dropped,omitempty"`
+	// Left: the table is not selected, and the log passes without its changes.
+	Left bool `json:"left,omitempty"`
 }
 
 // shapeOf is the shape of a table that is loaded as it is now.
@@ -165,6 +167,18 @@ func (s *shapes) promise(oid uint32, lsn uint64, why string) bool {
 }
 
 // anyDue says whether a table is still to be loaded again.
+// anyLeft says whether a table that is not selected waits to be noted so.
+func (s *shapes) anyLeft() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for oid := range s.unsaved {
+		if s.byOID[oid].Left {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *shapes) anyDue() bool {
 	return slices.ContainsFunc(s.all(), func(one shape) bool { return one.Due != 0 })
 }
@@ -207,6 +221,9 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 	noted, ok := l.shapes.get(t.OID)
 	if !ok {
 		return nil
+	}
+	if noted.Left {
+		l.shapes.update(t.OID, func(s *shape) { s.Due, s.Why = 1, "it was not selected for a while" })
 	}
 	storage, definition := t.Storage(), t.Definition()
 	if storage != noted.Storage && definition != noted.Definition && noted.Storage != "" {
@@ -255,7 +272,11 @@ func (l *lane) missTables(ctx context.Context, tables []*postgres.Table) error {
 			if err != nil {
 				return err
 			}
-			continue // no longer selected
+			if !noted.Left {
+				l.log.Warn("table is no longer selected: its rows stay, and it is loaded again if it comes back", "table", noted.Table.String())
+				l.shapes.update(noted.OID, func(s *shape) { s.Left, s.Due = true, 0 })
+			}
+			continue
 		}
 		c := SchemaChange{Kind: tableDropped, Table: noted.Table}
 		if policyOf(&l.p.Spec.SchemaChanges, tableDropped) == "block" {

@@ -105,7 +105,7 @@ func TestSlotsThatAreGone(t *testing.T) {
 		s.expect(s.run(), exitOK)
 		s.exec("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()",
 			"INSERT INTO orders VALUES (9001, 'nobody reads this', 1, NULL)")
-		s.expect(s.run(), exitGap, "does not exist any more", "load everything again")
+		s.expect(s.run(), exitGap, "does not exist any more", "leat run --resync")
 		s.loadAgain()
 	})
 	t.Run("lost", func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestSlotsThatAreGone(t *testing.T) {
 			s.exec("UPDATE orders SET note = repeat('x', 100) || id", "SELECT pg_switch_wal()")
 		}
 		s.exec("CHECKPOINT")
-		s.expect(s.run(), exitGap, "max_slot_wal_keep_size", "load everything again")
+		s.expect(s.run(), exitGap, "max_slot_wal_keep_size", "leat run --resync")
 		s.loadAgain()
 	})
 }
@@ -123,12 +123,7 @@ func TestSlotsThatAreGone(t *testing.T) {
 // loadAgain does what the message of a gap says.
 func (s *site) loadAgain() {
 	s.t.Helper()
-	for _, path := range []string{"warehouse.duckdb", ".leat"} {
-		if err := os.RemoveAll(filepath.Join(s.dir, path)); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	s.exec("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()")
+	s.expect(s.leat("run", "--until-caught-up", "--resync", s.file), exitOK)
 	s.mended()
 }
 
@@ -192,5 +187,24 @@ func TestStateOfAnotherPipeline(t *testing.T) {
 	}
 	folder := filepath.Join(s.dir, ".leat", "shop")
 	s.expect(s.leat("run", "--quiet", "--until-caught-up", "--state-dir", folder, other), exitState, "shop", "other", folder)
+	s.mended()
+}
+
+// TestTableThatIsNotSelectedForAWhile loads a table again whose changes the
+// log has passed without.
+func TestTableThatIsNotSelectedForAWhile(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.expect(s.run(), exitOK)
+	text := s.text()
+	if err := os.WriteFile(s.file, []byte(strings.Replace(text, `[destination]`, "[objects]\nexclude = [\"public.customers\"]\n\n[destination]", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(s.run(), exitOK, "no longer selected")
+	s.exec("INSERT INTO customers VALUES (5001, 'unseen@example.com')", "DELETE FROM customers WHERE id = (SELECT min(id) FROM customers)")
+	s.expect(s.run(), exitOK)
+	if err := os.WriteFile(s.file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(s.run(), exitOK, "loading a table again")
 	s.mended()
 }
