@@ -12,7 +12,7 @@ import (
 
 // patience bounds every wait for the program: a busy machine is slow, a hang
 // is a failure.
-const patience = 45 * time.Second
+const patience = 4 * time.Minute
 
 // process is the program at work on one pipeline.
 type process struct {
