@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -19,14 +18,16 @@ type Rows struct {
 	Rows    [][]*string `json:"rows"`
 }
 
-// Query runs one SQL statement at the destination of a running pipeline, over
-// a connection of its own, and hands the result on in parts.
+// Query asks the destination of a running pipeline one question in SQL, over a
+// connection of its own, and hands the result on in parts. A statement that
+// would change something is refused.
 func (p *Pipeline) Query(ctx context.Context, sql string, yield func(Rows) error) error {
-	return query(ctx, p.plugins.target.Manifest.Driver, p.plugins.private, sql, yield)
+	db, err := capability.OpenSQL(ctx, p.plugins.target.Manifest.Driver, p.plugins.private)
+	return query(ctx, db, err, sql, yield)
 }
 
-// Query runs one SQL statement at the destination of a pipeline that does not
-// run, and touches nothing else of it.
+// Query asks the destination of a pipeline that does not run one question in
+// SQL, and touches nothing else of it.
 func Query(ctx context.Context, s *spec.Spec, sql string, yield func(Rows) error) error {
 	config, err := s.Destination.ConfigJSON(true)
 	if err != nil {
@@ -40,16 +41,17 @@ func Query(ctx context.Context, s *spec.Spec, sql string, yield func(Rows) error
 	if err != nil {
 		return err
 	}
-	return query(ctx, target.Manifest.Driver, private, sql, yield)
+	db, err := capability.OpenReader(ctx, target.Manifest.Driver, private)
+	return query(ctx, db, err, sql, yield)
 }
 
-func query(ctx context.Context, driver string, private json.RawMessage, sql string, yield func(Rows) error) error {
-	db, err := capability.OpenSQL(ctx, driver, private)
+// query asks db, which was opened with err.
+func query(ctx context.Context, db capability.SQL, err error, sql string, yield func(Rows) error) error {
 	if err != nil {
 		return fmt.Errorf("open destination: %w", err)
 	}
 	defer db.Close()
-	return db.Read(ctx, sql, func(r arrow.RecordBatch) error {
+	return db.Ask(ctx, sql, func(r arrow.RecordBatch) error {
 		part := Rows{Rows: make([][]*string, r.NumRows())}
 		for _, f := range r.Schema().Fields() {
 			part.Columns = append(part.Columns, f.Name)

@@ -13,8 +13,9 @@ func (p *program) queryCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "query FILE SQL",
 		Short: "Ask the destination a question in SQL",
-		Long: `Query runs a statement at the pipeline's destination: through the engine if it
-runs, which holds the lock of a DuckDB file, otherwise directly.`,
+		Long: `Query asks the pipeline's destination one question in SQL: through the engine if
+it runs, which holds the lock of a DuckDB file, otherwise directly. It only
+reads: a statement that would change something is refused.`,
 		Example: `  leat query shop.toml "SELECT count(*) FROM orders"`,
 		Args:    exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -98,6 +98,37 @@ func TestVerbsOfARunningPipeline(t *testing.T) {
 	}
 }
 
+// TestQueryOnlyReads refuses statements that would change the destination, of
+// a stopped pipeline and of a running one, DuckDB and PostgreSQL.
+func TestQueryOnlyReads(t *testing.T) {
+	server := pgserver.Test(t, pgserver.Options{})
+	refused := func(s *site, table string) {
+		t.Helper()
+		out := filepath.Join(s.dir, "out.csv")
+		for _, sql := range []string{"DELETE FROM " + table, "SELECT 1; DROP TABLE " + table, "COPY " + table + " TO '" + out + "'", "DROP TABLE " + table, "SET search_path = ''"} {
+			s.expect(s.leat("query", s.file, sql), exitDestination)
+		}
+		s.expect(s.leat("query", s.file, "DELETE FROM "+table+" RETURNING id"), exitDestination)
+		s.expect(s.leat("query", s.file, "COPY "+table+" TO '"+out+"'"), exitDestination, "could change something", "only questions are asked")
+		s.expect(s.leat("query", s.file, "SELECT count(*) FROM "+table), exitOK, "500")
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("query wrote %s", out)
+		}
+	}
+	duck, pg := newSite(t, server), newSite(t, server)
+	pg.intoPostgres()
+	for s, table := range map[*site]string{duck: "orders", pg: "shop.orders"} {
+		s.expect(s.run(), exitOK)
+		refused(s, table)
+		p := s.start()
+		p.listens()
+		refused(s, table)
+		if code := p.stop(); code != exitOK {
+			t.Errorf("exit code %d\n%s", code, p.out)
+		}
+	}
+}
+
 // TestVerifyNamesDamagedKeys damages the destination in every way.
 func TestVerifyNamesDamagedKeys(t *testing.T) {
 	s := newSite(t, pgserver.Test(t, pgserver.Options{}))

@@ -130,13 +130,25 @@ func (d *duckDB) Read(ctx context.Context, sql string, yield func(arrow.RecordBa
 	if !isSelect(sql) {
 		return d.readAll(ctx, sql, yield)
 	}
-	table := "temp." + quoteName(d.view+"_result")
-	sql = strings.TrimRight(sql, "; \n\t")
-	if _, err := d.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+table+" AS "+sql); err != nil {
+	if err := d.keepResult(ctx, sql); err != nil {
 		return err
 	}
-	err := d.readParts(ctx, table, yield)
-	if _, dropErr := d.Exec(ctx, "DROP TABLE "+table); err == nil {
+	return d.readResult(ctx, yield)
+}
+
+func (d *duckDB) resultTable() string { return "temp." + quoteName(d.view+"_result") }
+
+// keepResult runs a SELECT for readResult.
+func (d *duckDB) keepResult(ctx context.Context, sql string) error {
+	_, err := d.Exec(ctx, "CREATE OR REPLACE TEMP TABLE "+d.resultTable()+" AS "+strings.TrimRight(sql, "; \n\t"))
+	return err
+}
+
+// readResult hands on what keepResult kept, and drops it. Rows of the same
+// transaction have no row ids to go by: that must have ended.
+func (d *duckDB) readResult(ctx context.Context, yield func(arrow.RecordBatch) error) error {
+	err := d.readParts(ctx, d.resultTable(), yield)
+	if _, dropErr := d.Exec(ctx, "DROP TABLE "+d.resultTable()); err == nil {
 		err = dropErr
 	}
 	return err

@@ -35,6 +35,20 @@ func OpenSQL(ctx context.Context, driver string, config json.RawMessage) (SQL, e
 	return nil, &Error{Class: Schema, Message: fmt.Sprintf("no SQL driver is called %q", driver), Hint: "there are duckdb and postgres"}
 }
 
+// OpenReader is OpenSQL for questions alone: a DuckDB file is opened without
+// the right to change it, beside other readers, and not made if it is missing.
+func OpenReader(ctx context.Context, driver string, config json.RawMessage) (SQL, error) {
+	if driver != "duckdb" {
+		return OpenSQL(ctx, driver, config)
+	}
+	var c duckDBConfig
+	if err := decodeConfig(driver, config, &c); err != nil {
+		return nil, err
+	}
+	c.ReadOnly = true
+	return OpenDuckDB(ctx, DuckDBOptions(c))
+}
+
 // defaultThreads leaves half of the cores to the source, the decoder and the
 // plugins. With more than one thread the caller's spins while the others work:
 // on two cores that was a fifth of the processor time of a load.

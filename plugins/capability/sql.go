@@ -28,6 +28,9 @@ type SQL interface {
 	// the host itself (verify, query), never for a guest. The record is valid
 	// only inside the call.
 	Read(ctx context.Context, sql string, yield func(arrow.RecordBatch) error) error
+	// Ask is Read for a statement that a person wrote: whatever would change
+	// something is refused with an Error of class Permission.
+	Ask(ctx context.Context, sql string, yield func(arrow.RecordBatch) error) error
 	Begin(ctx context.Context) error
 	Commit(ctx context.Context) error
 	Rollback(ctx context.Context) error

@@ -1,0 +1,31 @@
+package capability
+
+import (
+	"context"
+	"errors"
+
+	"github.com/apache/arrow-go/v18/arrow"
+)
+
+// Ask implements SQL. The server keeps a READ ONLY transaction from changing
+// tables; what has no result (COPY to a file, DO, NOTIFY, SET) is refused
+// before it runs, and several statements by the server itself.
+func (p *postgres) Ask(ctx context.Context, sql string, yield func(arrow.RecordBatch) error) error {
+	if p.inTx {
+		return nestedTransaction()
+	}
+	if _, err := p.Exec(ctx, "BEGIN TRANSACTION READ ONLY"); err != nil {
+		return err
+	}
+	p.inTx = true
+	described, err := p.conn.Prepare(ctx, "", sql, nil)
+	switch {
+	case err != nil:
+		err = postgresError(err)
+	case len(described.Fields) == 0:
+		err = refuseAsk("the statement could change something")
+	default:
+		err = p.Read(ctx, sql, yield)
+	}
+	return errors.Join(err, p.Rollback(context.WithoutCancel(ctx)))
+}
