@@ -37,12 +37,14 @@ type boundTransform struct {
 	plugin *wasm.Transform
 	loaded loadedPlugin
 	match  func(batch.TableID) bool
+	shadow *shadow // nil for none
 }
 
 // step is one node of a planned chain: a transform with a next step for each
 // table it may route to, or, last, the destination's plan.
 type step struct {
 	transform *boundTransform
+	asked     wasm.PlanInput // what plan answers
 	plan      *wasm.Plan
 	next      []*step
 	schema    *batch.Schema // what comes in
@@ -123,11 +125,11 @@ func (c *Chain) planFrom(ctx context.Context, i int, source batch.TableID, s *ba
 		}
 		return &step{schema: s, target: target}, nil
 	}
-	plan, err := c.planOne(ctx, i, source, s)
+	asked, plan, err := c.planOne(ctx, i, source, s)
 	if err != nil {
 		return nil, err
 	}
-	n := &step{transform: &c.transforms[i], plan: plan, schema: s}
+	n := &step{transform: &c.transforms[i], asked: asked, plan: plan, schema: s}
 	for _, out := range plan.Outputs {
 		next, err := c.planFrom(ctx, i+1, source, out)
 		if err != nil {
@@ -139,21 +141,22 @@ func (c *Chain) planFrom(ctx context.Context, i int, source batch.TableID, s *ba
 }
 
 // planOne plans transform i for what has become of a source table until there.
-func (c *Chain) planOne(ctx context.Context, i int, source batch.TableID, s *batch.Schema) (*wasm.Plan, error) {
-	peers, err := c.peersAt(ctx, i, source)
-	if err != nil {
-		return nil, err
+func (c *Chain) planOne(ctx context.Context, i int, source batch.TableID, s *batch.Schema) (wasm.PlanInput, *wasm.Plan, error) {
+	asked := wasm.PlanInput{Schema: s, Databases: c.databases}
+	var err error
+	if asked.Peers, err = c.peersAt(ctx, i, source); err != nil {
+		return asked, nil, err
 	}
-	plan, err := c.transforms[i].plugin.Plan(ctx, wasm.PlanInput{Schema: s, Databases: c.databases, Peers: peers})
+	plan, err := c.transforms[i].plugin.Plan(ctx, asked)
 	if err != nil || i != c.naming {
-		return plan, err
+		return asked, plan, err
 	}
 	for _, out := range plan.Outputs {
 		if err := c.land(s.Table, out.Table); err != nil {
-			return nil, err
+			return asked, nil, err
 		}
 	}
-	return plan, nil
+	return asked, plan, nil
 }
 
 // peersAt returns the schemas that the tables of the same name in the other
@@ -233,6 +236,7 @@ func (r *passage) pass(ctx context.Context, s *step, b *batch.Batch) error {
 	if err != nil {
 		return r.isolate(ctx, s, b, err)
 	}
+	s.observe(ctx, b, result)
 	for _, f := range result.Failed {
 		r.fail(s, b, f.Row, f.Message)
 	}
@@ -245,6 +249,14 @@ func (r *passage) pass(ctx context.Context, s *step, b *batch.Batch) error {
 		}
 	}
 	return nil
+}
+
+// observe shows a batch and what the transform made of it to the candidate for
+// its place.
+func (s *step) observe(ctx context.Context, b *batch.Batch, made wasm.Result) {
+	if s.transform.shadow != nil {
+		s.transform.shadow.observe(ctx, s, b, made)
+	}
 }
 
 // nextOf returns the step that takes the transform's output of schema s.
@@ -275,6 +287,7 @@ func (r *passage) isolate(ctx context.Context, s *step, b *batch.Batch, cause er
 		if errors.As(cause, &plugin) {
 			message = plugin.Message
 		}
+		s.observe(ctx, b, wasm.Result{Failed: []wasm.RowError{{Row: b.Len() - 1, Message: message}}})
 		r.fail(s, b, b.Len()-1, message)
 		return nil
 	}

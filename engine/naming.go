@@ -67,7 +67,7 @@ func (c *Chain) reserve(ctx context.Context, s *batch.Schema) error {
 		if !t.match(s.Table) {
 			continue
 		}
-		plan, err := c.planOne(ctx, i, s.Table, in)
+		_, plan, err := c.planOne(ctx, i, s.Table, in)
 		if err != nil || len(plan.Outputs) == 0 {
 			return err
 		}

@@ -12,7 +12,11 @@ import (
 )
 
 // Status returns what the pipeline has done since it was opened.
-func (p *Pipeline) Status() Status { return p.progress.Status() }
+func (p *Pipeline) Status() Status {
+	s := p.progress.Status()
+	s.Shadows = p.Shadows()
+	return s
+}
 
 // PluginStats returns what each plugin has done and cost: the transforms by
 // place and name, the destination by its name since it was last connected.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,7 +24,10 @@ import (
 // checked: the transforms in order, and what is needed to open the
 // destination.
 type plugins struct {
-	host       *wasm.Host
+	host *wasm.Host
+	// mu guards which plugin stands at a place of transforms: it changes under
+	// the destination's holder and mu, and is read under either.
+	mu         sync.Mutex
 	transforms []boundTransform
 	naming     int // see chainOf
 	pipeline   string
@@ -77,6 +81,16 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 		loaded.warn(log)
 		loaded.plugin.Columns = t.Columns
 		p.transforms[i] = boundTransform{loaded: loaded, match: matcher(t.Tables)}
+		if t.Shadow == "" {
+			continue
+		}
+		candidate, err := resolve(s, t.Shadow, bundle.Transform, config, t.Limits)
+		if err != nil {
+			return nil, err
+		}
+		candidate.warn(log)
+		candidate.plugin.Columns = t.Columns
+		p.transforms[i].shadow = &shadow{loaded: candidate}
 	}
 	config, err := s.Destination.ConfigJSON(true)
 	if err != nil {
@@ -104,6 +118,13 @@ func (p *plugins) compile(ctx context.Context, log *slog.Logger) error {
 		t := &p.transforms[i]
 		g.Go(func() (err error) {
 			t.plugin, err = p.host.Transform(ctx, t.loaded.Module, t.loaded.plugin)
+			return err
+		})
+		if t.shadow == nil {
+			continue
+		}
+		g.Go(func() (err error) {
+			t.shadow.plugin, err = p.host.Transform(ctx, t.shadow.loaded.Module, t.shadow.loaded.plugin)
 			return err
 		})
 	}
@@ -182,15 +203,25 @@ func (p *plugins) close(ctx context.Context) error {
 		if t.plugin != nil {
 			errs = append(errs, t.plugin.Close(ctx))
 		}
+		if t.shadow != nil && t.shadow.plugin != nil {
+			errs = append(errs, t.shadow.plugin.Close(ctx))
+		}
 	}
 	return errors.Join(append(errs, p.host.Close(ctx))...)
 }
 
 // stats returns what each transform has done, by its place in the chain.
 func (p *plugins) stats() map[string]wasm.Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	out := map[string]wasm.Stats{}
 	for i, t := range p.transforms {
-		out[fmt.Sprintf("%d:%s", i+1, t.loaded.Manifest.Name)] = t.plugin.Stats()
+		out[p.place(i)] = t.plugin.Stats()
 	}
 	return out
+}
+
+// place names transform i by where it stands in the chain.
+func (p *plugins) place(i int) string {
+	return fmt.Sprintf("%d:%s", i+1, p.transforms[i].loaded.Manifest.Name)
 }

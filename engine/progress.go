@@ -74,6 +74,8 @@ type Status struct {
 	Databases []DatabaseProgress `json:"databases"`
 	Failed    int64              `json:"failed"`
 	Batches   int64              `json:"batches"`
+	// Shadows are the candidates of the pipeline's transforms.
+	Shadows []ShadowReport `json:"shadows,omitempty"`
 }
 
 // Status returns the counters as they are now, in no particular order.

@@ -101,7 +101,11 @@ func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (er
 	}
 	err = g.Wait()
 	stop()
-	return errors.Join(err, helpers.Wait())
+	err = errors.Join(err, helpers.Wait())
+	for _, pipeline := range pipelines {
+		printShadows(p.err, pipeline.Shadows())
+	}
+	return err
 }
 
 // boundMemory has Go's collector run more often rather than let garbage take

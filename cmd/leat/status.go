@@ -72,7 +72,11 @@ func (p *program) printStatus(name string, s engine.Status) error {
 	for _, t := range s.Tables {
 		out.row(t.Table, t.Loaded, t.Inserts, t.Updates, t.Deletes, t.Truncates, size(t.Bytes), t.Position)
 	}
-	return out.end()
+	if err := out.end(); err != nil {
+		return err
+	}
+	printShadows(p.out, s.Shadows)
+	return nil
 }
 
 // moment prints a time for people, a dash for none.

@@ -43,6 +43,9 @@ var (
 	pluginFuel     = describe("plugin_fuel_total", "Fuel that a plugin has used.", "plugin")
 	pluginMemory   = describe("plugin_memory_bytes", "Memory of a plugin's instances.", "plugin")
 	pluginCalls    = describe("plugin_calls_total", "Calls of a plugin.", "plugin")
+	shadowRows     = describe("shadow_rows_total", "Rows on which a candidate was compared with the live plugin.", "plugin")
+	shadowDiffers  = describe("shadow_differences_total", "Rows on which they differ.", "plugin")
+	shadowErrors   = describe("shadow_errors_total", "Batches on which a candidate failed.", "plugin")
 	pluginRecycled = describe("plugin_recycled_total", "Instances thrown away after a failure or past their high-water mark.", "plugin")
 )
 
@@ -78,6 +81,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		send(failedTotal, prometheus.CounterValue, float64(s.Failed))
 		if kept, err := p.FailedCount(); err == nil {
 			send(failedKept, prometheus.GaugeValue, float64(kept))
+		}
+		for _, r := range s.Shadows {
+			send(shadowRows, prometheus.CounterValue, float64(r.Rows), r.Transform)
+			send(shadowDiffers, prometheus.CounterValue, float64(r.Differing+r.OnlyLive+r.OnlyCandidate+r.FailedLive+r.FailedCandidate), r.Transform)
+			send(shadowErrors, prometheus.CounterValue, float64(r.Errors), r.Transform)
 		}
 		for plugin, s := range p.PluginStats() {
 			send(pluginSeconds, prometheus.CounterValue, float64(s.Nanoseconds)/1e9, plugin)

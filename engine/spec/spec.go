@@ -116,6 +116,7 @@ type Transform struct {
 	Columns []string      `toml:"columns" doc:"The only columns that the plugin may see; the default is all that it asks for."`
 	Config  Config        `toml:"config" doc:"Settings of the plugin, checked against its own schema. A string may come from outside: { env = \"NAME\" } or { file = \"path\" }."`
 	Limits  bundle.Limits `toml:"limits" doc:"Bounds of the plugin; the defaults are those of its manifest."`
+	Shadow  string        `toml:"shadow" doc:"Another version of the plugin, named as plugin is, that is given the same rows with the same settings. What it makes of them is compared and thrown away: leat status says what differs, leat plugin promote puts it in the place of plugin."`
 }
 
 // Destination is the plugin that lands the rows.

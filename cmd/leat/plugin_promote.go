@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/spec"
+)
+
+func (p *program) pluginPromoteCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "promote FILE [TRANSFORM]",
+		Short: "Put the candidate of a transform into its place",
+		Long: `A transform with shadow = "..." runs that candidate beside the live plugin; leat
+status says what differs. Promote writes the candidate into the pipeline file in
+the place of the plugin and, where the pipeline runs, switches between two
+deliveries. TRANSFORM is the place of the transform, from 1, if several have a
+candidate.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error { return p.promote(cmd.Context(), args) },
+	}
+}
+
+func (p *program) promote(ctx context.Context, args []string) error {
+	s, client, err := p.locate(args[0])
+	if err != nil {
+		return err
+	}
+	at, err := candidateOf(s, args[1:])
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(s.Path)
+	if err != nil {
+		return err
+	}
+	if text, err = spec.PromoteShadow(s.Path, text, at); err != nil {
+		return err
+	}
+	if err := spec.Rewrite(s.Path, text); err != nil {
+		return err
+	}
+	promoted := engine.ShadowPlugin{Plugin: s.Transforms[at].Shadow}
+	if client != nil {
+		if promoted, err = client.Promote(ctx, at); err != nil {
+			return fmt.Errorf("%s has been changed, but the running pipeline has not switched: stop it and run it again: %w", s.Path, err)
+		}
+	}
+	if p.json {
+		return json.NewEncoder(p.out).Encode(map[string]any{"transform": at + 1, "plugin": promoted.Plugin, "digest": promoted.Digest, "running": client != nil})
+	}
+	fmt.Fprintf(p.out, "transform %d is %s now; %s says so, too\n", at+1, promoted.Plugin, s.Path)
+	return nil
+}
+
+// candidateOf returns the place, from 0, of the transform that is meant.
+func candidateOf(s *spec.Spec, args []string) (int, error) {
+	var with []string
+	for i, t := range s.Transforms {
+		if t.Shadow != "" {
+			with = append(with, strconv.Itoa(i+1))
+		}
+	}
+	switch {
+	case len(with) == 0:
+		return 0, fmt.Errorf("no transform of %s has a candidate: set shadow = \"publisher/name@version\" in its section, run the pipeline and look at leat status", s.Path)
+	case len(args) == 0 && len(with) > 1:
+		return 0, errUsage{fmt.Errorf("transforms %s of %s have candidates: name one", strings.Join(with, ", "), s.Path)}
+	case len(args) == 0:
+		args = with
+	case !slices.Contains(with, args[0]):
+		return 0, errUsage{fmt.Errorf("transform %s of %s has no candidate, %s has", args[0], s.Path, strings.Join(with, ", "))}
+	}
+	at, err := strconv.Atoi(args[0])
+	return at - 1, err
+}
+
+// printShadows says what candidates make otherwise than the live plugins.
+func printShadows(out io.Writer, reports []engine.ShadowReport) {
+	for _, r := range reports {
+		fmt.Fprintf(out, "\ncandidate %s beside %s (%s): %d rows of %d batches compared\n", r.Candidate.Plugin, r.Live.Plugin, r.Transform, r.Rows, r.Batches)
+		fmt.Fprintf(out, "  time %.3f s, live %.3f s; fuel %d, live %d\n", r.Candidate.Seconds, r.Live.Seconds, r.Candidate.Fuel, r.Live.Fuel)
+		if r.Clean() {
+			fmt.Fprintln(out, "  no difference")
+			continue
+		}
+		for _, line := range r.Shapes {
+			fmt.Fprintf(out, "  %s\n", line)
+		}
+		counts := []struct {
+			n    int64
+			what string
+		}{
+			{r.Differing, "rows differ"}, {r.OnlyLive, "rows only of the live plugin"}, {r.OnlyCandidate, "rows only of the candidate"},
+			{r.FailedLive, "rows refused only by the live plugin"}, {r.FailedCandidate, "rows refused only by the candidate"},
+			{r.Errors, "batches on which the candidate failed: " + r.LastError},
+		}
+		for _, c := range counts {
+			if c.n > 0 {
+				fmt.Fprintf(out, "  %d %s\n", c.n, c.what)
+			}
+		}
+		for _, column := range slices.Sorted(maps.Keys(r.Columns)) {
+			fmt.Fprintf(out, "  column %s: %d rows\n", column, r.Columns[column])
+		}
+		for _, e := range r.Examples {
+			fmt.Fprintf(out, "  for example %s at %s: %s%s\n", e.Table, e.Position, strings.Join(e.Columns, ", "), e.Reason)
+		}
+	}
+}
