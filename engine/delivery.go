@@ -97,6 +97,8 @@ type delivery struct {
 	// the shape before for those that have to be emptied first.
 	shapes  map[uint32]*batch.Schema
 	emptied map[*batch.Schema]*batch.Schema
+	// diverts are the diversions that end as the delivery does, nil for none.
+	diverts *diversions
 }
 
 // begin waits for the destination and connects to it again if need be.
@@ -221,13 +223,27 @@ func (d *delivery) commit(ctx context.Context, entries ...wasm.Checkpoint) error
 		return fmt.Errorf("store failed events: %w", err)
 	}
 	failpoint("failed-stored")
+	if d.diverts != nil {
+		more, err := d.diverts.entries()
+		if err != nil {
+			return err
+		}
+		entries = append(entries, more...)
+	}
 	if err := d.destination.Commit(ctx, entries); err != nil {
-		return fmt.Errorf("commit at the destination: %w", err)
+		err = fmt.Errorf("commit at the destination: %w", err)
+		if d.diverts != nil {
+			d.diverts.fail(err)
+		}
+		return err
 	}
 	failpoint("destination-committed")
 	d.progress.delivered(d.tally, len(d.failed))
 	d.ended = true
-	d.holder.Unlock()
+	defer d.holder.Unlock()
+	if d.diverts != nil {
+		return d.diverts.committed()
+	}
 	return nil
 }
 
@@ -240,6 +256,11 @@ func (d *delivery) abort(ctx context.Context, culprit *batch.Batch, cause error)
 	}
 	d.ended = true
 	defer d.holder.Unlock()
+	if d.diverts != nil {
+		if err := d.diverts.aborted(); err != nil {
+			return errors.Join(cause, err)
+		}
+	}
 	if err := d.quarantine.reload(); err != nil {
 		return errors.Join(cause, err)
 	}

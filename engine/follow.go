@@ -65,7 +65,7 @@ func (l *lane) streamOptions(start uint64, at batch.Position) postgres.StreamOpt
 		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
 		StatusInterval: statusInterval, Silence: l.silence(), Until: l.until(), Tables: l.tableByOID, Types: l.source.Types,
-		Previous: l.previous, Number: l.number,
+		Previous: l.logged, Number: l.number,
 	}
 }
 
@@ -118,6 +118,9 @@ func (l *lane) deliver(ctx context.Context, stream *postgres.Stream) error {
 }
 
 func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres.Group) (*delivery, error) {
+	if err := l.awaitRoom(ctx); err != nil {
+		return nil, err
+	}
 	d, err := l.applier.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -129,6 +132,9 @@ func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres
 		var ended bool
 		if group, ended = l.untilSnapshot(group); ended {
 			stream = silent{}
+		}
+		if err := d.take(&l.diverted, group); err != nil {
+			return d, d.abort(work, nil, err)
 		}
 		if culprit, err := l.write(work, d, group); err != nil {
 			err = d.abort(work, culprit, err)
@@ -151,7 +157,7 @@ func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres
 	if err := d.commit(work, entries...); err != nil {
 		return d, d.abort(work, nil, err)
 	}
-	committed()
+	committed(entries)
 	if err := l.advance(stream, group); err != nil {
 		return d, err
 	}

@@ -46,6 +46,7 @@ type lane struct {
 	stored      checkpointEntries
 	ahead       *history // the load that approach brings the log to, otherwise nil
 	shapes      shapes
+	diverted    diversions
 	rekeyed     bool // the key of a table has changed: it may belong into the other publication
 
 	mu        sync.Mutex // guards record while the log is followed
@@ -128,6 +129,10 @@ func (l *lane) session(ctx context.Context) (err error) {
 	if err := l.shapes.read(&l.stored, l.database); err != nil {
 		return err
 	}
+	if err := l.diverted.read(&l.stored, l.database, l.divertedDir(), l.log.Warn); err != nil {
+		return err
+	}
+	defer l.diverted.close()
 	if l.tables, err = l.selectTables(ctx); err != nil {
 		return err
 	}

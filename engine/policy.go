@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"syscall"
 	"time"
 
 	"github.com/leat-etl/leat/engine/postgres"
@@ -32,6 +33,8 @@ func actionFor(err error) action {
 	switch {
 	case errors.Is(err, postgres.ErrNeedsText), errors.As(err, &again):
 		return retry // the next attempt does another thing
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return retry // until somebody makes room
 	case errors.As(err, &database):
 		return map[capability.Class]action{
 			capability.Connection: retry,

@@ -194,7 +194,7 @@ func (l *lane) shapeBefore(d *delivery, s *batch.Schema) (*batch.Schema, error) 
 	if before := d.shapes[s.OID]; before != nil {
 		return before, nil
 	}
-	before, err := l.previous(s.OID, s.Table)
+	before, err := l.previous(s.OID)
 	if err != nil || before == nil || len(before.Columns) == 0 {
 		return nil, err
 	}
@@ -280,11 +280,18 @@ func (l *lane) savePromises(ctx context.Context) error {
 
 // entriesOf returns the checkpoint that a delivery gets to with the end of a
 // group: the position, and the shapes of its tables.
-func (l *lane) entriesOf(d *delivery, group *postgres.Group) (entries []wasm.Checkpoint, committed func(), err error) {
+func (l *lane) entriesOf(d *delivery, group *postgres.Group) (entries []wasm.Checkpoint, committed func([]wasm.Checkpoint), err error) {
 	position, err := l.checkpoint(group.Position, group.End())
 	if err != nil {
 		return nil, nil, err
 	}
+	entries, committed, err = l.shapesOf(d)
+	return append(entries, position), committed, err
+}
+
+// shapesOf returns what a delivery does to the shapes of its tables. committed
+// notes the entries with which it was committed.
+func (l *lane) shapesOf(d *delivery) (entries []wasm.Checkpoint, committed func([]wasm.Checkpoint), err error) {
 	for oid, s := range d.shapes {
 		noted, ok := l.shapes.get(oid)
 		if !ok {
@@ -300,8 +307,7 @@ func (l *lane) entriesOf(d *delivery, group *postgres.Group) (entries []wasm.Che
 	if err != nil {
 		return nil, nil, err
 	}
-	entries = append(append(entries, shapes...), position)
-	return entries, func() {
+	return append(entries, shapes...), func(entries []wasm.Checkpoint) {
 		saved()
 		l.stored.apply(entries)
 	}, nil

@@ -196,20 +196,37 @@ func (s *shapes) due(lsn uint64) (out []shape) {
 
 // previous is the schema that the destination has of a relation, nil if it has
 // none.
-func (l *lane) previous(oid uint32, t batch.TableID) (*batch.Schema, error) {
+func (l *lane) previous(oid uint32) (*batch.Schema, error) {
 	noted, ok := l.shapes.get(oid)
 	if !ok {
 		return nil, nil
 	}
-	s, err := l.p.store.Schema(noted.Table, noted.Version)
+	return l.schemaOf(oid, noted.Table, noted.Version)
+}
+
+// logged is the schema that a relation had when its log was last taken: that
+// at the destination, or that in its spool, which may be ahead of it. It is nil
+// for a relation that is new.
+func (l *lane) logged(oid uint32, _ batch.TableID) (*batch.Schema, error) {
+	if t, ok := l.diverted.get(oid); ok && t.Version != 0 {
+		return l.schemaOf(oid, t.Logged, t.Version)
+	}
+	return l.previous(oid)
+}
+
+func (l *lane) schemaOf(oid uint32, t batch.TableID, version uint64) (*batch.Schema, error) {
+	s, err := l.p.store.Schema(t, version)
 	if errors.Is(err, state.ErrNotFound) { // the state folder is a new one
-		return &batch.Schema{Table: noted.Table, OID: oid, Version: noted.Version}, nil
+		return &batch.Schema{Table: t, OID: oid, Version: version}, nil
 	}
 	return s, err
 }
 
 // versionBefore is the version of a table that the destination has.
 func (l *lane) versionBefore(oid uint32) uint64 {
+	if t, ok := l.diverted.get(oid); ok && t.Version != 0 {
+		return t.Version
+	}
 	noted, _ := l.shapes.get(oid)
 	return noted.Version
 }
