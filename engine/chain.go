@@ -30,6 +30,8 @@ type Chain struct {
 	// landed the table that has each.
 	naming int
 	landed map[batch.TableID]batch.TableID
+	// kept has the calls of plugins that stop the pipeline, nil for none.
+	kept *capsuleKeeper
 }
 
 // boundTransform is a transform with the source tables it applies to.
@@ -197,7 +199,7 @@ func (c *Chain) Process(ctx context.Context, b *batch.Batch) ([]Output, []rowFai
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &passage{failures: refused}
+	r := &passage{failures: refused, kept: c.kept}
 	if err := r.pass(ctx, root, shaped); err != nil {
 		r.release()
 		return nil, nil, err
@@ -209,6 +211,7 @@ func (c *Chain) Process(ctx context.Context, b *batch.Batch) ([]Output, []rowFai
 type passage struct {
 	outputs  []Output
 	failures []rowFailure
+	kept     *capsuleKeeper
 }
 
 func (r *passage) release() {
@@ -278,6 +281,9 @@ func (r *passage) fail(s *step, b *batch.Batch, row int, message string) {
 // that make it fail stand alone.
 func (r *passage) isolate(ctx context.Context, s *step, b *batch.Batch, cause error) error {
 	if actionFor(cause) != setAside || len(r.failures) >= maxIsolated {
+		if r.kept != nil && ctx.Err() == nil {
+			r.kept.keep(ctx, s, b)
+		}
 		return cause
 	}
 	low, high := halves(b)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -64,6 +65,9 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 		return nil, err
 	}
 	p.applier = &applier{chain: newChain(p.plugins, Databases(s), s.Values), plugins: p.plugins, quarantine: quarantine, progress: p.progress}
+	if s.Engine.Capsules != "off" {
+		p.applier.chain.kept = &capsuleKeeper{dir: filepath.Join(p.stateDir, "capsules"), mask: s.Engine.Capsules == "masked", log: p.log}
+	}
 	if err := recall(p.applier.chain, p.store, s.Source.MergeTables); err != nil {
 		return nil, err
 	}

@@ -40,7 +40,8 @@ type plugins struct {
 type loadedPlugin struct {
 	*bundle.Bundle
 	plugin  wasm.Plugin
-	warning string // of the trust store
+	public  json.RawMessage // the settings without what came from outside the pipeline file
+	warning string          // of the trust store
 }
 
 // identity names the very code that ran.
@@ -49,7 +50,7 @@ func (p loadedPlugin) identity() string { return p.Manifest.Ref().String() }
 // loadPlugins resolves, checks and compiles every plugin of the pipeline.
 func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.Logger) (_ *plugins, err error) {
 	if cacheDir == "" {
-		if cacheDir, err = userCache(); err != nil {
+		if cacheDir, err = PluginCache(); err != nil {
 			return nil, err
 		}
 	}
@@ -74,18 +75,25 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 		if err != nil {
 			return nil, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)
 		}
-		loaded, err := resolveTransform(s, &t, t.Plugin, config, log)
+		loaded, err := resolve(s, t.Plugin, bundle.Transform, config, t.Limits)
 		if err != nil {
 			return nil, err
+		}
+		loaded.warn(log)
+		loaded.plugin.Columns = t.Columns
+		if loaded.public, err = t.ConfigJSON(false); err != nil {
+			return nil, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)
 		}
 		p.transforms[i] = boundTransform{loaded: loaded, match: matcher(t.Tables)}
 		if t.Shadow == "" {
 			continue
 		}
-		candidate, err := resolveTransform(s, &t, t.Shadow, config, log)
+		candidate, err := resolve(s, t.Shadow, bundle.Transform, config, t.Limits)
 		if err != nil {
 			return nil, err
 		}
+		candidate.warn(log)
+		candidate.plugin.Columns, candidate.public = t.Columns, loaded.public
 		p.transforms[i].shadow = &shadow{loaded: candidate}
 	}
 	config, err := s.Destination.ConfigJSON(true)
@@ -102,22 +110,6 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 	}
 	p.target.plugin.Config = p.guest
 	return p, p.compile(ctx, log)
-}
-
-// resolveTransform finds what is to run in the place of t: its plugin or its
-// shadow. The settings that only the host may see stay with the host.
-func resolveTransform(s *spec.Spec, t *spec.Transform, ref string, config json.RawMessage, log *slog.Logger) (loadedPlugin, error) {
-	p, err := resolve(s, ref, bundle.Transform, config, t.Limits)
-	if err != nil {
-		return p, err
-	}
-	p.warn(log)
-	guest, private, err := bundle.SplitConfig(p.Manifest, config, s.Dir)
-	if err != nil {
-		return p, err
-	}
-	p.plugin.Config, p.plugin.Columns = guest, t.Columns
-	return p, json.Unmarshal(private, &p.plugin.Settings)
 }
 
 // compile compiles the transforms side by side, which takes seconds for those
@@ -143,8 +135,8 @@ func (p *plugins) compile(ctx context.Context, log *slog.Logger) error {
 	return g.Wait()
 }
 
-// userCache is where compiled plugins are kept for all pipelines of a user.
-func userCache() (string, error) {
+// PluginCache is where compiled plugins are kept for all pipelines of a user.
+func PluginCache() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		dir = os.TempDir()

@@ -52,6 +52,7 @@ later changes of the same row wait behind it; everything else goes on.`,
 			return p.settle(cmd.Context(), args, (*engine.Pipeline).Skip, (*server.Client).Skip)
 		},
 	})
+	cmd.AddCommand(p.failedCapsuleCommand())
 	return cmd
 }
 

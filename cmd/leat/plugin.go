@@ -23,7 +23,7 @@ To share one: build, keygen, pack, sign, push. To use one: trust add, install.`,
 	}
 	cmd.AddCommand(p.pluginListCommand(), p.pluginInfoCommand(), p.pluginBuildCommand(), p.pluginPackCommand(), p.pluginKeygenCommand(),
 		p.pluginSignCommand(), p.pluginVerifyCommand(), p.pluginPushCommand(), p.pluginPullCommand(), p.pluginTrustCommand(),
-		p.pluginInstallCommand(), p.pluginUpdateCommand(), p.pluginCatalogueCommand(), p.pluginSearchCommand(), p.pluginYankCommand(), p.pluginPromoteCommand())
+		p.pluginInstallCommand(), p.pluginUpdateCommand(), p.pluginCatalogueCommand(), p.pluginSearchCommand(), p.pluginYankCommand(), p.pluginPromoteCommand(), p.pluginCapsuleCommand())
 	return cmd
 }
 

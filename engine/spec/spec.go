@@ -137,6 +137,7 @@ type Engine struct {
 	BatchRows     int           `toml:"batch_rows" doc:"The most rows of one batch." default:"50000" min:"1" max:"10000000"`
 	BatchBytes    strict.Bytes  `toml:"batch_bytes" doc:"The size at which a batch is cut." default:"32MB" min:"1kB" max:"1GB"`
 	SpoolBudget   strict.Bytes  `toml:"spool_budget" doc:"How much log may be kept in the state folder while the destination does not take it." default:"10GB" min:"1MB"`
+	Capsules      string        `toml:"capsules" doc:"Whether the call of a transform that stops the pipeline is kept in the state folder, where leat plugin test capsule makes it again: with the values of its rows, with masked values, or not." default:"values" enum:"values|masked|off"`
 	MaxEventBytes strict.Bytes  `toml:"max_event_bytes" doc:"The largest row or change that is replicated. Of a larger one a failed event keeps key and size, and nothing else stops. One that is replicated takes up to about eight times its size in memory on its way, beside memory." default:"128MB" min:"1kB" max:"1GB"`
 	FlushInterval time.Duration `toml:"flush_interval" doc:"The longest that a change waits before it is sent to the destination." default:"1s" min:"10ms" max:"24h"`
 	Memory        strict.Bytes  `toml:"memory" doc:"Budget for rows that are on their way." default:"256MB" min:"16MB"`

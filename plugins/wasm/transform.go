@@ -12,7 +12,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/leat-etl/leat/engine/batch"
-	"github.com/leat-etl/leat/plugins/kernel"
 )
 
 // Transform is a loaded transform plugin. It is safe for concurrent use: each
@@ -125,7 +124,7 @@ func (t *Transform) Plan(ctx context.Context, in PlanInput) (*Plan, error) {
 		}
 		return nil, err
 	}
-	request := planRequest{ABI: ABI, Kind: "transform", Config: configOf(t.module), Schema: withoutValues(in.Schema), Databases: in.Databases, Kernels: kernel.Names()}
+	request := planRequest{ABI: ABI, Kind: "transform", Config: configOf(t.module), Schema: withoutValues(in.Schema), Databases: in.Databases}
 	for _, peer := range in.Peers {
 		request.Peers = append(request.Peers, withoutValues(peer))
 	}
@@ -183,7 +182,7 @@ func (in *instance) plan(ctx context.Context, r planRequest, s *batch.Schema) (p
 	if said != nil {
 		return nil, in.module.failure("plan", KindGuest, "%s", said.Message), nil
 	}
-	if p, err = buildPlan(&reply, s, &in.module.plugin); err != nil {
+	if p, err = buildPlan(&reply, s, in.module.plugin.Columns); err != nil {
 		return nil, nil, in.module.failure("plan", KindContract, "%v", err)
 	}
 	p.id, p.request, p.reply = r.Plan, request, text
@@ -221,23 +220,24 @@ func (t *Transform) process(ctx context.Context, p *Plan, b *batch.Batch) (Resul
 	if len(p.Outputs) == 0 || b.Len() == 0 {
 		return Result{}, nil
 	}
-	r := &result{rows: b.Len()}
-	if !p.Native {
-		var refused error
-		if err := t.with(ctx, func(in *instance) (err error) {
-			r, refused, err = in.process(ctx, p, b)
-			return err
-		}); err != nil {
-			return Result{}, err
+	if p.Native {
+		batch1, err := p.apply(0, b, nil, &choice{})
+		if err != nil {
+			return Result{}, t.module.failure("process", KindContract, "%v", err)
 		}
-		if refused != nil {
-			return Result{}, refused
-		}
+		return Result{Batches: []*batch.Batch{batch1}}, nil
 	}
-	if err := t.runKernels(p, b, r); err != nil {
+	var r *result
+	var refused error
+	if err := t.with(ctx, func(in *instance) (err error) {
+		r, refused, err = in.process(ctx, p, b)
+		return err
+	}); err != nil {
 		return Result{}, err
 	}
-	defer r.releaseKernels()
+	if refused != nil {
+		return Result{}, refused
+	}
 	return t.assemble(p, b, r)
 }
 
@@ -260,7 +260,7 @@ func (t *Transform) assemble(p *Plan, b *batch.Batch, r *result) (out Result, er
 	slices.SortFunc(out.Failed, func(a, b RowError) int { return cmp.Compare(a.Row, b.Row) })
 	for o := range p.Outputs {
 		c := &choice{}
-		if p.wheres[o] >= 0 || !r.isIdentity(b.Len(), len(p.Outputs)) {
+		if !r.isIdentity(b.Len(), len(p.Outputs)) {
 			if c, err = p.choose(o, b.Ops, r); err != nil {
 				return out, t.module.failure("process", KindContract, "%v", err)
 			}
@@ -319,9 +319,6 @@ func (in *instance) process(ctx context.Context, p *Plan, b *batch.Batch) (r *re
 		return nil, nil, err
 	}
 	shape := resultShape{inputRows: b.Len(), computed: p.computed, filters: p.filters, outputs: len(p.Outputs)}
-	if p.hostRoutes() {
-		shape.outputs = 1 // the guest does not route
-	}
 	r, reply, err := readResult(in.bytes(), uint32(returned), shape)
 	if err != nil {
 		return nil, nil, in.module.failure("process", KindContract, "%v", err)
