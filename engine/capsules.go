@@ -101,7 +101,11 @@ func (s *step) refusing(ctx context.Context, b *batch.Batch, digest string) (*st
 // capsule makes the call of a step with b again and keeps it.
 func (s *step) capsule(ctx context.Context, b *batch.Batch, mask bool) (*capsule.Capsule, error) {
 	t := s.transform
-	c, err := capsule.New(capsule.Call{Plugin: t.loaded.plugin, Config: t.loaded.public, Asked: s.asked, Sees: s.plan.Sees, Batch: b}, mask)
+	declared := slices.Clone(s.plan.Sees)
+	for _, k := range s.plan.Kernels {
+		declared = append(declared, k.Columns...)
+	}
+	c, err := capsule.New(capsule.Call{Plugin: t.loaded.plugin, Config: t.loaded.public, Asked: s.asked, Declared: declared, Batch: b}, mask)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
 )
 
@@ -61,6 +62,9 @@ type PluginView struct {
 	Plugin string `json:"plugin"`
 	// Columns that enter the plugin's memory; none if it only plans.
 	Columns []string `json:"columns"`
+	// Kernels are what the host computes for the plugin, and of which columns:
+	// those do not enter its memory.
+	Kernels []wasm.KernelUse `json:"kernels,omitempty"`
 }
 
 // PlannedTarget is a table at the destination.
@@ -147,7 +151,7 @@ func (p *Pipeline) planTargets(ctx context.Context, s *batch.Schema, out *Planne
 // describe walks a planned chain. losses are those of the policies by column.
 func (s *step) describe(out *PlannedTable, losses map[string][]string) {
 	if s.target == nil {
-		out.Sees = append(out.Sees, PluginView{s.transform.loaded.identity(), s.plan.Sees})
+		out.Sees = append(out.Sees, PluginView{s.transform.loaded.identity(), s.plan.Sees, s.plan.Kernels})
 		for _, next := range s.next {
 			next.describe(out, losses)
 		}

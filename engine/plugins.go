@@ -40,7 +40,7 @@ type plugins struct {
 type loadedPlugin struct {
 	*bundle.Bundle
 	plugin  wasm.Plugin
-	public  json.RawMessage // the settings without what came from outside the pipeline file
+	public  json.RawMessage // the guest's settings without what came from outside the pipeline file
 	warning string          // of the trust store
 }
 
@@ -75,25 +75,18 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 		if err != nil {
 			return nil, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)
 		}
-		loaded, err := resolve(s, t.Plugin, bundle.Transform, config, t.Limits)
+		loaded, err := resolveTransform(s, &t, t.Plugin, config, log)
 		if err != nil {
 			return nil, err
-		}
-		loaded.warn(log)
-		loaded.plugin.Columns = t.Columns
-		if loaded.public, err = t.ConfigJSON(false); err != nil {
-			return nil, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)
 		}
 		p.transforms[i] = boundTransform{loaded: loaded, match: matcher(t.Tables)}
 		if t.Shadow == "" {
 			continue
 		}
-		candidate, err := resolve(s, t.Shadow, bundle.Transform, config, t.Limits)
+		candidate, err := resolveTransform(s, &t, t.Shadow, config, log)
 		if err != nil {
 			return nil, err
 		}
-		candidate.warn(log)
-		candidate.plugin.Columns, candidate.public = t.Columns, loaded.public
 		p.transforms[i].shadow = &shadow{loaded: candidate}
 	}
 	config, err := s.Destination.ConfigJSON(true)
@@ -110,6 +103,29 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 	}
 	p.target.plugin.Config = p.guest
 	return p, p.compile(ctx, log)
+}
+
+// resolveTransform finds what is to run in the place of t: its plugin or its
+// shadow. The settings that only the host may see stay with the host.
+func resolveTransform(s *spec.Spec, t *spec.Transform, ref string, config json.RawMessage, log *slog.Logger) (loadedPlugin, error) {
+	p, err := resolve(s, ref, bundle.Transform, config, t.Limits)
+	if err != nil {
+		return p, err
+	}
+	p.warn(log)
+	guest, private, err := bundle.SplitConfig(p.Manifest, config, s.Dir)
+	if err != nil {
+		return p, err
+	}
+	p.plugin.Config, p.plugin.Columns = guest, t.Columns
+	public, err := t.ConfigJSON(false)
+	if err != nil {
+		return p, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)
+	}
+	if p.public, _, err = bundle.SplitConfig(p.Manifest, public, s.Dir); err != nil {
+		return p, err
+	}
+	return p, json.Unmarshal(private, &p.plugin.Settings)
 }
 
 // compile compiles the transforms side by side, which takes seconds for those

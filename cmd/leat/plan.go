@@ -60,6 +60,9 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 				columns = strings.Join(v.Columns, ", ")
 			}
 			fmt.Fprintf(p.out, "  %s sees %s\n", v.Plugin, columns)
+			for _, k := range v.Kernels {
+				fmt.Fprintf(p.out, "    the host's kernel %s works for it on %s\n", k.Kernel, strings.Join(k.Columns, ", "))
+			}
 		}
 		for _, target := range t.Targets {
 			fmt.Fprintf(p.out, "  -> %s\n", target.Table)

@@ -55,6 +55,14 @@ func (p *program) replayCapsule(ctx context.Context, c *capsule.Capsule, ref, co
 	if err := bundle.ValidateConfig(b.Manifest, settings); err != nil {
 		return &engine.PluginError{Plugin: b.Manifest.Name, Err: err}
 	}
+	guest, private, err := bundle.SplitConfig(b.Manifest, settings, ".")
+	if err != nil {
+		return err
+	}
+	runs := wasm.Plugin{Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: guest, Limits: c.Limits, Columns: c.Columns}
+	if err := json.Unmarshal(private, &runs.Settings); err != nil {
+		return err
+	}
 	cache, err := engine.PluginCache()
 	if err != nil {
 		return err
@@ -64,9 +72,7 @@ func (p *program) replayCapsule(ctx context.Context, c *capsule.Capsule, ref, co
 		return err
 	}
 	defer host.Close(context.WithoutCancel(ctx))
-	plugin, err := host.Transform(ctx, b.Module, wasm.Plugin{
-		Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: settings, Limits: c.Limits, Columns: c.Columns,
-	})
+	plugin, err := host.Transform(ctx, b.Module, runs)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ type PlanInput struct {
 	Schema    *Schema
 	Peers     []*Schema
 	Databases []string
+	// Kernels are the names of the kernels that the host has.
+	Kernels []string
 	// RawConfig is the plugin's configuration as the pipeline gives it.
 	RawConfig json.RawMessage
 }
@@ -49,6 +51,8 @@ type Plan struct {
 	Computed []string `json:"computed"`
 	// Filters says that Process may select rows: drop, repeat or fan out.
 	Filters bool `json:"filters"`
+	// Kernels are what the host computes for the plugin; see Plan.Kernel.
+	Kernels []Kernel `json:"kernels,omitempty"`
 	// Outputs are the tables that rows go to. With more than one, Process
 	// routes every row.
 	Outputs []Table `json:"outputs"`
@@ -65,6 +69,9 @@ type Plan struct {
 type Table struct {
 	Table   TableID        `json:"table"`
 	Columns []OutputColumn `json:"columns"`
+	// Where is the kernel, of boolean result, that chooses the rows of the
+	// output; nil takes all that Process sends there.
+	Where *int `json:"where,omitempty"`
 }
 
 // OutputColumn is a column of an output and where it comes from.
@@ -74,13 +81,14 @@ type OutputColumn struct {
 }
 
 // From is the origin of an output column. Exactly one field is set; use Pass,
-// Cast, Constant, Null or Computed.
+// Cast, Constant, Null, Computed or FromKernel.
 type From struct {
 	Column   *int    `json:"column,omitempty"`
 	Cast     *int    `json:"cast,omitempty"`
 	Constant *string `json:"constant,omitempty"`
 	Null     bool    `json:"null,omitempty"`
 	Computed *int    `json:"computed,omitempty"`
+	Kernel   *int    `json:"kernel,omitempty"`
 }
 
 // Pass takes input column i as it is.
@@ -140,7 +148,19 @@ func (p *Plan) Rewrite(i int, rewrite func(dst, value []byte) ([]byte, error)) {
 }
 
 // native says whether the host carries out the plan without Process.
-func (p *Plan) native() bool { return len(p.Computed) == 0 && !p.Filters && len(p.Outputs) <= 1 }
+func (p *Plan) native() bool {
+	return len(p.Computed) == 0 && !p.Filters && (len(p.Outputs) <= 1 || p.hostRoutes())
+}
+
+// hostRoutes says whether the host chooses the rows of every output.
+func (p *Plan) hostRoutes() bool {
+	for i := range p.Outputs {
+		if p.Outputs[i].Where == nil {
+			return false
+		}
+	}
+	return len(p.Outputs) > 0
+}
 
 // Run does what the host does for each batch: the rewrites, then Process. Tests
 // call it.

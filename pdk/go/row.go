@@ -62,7 +62,7 @@ type Row struct {
 // An OldKey row is never dropped: the host keeps it with its update.
 func EachRow(b *Batch, o *Output, f func(r *Row) error) error {
 	r := &Row{in: b, out: o, set: make([]bool, len(o.columns))}
-	emits := o.plan.Filters || len(o.plan.Outputs) > 1
+	emits := o.plan.Filters || len(o.plan.Outputs) > 1 && !o.plan.hostRoutes()
 	if emits {
 		o.Select()
 	}

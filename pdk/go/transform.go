@@ -30,6 +30,7 @@ type planRequest struct {
 	Schema    *Schema         `json:"schema"`
 	Peers     []*Schema       `json:"peers"`
 	Databases []string        `json:"databases"`
+	Kernels   []string        `json:"kernels"`
 }
 
 // planTransform answers a plan request.
@@ -37,7 +38,7 @@ func planTransform(r *planRequest) (*Plan, error) {
 	if transform.plan == nil {
 		return nil, errors.New("this plugin is not a transform")
 	}
-	p, err := transform.plan(&PlanInput{Schema: r.Schema, Peers: r.Peers, Databases: r.Databases, RawConfig: r.Config})
+	p, err := transform.plan(&PlanInput{Schema: r.Schema, Peers: r.Peers, Databases: r.Databases, Kernels: r.Kernels, RawConfig: r.Config})
 	if err != nil {
 		return nil, err
 	}

@@ -57,14 +57,14 @@ type Call struct {
 	// Config replaces the plugin's settings: they may hold secrets.
 	Config json.RawMessage
 	Asked  wasm.PlanInput
-	// Sees are the columns that the plan declared.
-	Sees  []string
-	Batch *batch.Batch
+	// Declared are the columns that the plan needs, in the guest or for kernels.
+	Declared []string
+	Batch    *batch.Batch
 }
 
 // New makes the capsule of a call without its outcome, which Record adds.
 func New(c Call, mask bool) (*Capsule, error) {
-	b := only(c.Batch, c.Sees)
+	b := only(c.Batch, c.Declared)
 	defer b.Release()
 	if mask {
 		masked := maskCells(b)

@@ -64,15 +64,6 @@ func (o Outcome) String() string {
 	return s + fmt.Sprintf("%d rows came out", rows)
 }
 
-// Runs is what the host needs to run a module with the capsule's settings
-// and limits. config replaces the settings, if it is not nil.
-func (c *Capsule) Runs(config json.RawMessage) wasm.Plugin {
-	if config == nil {
-		config = c.Config
-	}
-	return wasm.Plugin{Name: c.Plugin, Version: c.Version, Config: config, Limits: c.Limits, Columns: c.Columns}
-}
-
 // Replay makes the call again with a plugin. An error says that there was no
 // call: a failure of the plugin is an outcome.
 func (c *Capsule) Replay(ctx context.Context, plugin *wasm.Transform) (Outcome, error) {

@@ -17,6 +17,9 @@ type choice struct {
 	in       []int32
 	computed []int32
 	ops      []batch.Op
+	// cells is in with -1 where a row carries its identity and nothing else;
+	// nil where every row is whole.
+	cells []int32
 }
 
 // apply builds output o of plan p from b. r is nil for native plans.
@@ -52,25 +55,25 @@ func (p *Plan) apply(o int, b *batch.Batch, r *result, c *choice) (*batch.Batch,
 // column builds column i of output o.
 func (p *Plan) column(o, i int, b *batch.Batch, r *result, c *choice, ops []batch.Op) (arrow.Array, batch.Bitmap, error) {
 	from, column := p.origins[o][i], &p.Outputs[o].Columns[i]
+	identity := column.Key > 0 || p.wholeRow(o)
 	switch from.kind {
-	case fromColumn, fromCast:
-		a, present := b.Rows.Column(from.index), b.Present[from.index]
-		if c.in == nil {
-			a.Retain()
-		} else {
-			a, present = batch.Gather(a, c.in), takeBits(present, c.in)
-		}
-		if from.kind == fromColumn {
-			return a, present, nil
+	case fromColumn:
+		return c.take(b.Rows.Column(from.index), b.Present[from.index], identity)
+	case fromKernel:
+		return c.take(r.kernels[from.index].Array, r.kernels[from.index].Present, identity)
+	case fromCast:
+		a, present, err := c.take(b.Rows.Column(from.index), b.Present[from.index], identity)
+		if err != nil {
+			return nil, nil, err
 		}
 		defer a.Release()
-		a, err := cast(a, column.Type)
+		a, err = cast(a, column.Type)
 		return a, present, err
 	case fromConstant:
-		a, present := constantColumn(from.constant, ops, column.Key > 0 || p.wholeRow(o))
+		a, present := constantColumn(from.constant, ops, identity)
 		return a, present, nil
 	case fromNull:
-		return nullColumn(column.Type, len(ops)), identityOnly(ops, column.Key > 0 || p.wholeRow(o)), nil
+		return nullColumn(column.Type, len(ops)), identityOnly(ops, identity), nil
 	}
 	a, present := r.columns[from.index], r.present[from.index]
 	if c.in == nil {
@@ -80,11 +83,23 @@ func (p *Plan) column(o, i int, b *batch.Batch, r *result, c *choice, ops []batc
 	return takeComputed(a, present, c.computed)
 }
 
+// take gathers the chosen rows of a column of the input.
+func (c *choice) take(a arrow.Array, present batch.Bitmap, identity bool) (arrow.Array, batch.Bitmap, error) {
+	switch {
+	case c.in == nil:
+		a.Retain()
+		return a, present, nil
+	case c.cells != nil && !identity:
+		return takeComputed(a, present, c.cells)
+	}
+	return batch.Gather(a, c.in), takeBits(present, c.in), nil
+}
+
 // wholeRow says that the rows of output o are identified by all that they hold:
 // it has no key.
 func (p *Plan) wholeRow(o int) bool { return len(p.Outputs[o].Key()) == 0 }
 
-// takeComputed gathers the guest's rows; row -1 is absent.
+// takeComputed gathers rows; row -1 is absent.
 func takeComputed(a arrow.Array, present batch.Bitmap, rows []int32) (arrow.Array, batch.Bitmap, error) {
 	missing := false
 	for _, row := range rows {

@@ -1,10 +1,15 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/leat-etl/leat/engine/batch"
 )
@@ -69,8 +74,6 @@ func BenchmarkColumnIn(b *testing.B) {
 func BenchmarkTransform(b *testing.B) {
 	in := benchBatch()
 	for _, c := range []struct{ name, plugin, config string }{
-		{"mask hash", "mask", `{"columns": ["email"]}`},
-		{"mask keep-domain", "mask", `{"columns": ["email"], "method": "keep-domain"}`},
 		{"array-to-varchar json", "array-to-varchar", `{}`},
 		{"array-to-varchar postgres", "array-to-varchar", `{"format": "postgres"}`},
 		{"merge-tables", "merge-tables", `{}`},
@@ -81,4 +84,48 @@ func BenchmarkTransform(b *testing.B) {
 			benchProcess(b, tr, in, 0)
 		})
 	}
+}
+
+// BenchmarkKernel is what a kernel of a plan costs beside the same loop in Go,
+// the yardstick, and beside a guest that does the work itself.
+func BenchmarkKernel(b *testing.B) {
+	in := benchBatch()
+	for _, c := range []struct {
+		name, plugin, config, guest, guestConfig string
+		column                                   int
+		native                                   func(dst, value []byte) []byte
+	}{
+		{"sha256", "mask", `{"columns": ["email"]}`, "", "", 1, func(dst, value []byte) []byte {
+			sum := sha256.Sum256(value)
+			return hex.AppendEncode(dst, sum[:])
+		}},
+		{"keep-domain", "mask", `{"columns": ["email"], "method": "keep-domain"}`, "mask-email", `{"column": "email"}`, 1, func(dst, value []byte) []byte {
+			return append(append(dst, "***"...), value[bytes.LastIndexByte(value, '@'):]...)
+		}},
+		{"array-json", "array-to-varchar", `{}`, "array-json", `{"column": "scores"}`, 3, nil},
+	} {
+		b.Run(c.name+"/kernel", func(b *testing.B) {
+			benchProcess(b, transform(b, newHost(b), "../../transforms/"+c.plugin, Plugin{Config: json.RawMessage(c.config)}), in, 0)
+		})
+		if c.native != nil {
+			b.Run(c.name+"/native", func(b *testing.B) { benchNative(b, in.Rows.Column(c.column).(*array.String), c.native) })
+		}
+		if c.guest != "" {
+			b.Run(c.name+"/guest", func(b *testing.B) {
+				benchProcess(b, transform(b, newHost(b), "../../pdk/go/examples/"+c.guest, Plugin{Config: json.RawMessage(c.guestConfig)}), in, 0)
+			})
+		}
+	}
+}
+
+// benchNative fills a column the plainest way.
+func benchNative(b *testing.B, in *array.String, f func(dst, value []byte) []byte) {
+	for b.Loop() {
+		offsets, data := make([]int32, 1, in.Len()+1), make([]byte, 0, 80*in.Len())
+		for row := range in.Len() {
+			data = f(data, []byte(in.Value(row)))
+			offsets = append(offsets, int32(len(data)))
+		}
+	}
+	b.ReportMetric(float64(in.Len())*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }

@@ -42,6 +42,9 @@ func (r *result) isIdentity(n, outputs int) bool {
 // choose decides the rows of output o. Failed rows are left out; an OldKey is
 // kept with its Update, and becomes a Delete where the Update is not selected.
 func (p *Plan) choose(o int, ops []batch.Op, r *result) (*choice, error) {
+	if p.wheres[o] >= 0 {
+		return p.chooseWhere(o, ops, r)
+	}
 	c := &choice{in: []int32{}, computed: []int32{}, ops: []batch.Op{}}
 	var mine []int32 // guest rows of this output by input row
 	at := 0

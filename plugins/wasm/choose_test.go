@@ -19,9 +19,9 @@ func chosen(c *choice) string {
 
 func TestPairsStayTogether(t *testing.T) {
 	keyed := &batch.Schema{Columns: []batch.Column{{Name: "id", Key: 1}}}
-	one := &Plan{Outputs: []*batch.Schema{keyed}, origins: [][]origin{{{}}}}
-	two := &Plan{Outputs: []*batch.Schema{keyed, keyed}, origins: [][]origin{{{}}, {{}}}}
-	whole := &Plan{Outputs: []*batch.Schema{{}}, origins: [][]origin{nil}}
+	one := &Plan{Outputs: []*batch.Schema{keyed}, origins: [][]origin{{{}}}, wheres: []int{-1}}
+	two := &Plan{Outputs: []*batch.Schema{keyed, keyed}, origins: [][]origin{{{}}, {{}}}, wheres: []int{-1, -1}}
+	whole := &Plan{Outputs: []*batch.Schema{{}}, origins: [][]origin{nil}, wheres: []int{-1}}
 	for _, c := range []struct {
 		name      string
 		plan      *Plan
@@ -67,7 +67,7 @@ func TestPairsStayTogether(t *testing.T) {
 }
 
 func TestAComputedKeyNeedsItsOldKey(t *testing.T) {
-	p := &Plan{Outputs: []*batch.Schema{{Columns: []batch.Column{{Name: "id", Key: 1}}}}, origins: [][]origin{{{kind: fromComputed}}}}
+	p := &Plan{Outputs: []*batch.Schema{{Columns: []batch.Column{{Name: "id", Key: 1}}}}, origins: [][]origin{{{kind: fromComputed}}}, wheres: []int{-1}}
 	_, err := p.choose(0, []batch.Op{batch.OldKey, batch.Update}, &result{rows: 1, selection: []int32{1}})
 	if err == nil || !strings.Contains(err.Error(), `key column "id" is computed`) {
 		t.Errorf("error is %v", err)

@@ -52,6 +52,10 @@ func (r *recordedSQL) Ingest(_ context.Context, b *batch.Batch, in capability.In
 func (r *recordedSQL) Read(context.Context, string, func(arrow.RecordBatch) error) error {
 	return r.record("read")
 }
+
+func (r *recordedSQL) Ask(context.Context, string, func(arrow.RecordBatch) error) error {
+	return r.record("ask")
+}
 func (r *recordedSQL) Begin(context.Context) error    { return r.record("begin") }
 func (r *recordedSQL) Commit(context.Context) error   { return r.record("commit") }
 func (r *recordedSQL) Rollback(context.Context) error { return r.record("rollback") }

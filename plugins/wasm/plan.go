@@ -28,6 +28,8 @@ type Plan struct {
 	Outputs []*batch.Schema
 	// Sees are the names of the columns that enter the guest.
 	Sees []string
+	// Kernels are what the host computes on the plugin's behalf.
+	Kernels []KernelUse
 	// Native says that the host carries out the plan by itself: no data enters
 	// the guest and Process costs next to nothing.
 	Native bool
@@ -40,6 +42,8 @@ type Plan struct {
 	computed []arrow.DataType
 	filters  bool
 	origins  [][]origin // by output and column
+	kernels  []boundKernel
+	wheres   []int // by output: the kernel that chooses its rows, -1 for none
 }
 
 // origin says where a column of an output comes from.
@@ -57,6 +61,7 @@ const (
 	fromConstant
 	fromNull
 	fromComputed
+	fromKernel
 )
 
 type planRequest struct {
@@ -67,18 +72,21 @@ type planRequest struct {
 	Schema    *batch.Schema   `json:"schema"`
 	Peers     []*batch.Schema `json:"peers,omitempty"`
 	Databases []string        `json:"databases,omitempty"`
+	Kernels   []string        `json:"kernels"`
 }
 
 type planReply struct {
 	Needs    []int        `json:"needs"`
 	Computed []string     `json:"computed"`
 	Filters  bool         `json:"filters"`
+	Kernels  []planKernel `json:"kernels"`
 	Outputs  []planOutput `json:"outputs"`
 }
 
 type planOutput struct {
 	Table   batch.TableID `json:"table"`
 	Columns []planColumn  `json:"columns"`
+	Where   *int          `json:"where"`
 }
 
 type planColumn struct {
@@ -94,6 +102,7 @@ type planColumn struct {
 		Constant *string `json:"constant"`
 		Null     bool    `json:"null"`
 		Computed *int    `json:"computed"`
+		Kernel   *int    `json:"kernel"`
 	} `json:"from"`
 }
 
@@ -104,7 +113,7 @@ const (
 )
 
 // buildPlan checks a guest's reply against the schema it was made for.
-func buildPlan(r *planReply, s *batch.Schema, granted []string) (*Plan, error) {
+func buildPlan(r *planReply, s *batch.Schema, plugin *Plugin) (*Plan, error) {
 	p := &Plan{input: s, needs: r.Needs, filters: r.Filters}
 	seen := map[int]bool{}
 	for _, i := range r.Needs {
@@ -115,7 +124,7 @@ func buildPlan(r *planReply, s *batch.Schema, granted []string) (*Plan, error) {
 			return nil, fmt.Errorf("it needs column %q twice", s.Columns[i].Name)
 		}
 		seen[i] = true
-		if granted != nil && !slices.Contains(granted, s.Columns[i].Name) {
+		if !plugin.mayUse(s.Columns[i].Name) {
 			return nil, fmt.Errorf("it needs column %q, which the pipeline does not grant to it", s.Columns[i].Name)
 		}
 		p.Sees = append(p.Sees, s.Columns[i].Name)
@@ -130,6 +139,9 @@ func buildPlan(r *planReply, s *batch.Schema, granted []string) (*Plan, error) {
 		}
 		p.computed = append(p.computed, t)
 	}
+	if err := p.bindKernels(r.Kernels, plugin); err != nil {
+		return nil, err
+	}
 	tables := map[batch.TableID]bool{}
 	for i := range r.Outputs {
 		o := &r.Outputs[i]
@@ -141,7 +153,10 @@ func buildPlan(r *planReply, s *batch.Schema, granted []string) (*Plan, error) {
 		}
 		tables[o.Table] = true
 	}
-	p.Native = len(p.computed) == 0 && !p.filters && len(p.Outputs) <= 1
+	if err := p.checkWheres(); err != nil {
+		return nil, err
+	}
+	p.Native = len(p.computed) == 0 && !p.filters && (len(p.Outputs) <= 1 || p.hostRoutes())
 	return p, nil
 }
 
@@ -176,6 +191,16 @@ func (p *Plan) addOutput(o *planOutput, s *batch.Schema) error {
 	if err := checkKey(out); err != nil {
 		return err
 	}
+	where := -1
+	if o.Where != nil {
+		if where = *o.Where; where < 0 || where >= len(p.kernels) {
+			return fmt.Errorf("its rows are chosen by kernel %d of %d", where, len(p.kernels))
+		}
+		if t := p.kernels[where].Output; t.ID() != arrow.BOOL {
+			return fmt.Errorf("its rows are chosen by kernel %d, whose result is %s and not bool", where, t)
+		}
+	}
+	p.wheres = append(p.wheres, where)
 	out.Arrow()
 	p.Outputs, p.origins = append(p.Outputs, out), append(p.origins, origins)
 	return nil
@@ -188,7 +213,7 @@ func identityOf(c *planColumn, from origin, s *batch.Schema) (id int, missing *s
 	switch from.kind {
 	case fromColumn, fromCast:
 		return s.Columns[from.index].ID, s.Columns[from.index].Missing
-	case fromComputed:
+	case fromComputed, fromKernel:
 		if s.ColumnID(c.ID) >= 0 {
 			return c.ID, nil
 		}
@@ -239,6 +264,7 @@ func (p *Plan) originOf(c *planColumn, t arrow.DataType, s *batch.Schema) (origi
 	source(c.From.Column, fromColumn)
 	source(c.From.Cast, fromCast)
 	source(c.From.Computed, fromComputed)
+	source(c.From.Kernel, fromKernel)
 	if c.From.Constant != nil {
 		found = append(found, origin{kind: fromConstant, constant: *c.From.Constant})
 	}
@@ -261,6 +287,11 @@ func (p *Plan) originOf(c *planColumn, t arrow.DataType, s *batch.Schema) (origi
 			return o, fmt.Errorf("it is computed column %d of %d", o.index, len(p.computed))
 		}
 		from = p.computed[o.index]
+	case fromKernel:
+		if o.index < 0 || o.index >= len(p.kernels) {
+			return o, fmt.Errorf("it is kernel %d of %d", o.index, len(p.kernels))
+		}
+		from = p.kernels[o.index].Output
 	case fromConstant:
 		from = arrow.BinaryTypes.String
 		if len(o.constant) > textBound {

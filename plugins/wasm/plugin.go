@@ -3,11 +3,13 @@ package wasm
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/plugins/kernel"
 )
 
 // Plugin is what the host needs to know of a plugin to run it.
@@ -18,9 +20,16 @@ type Plugin struct {
 	// Config is the plugin's table from the pipeline file as JSON.
 	Config json.RawMessage
 	Limits Limits
-	// Columns are the names of the columns that may enter the guest; nil is
-	// all.
+	// Settings are the part of the plugin's table that only the host sees; plans
+	// refer to them by name as parameters of kernels.
+	Settings kernel.Settings
+	// Columns are the names of the columns that may enter the guest, and that
+	// kernels may work on for it; nil is all.
 	Columns []string
+}
+
+func (p *Plugin) mayUse(column string) bool {
+	return p.Columns == nil || slices.Contains(p.Columns, column)
 }
 
 // Limits bound one instance and one call. Zero fields take the defaults.

@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/plugins/kernel"
 )
 
 // maxRows bounds the rows of a batch that a guest makes.
@@ -42,6 +43,7 @@ type result struct {
 	selection []int32 // nil: the input rows
 	routes    []int32 // nil: all to output 0
 	failed    map[int]string
+	kernels   []kernel.Column // what the host computed, by kernel of the plan
 }
 
 // resultShape is what a plan and a batch allow a result to be.

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -196,7 +197,7 @@ func FuzzReadResult(f *testing.F) {
 				t.Fatalf("row %d comes from %d", i, row)
 			}
 		}
-		p := &Plan{Outputs: make([]*batch.Schema, shape.outputs), origins: make([][]origin, shape.outputs)}
+		p := &Plan{Outputs: make([]*batch.Schema, shape.outputs), origins: make([][]origin, shape.outputs), wheres: slices.Repeat([]int{-1}, shape.outputs)}
 		if _, err := p.choose(0, make([]batch.Op, rows), r); err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/plugins/kernel"
 )
 
 // Transform is a loaded transform plugin. It is safe for concurrent use: each
@@ -124,7 +125,7 @@ func (t *Transform) Plan(ctx context.Context, in PlanInput) (*Plan, error) {
 		}
 		return nil, err
 	}
-	request := planRequest{ABI: ABI, Kind: "transform", Config: configOf(t.module), Schema: withoutValues(in.Schema), Databases: in.Databases}
+	request := planRequest{ABI: ABI, Kind: "transform", Config: configOf(t.module), Schema: withoutValues(in.Schema), Databases: in.Databases, Kernels: kernel.Names()}
 	for _, peer := range in.Peers {
 		request.Peers = append(request.Peers, withoutValues(peer))
 	}
@@ -182,7 +183,7 @@ func (in *instance) plan(ctx context.Context, r planRequest, s *batch.Schema) (p
 	if said != nil {
 		return nil, in.module.failure("plan", KindGuest, "%s", said.Message), nil
 	}
-	if p, err = buildPlan(&reply, s, in.module.plugin.Columns); err != nil {
+	if p, err = buildPlan(&reply, s, &in.module.plugin); err != nil {
 		return nil, nil, in.module.failure("plan", KindContract, "%v", err)
 	}
 	p.id, p.request, p.reply = r.Plan, request, text
@@ -220,24 +221,23 @@ func (t *Transform) process(ctx context.Context, p *Plan, b *batch.Batch) (Resul
 	if len(p.Outputs) == 0 || b.Len() == 0 {
 		return Result{}, nil
 	}
-	if p.Native {
-		batch1, err := p.apply(0, b, nil, &choice{})
-		if err != nil {
-			return Result{}, t.module.failure("process", KindContract, "%v", err)
+	r := &result{rows: b.Len()}
+	if !p.Native {
+		var refused error
+		if err := t.with(ctx, func(in *instance) (err error) {
+			r, refused, err = in.process(ctx, p, b)
+			return err
+		}); err != nil {
+			return Result{}, err
 		}
-		return Result{Batches: []*batch.Batch{batch1}}, nil
+		if refused != nil {
+			return Result{}, refused
+		}
 	}
-	var r *result
-	var refused error
-	if err := t.with(ctx, func(in *instance) (err error) {
-		r, refused, err = in.process(ctx, p, b)
-		return err
-	}); err != nil {
+	if err := t.runKernels(p, b, r); err != nil {
 		return Result{}, err
 	}
-	if refused != nil {
-		return Result{}, refused
-	}
+	defer r.releaseKernels()
 	return t.assemble(p, b, r)
 }
 
@@ -260,7 +260,7 @@ func (t *Transform) assemble(p *Plan, b *batch.Batch, r *result) (out Result, er
 	slices.SortFunc(out.Failed, func(a, b RowError) int { return cmp.Compare(a.Row, b.Row) })
 	for o := range p.Outputs {
 		c := &choice{}
-		if !r.isIdentity(b.Len(), len(p.Outputs)) {
+		if p.wheres[o] >= 0 || !r.isIdentity(b.Len(), len(p.Outputs)) {
 			if c, err = p.choose(o, b.Ops, r); err != nil {
 				return out, t.module.failure("process", KindContract, "%v", err)
 			}
@@ -319,6 +319,9 @@ func (in *instance) process(ctx context.Context, p *Plan, b *batch.Batch) (r *re
 		return nil, nil, err
 	}
 	shape := resultShape{inputRows: b.Len(), computed: p.computed, filters: p.filters, outputs: len(p.Outputs)}
+	if p.hostRoutes() {
+		shape.outputs = 1 // the guest does not route
+	}
 	r, reply, err := readResult(in.bytes(), uint32(returned), shape)
 	if err != nil {
 		return nil, nil, in.module.failure("process", KindContract, "%v", err)

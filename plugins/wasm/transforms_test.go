@@ -35,8 +35,8 @@ var mixed = []row{
 	{batch.Delete, 5, [3]string{absent, absent, absent}},
 }
 
-func TestMaskSeesOnlyItsColumns(t *testing.T) {
-	tr := transform(t, newHost(t), "../../transforms/mask", Plugin{Config: json.RawMessage(`{"columns": ["email"], "method": "keep-domain"}`)})
+func TestAGuestSeesOnlyItsColumns(t *testing.T) {
+	tr := transform(t, newHost(t), "../../pdk/go/examples/mask-email", Plugin{Config: json.RawMessage(`{"column": "email"}`)})
 	s := customers("shop")
 	p := mustPlan(t, tr, PlanInput{Schema: s})
 	if !reflect.DeepEqual(p.Sees, []string{"email"}) || p.Native {
@@ -44,7 +44,7 @@ func TestMaskSeesOnlyItsColumns(t *testing.T) {
 	}
 	b := customerBatch(s, mixed...)
 	r := mustProcess(t, tr, p, b)
-	wantRows(t, r.Batches[0], "I|1|***@example.org|one|{1,NULL}", "U|2|?|two|{}", "K|3|?|?|?", "U|4|~|?|~", "D|5|?|?|?")
+	wantRows(t, r.Batches[0], "I|1|a***@example.org|one|{1,NULL}", "U|2|?|two|{}", "K|3|?|?|?", "U|4|~|?|~", "D|5|?|?|?")
 	if r.Batches[0].Position != b.Position || r.Batches[0].LSN[0] != 100 || r.Batches[0].Ordinal[4] != 5 {
 		t.Errorf("positions changed: %+v", r.Batches[0])
 	}
@@ -54,9 +54,13 @@ func TestMaskSeesOnlyItsColumns(t *testing.T) {
 }
 
 func TestAColumnThatIsNotGrantedStaysOut(t *testing.T) {
-	tr := transform(t, newHost(t), "../../transforms/mask", Plugin{Config: json.RawMessage(`{"columns": ["email"]}`), Columns: []string{"note"}})
+	h := newHost(t)
+	tr := transform(t, h, "../../pdk/go/examples/mask-email", Plugin{Config: json.RawMessage(`{"column": "email"}`), Columns: []string{"note"}})
 	_, err := tr.Plan(context.Background(), PlanInput{Schema: customers("shop")})
 	wantError(t, err, KindContract, `needs column "email", which the pipeline does not grant`)
+	tr = transform(t, h, "../../transforms/mask", Plugin{Config: json.RawMessage(`{"columns": ["email"]}`), Columns: []string{"note"}})
+	_, err = tr.Plan(context.Background(), PlanInput{Schema: customers("shop")})
+	wantError(t, err, KindContract, `kernel 0: it works on column "email", which the pipeline does not grant`)
 }
 
 func TestArraysBecomeJSON(t *testing.T) {
@@ -64,13 +68,17 @@ func TestArraysBecomeJSON(t *testing.T) {
 	tr := transform(t, h, "../../transforms/array-to-varchar", Plugin{})
 	s := customers("shop")
 	p := mustPlan(t, tr, PlanInput{Schema: s})
-	if !reflect.DeepEqual(p.Sees, []string{"scores"}) || p.Outputs[0].Columns[3].PG.Name != "varchar" {
-		t.Fatalf("plan sees %v, makes %+v", p.Sees, p.Outputs[0].Columns[3])
+	if !p.Native || len(p.Sees) != 0 || !reflect.DeepEqual(p.Kernels, []KernelUse{{"array-json", []string{"scores"}}}) || p.Outputs[0].Columns[3].PG.Name != "varchar" {
+		t.Fatalf("plan sees %v, its kernels are %v, native %v, makes %+v", p.Sees, p.Kernels, p.Native, p.Outputs[0].Columns[3])
 	}
+	before := tr.Stats().Calls
 	r := mustProcess(t, tr, p, customerBatch(s, append(mixed[:len(mixed):len(mixed)], row{batch.Insert, 6, [3]string{"e", "n", "{broken"}})...))
 	wantRows(t, r.Batches[0], "I|1|ann@example.org|one|[1,null]", "U|2|?|two|[]", "K|3|?|?|?", "U|4|~|?|~", "D|5|?|?|?")
 	if len(r.Failed) != 1 || r.Failed[0].Row != 5 || r.Failed[0].Message == "" {
 		t.Errorf("failed rows are %+v", r.Failed)
+	}
+	if tr.Stats().Calls != before {
+		t.Error("a plan of kernels called the guest")
 	}
 	text := transform(t, h, "../../transforms/array-to-varchar", Plugin{Config: json.RawMessage(`{"format": "postgres"}`)})
 	if p := mustPlan(t, text, PlanInput{Schema: s}); !p.Native || len(p.Sees) != 0 {

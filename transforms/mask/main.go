@@ -2,20 +2,21 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
 	"github.com/leat-etl/leat/pdk/go"
 )
 
-// config is the plugin's configuration; plugin.toml describes it.
+// config is the part of the plugin's configuration that it sees; the host keeps
+// salt and key. config.schema.json describes it.
 type config struct {
-	Columns []string `json:"columns"`
-	Method  string   `json:"method"`
-	Salt    string   `json:"salt"`
-	Text    *string  `json:"text"`
+	Columns   []string `json:"columns"`
+	Method    string   `json:"method"`
+	Algorithm string   `json:"algorithm"`
+	Encoding  string   `json:"encoding"`
+	Text      *string  `json:"text"`
+	Keep      *int     `json:"keep"`
 }
 
 func init() { pdk.RegisterTransform(plan) }
@@ -27,7 +28,7 @@ func plan(in *pdk.PlanInput) (*pdk.Plan, error) {
 	if err := in.Config(&c); err != nil {
 		return nil, err
 	}
-	method, err := c.masker()
+	kernel, parameters, err := c.kernel()
 	if err != nil {
 		return nil, err
 	}
@@ -41,53 +42,45 @@ func plan(in *pdk.PlanInput) (*pdk.Plan, error) {
 		if column.Format != pdk.FormatText {
 			return nil, fmt.Errorf("column %q has type %s: mask works on text columns", name, column.PG.Name)
 		}
-		if column.PG = pdk.Text; column.From.Computed == nil {
-			p.Rewrite(i, method)
+		if column.PG = pdk.Text; column.From.Kernel == nil {
+			p.RewriteByKernel(i, kernel, parameters)
 		}
 	}
 	return p, nil
 }
 
-// masker appends the masked form of a value to dst.
-type masker = func(dst, value []byte) ([]byte, error)
-
-func (c *config) masker() (masker, error) {
+// kernel is the host's kernel that masks as the configuration says.
+func (c *config) kernel() (name string, parameters map[string]any, err error) {
 	if len(c.Columns) == 0 {
-		return nil, errors.New("columns: name at least one column")
+		return "", nil, errors.New("columns: name at least one column")
 	}
+	set := map[string]any{}
 	switch c.Method {
-	case "hash":
-		return hash(c.Salt), nil
-	case "redact":
-		text := "***"
+	case "hash", "hmac":
+		if c.Algorithm != "" {
+			set["algorithm"] = c.Algorithm
+		}
+		if c.Encoding != "" {
+			set["encoding"] = c.Encoding
+		}
+		if c.Method == "hash" {
+			set["salt"] = pdk.Setting{Name: "salt"}
+		} else {
+			set["key"] = pdk.Setting{Name: "key"}
+		}
+		return c.Method, set, nil
+	case "redact", "keep-domain", "keep-first", "keep-last":
+		if c.Algorithm != "" || c.Encoding != "" {
+			return "", nil, fmt.Errorf("algorithm and encoding are for the methods hash and hmac, not for %s", c.Method)
+		}
+		set["method"] = c.Method
 		if c.Text != nil {
-			text = *c.Text
+			set["text"] = *c.Text
 		}
-		return func(dst, _ []byte) ([]byte, error) { return append(dst, text...), nil }, nil
-	case "keep-domain":
-		return keepDomain, nil
-	}
-	return nil, fmt.Errorf("method: %q is not hash, redact or keep-domain", c.Method)
-}
-
-// hash replaces a value by the SHA-256 of salt and value in hexadecimal.
-func hash(salt string) masker {
-	var buffer []byte
-	return func(dst, value []byte) ([]byte, error) {
-		buffer = append(append(buffer[:0], salt...), value...)
-		sum := sha256.Sum256(buffer)
-		return hex.AppendEncode(dst, sum[:]), nil
-	}
-}
-
-// keepDomain replaces everything before the last @ by three stars; a value
-// without one is replaced whole.
-func keepDomain(dst, value []byte) ([]byte, error) {
-	dst = append(dst, "***"...)
-	for i := len(value) - 1; i >= 0; i-- {
-		if value[i] == '@' {
-			return append(dst, value[i:]...), nil
+		if c.Keep != nil {
+			set["keep"] = *c.Keep
 		}
+		return "mask", set, nil
 	}
-	return dst, nil
+	return "", nil, fmt.Errorf("method: %q is not hash, hmac, redact, keep-domain, keep-first or keep-last", c.Method)
 }

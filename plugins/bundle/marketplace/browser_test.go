@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -160,10 +161,35 @@ func real(t *testing.T, name string) *oci.Artifact {
 
 const settled = `new Promise((done) => { const r = document.getElementById("result"); const look = () => r.dataset.done ? done(r.textContent) : setTimeout(look, 20); look(); })`
 
+// example compiles an example of the Go kit.
+func example(t *testing.T, name string) *oci.Artifact {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), name+".wasm")
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags", "-s -w", "-o", out, "./examples/"+name)
+	cmd.Dir = "../../../pdk/go"
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, text)
+	}
+	files := bundletest.Files(t, "acme/"+name+"@1.0.0")
+	for file, path := range map[string]string{"plugin.wasm": out, "config.schema.json": filepath.Join(cmd.Dir, "examples", name, "config.schema.json")} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[file] = text
+	}
+	a, err := oci.Assemble(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // TestInABrowser searches the site and runs plugins on its pages in a real
 // browser, which refuses nothing and asks no other server.
 func TestInABrowser(t *testing.T) {
-	dir := build(t, nil, real(t, "mask"), real(t, "array-to-varchar"), bundletest.Artifact(t, "globex/geo@1.0.0", map[string]string{"README.md": hostile}, "http"))
+	dir := build(t, nil, real(t, "mask"), example(t, "mask-email"), example(t, "array-json"), bundletest.Artifact(t, "globex/geo@1.0.0", map[string]string{"README.md": hostile}, "http"))
 	var mu sync.Mutex
 	asked := map[string]int{}
 	files := http.FileServer(http.Dir(dir))
@@ -179,14 +205,14 @@ func TestInABrowser(t *testing.T) {
 	search := func(text string) string {
 		return b.eval(`(() => { const q = document.getElementById("q"); q.value = ` + fmt.Sprintf("%q", text) + `; q.dispatchEvent(new Event("input")); return [...document.querySelectorAll(".card")].filter((c) => c.offsetParent).map((c) => c.querySelector("h2").textContent).join(" ") })()`)
 	}
-	for text, want := range map[string]string{"": "acme/array-to-varchar acme/mask globex/geo", "MASK": "acme/mask", "http": "globex/geo", "nothing at all": ""} {
+	for text, want := range map[string]string{"": "acme/array-json acme/mask acme/mask-email globex/geo", "MASK": "acme/mask acme/mask-email", "http": "globex/geo", "nothing at all": ""} {
 		if got := search(text); got != want {
 			t.Errorf("%q finds %q, want %q", text, got, want)
 		}
 	}
 	b.open(server.URL + "/plugins/acme/mask/index.html#try")
 	got := b.eval(settled)
-	for _, want := range []string{"It sees email and no other column.", "public.sample, 3 rows", "{a,b}", "null"} {
+	for _, want := range []string{"It sees no column.", "shows the name of the function, [hash]", "public.sample, 3 rows", "{a,b}", "[hash]"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the playground does not say %q:\n%s", want, got)
 		}
@@ -195,21 +221,27 @@ func TestInABrowser(t *testing.T) {
 		script := fmt.Sprintf(`(() => { const f = document.getElementById("playground"); f.elements.config.value = %q; f.elements.csv.value = %q; f.requestSubmit(); return %s })()`, config, csv, settled)
 		return b.eval(script)
 	}
+	if got := run(`{"columns": ["other"]}`, "id:bigint,mail\n1,x\n"); !strings.Contains(got, `has no column "other"`) {
+		t.Errorf("mask of a column that is not there: %q", got)
+	}
+	b.open(server.URL + "/plugins/acme/mask-email/index.html#try")
+	b.eval(settled)
 	for _, c := range [][3]string{
-		{`{"columns": ["mail"], "method": "keep-domain"}`, "id:bigint,mail\n1,<b>ada</b>@example.com\n2,\n", "1***@example.com2null"},
-		{`{"columns": ["other"]}`, "id:bigint,mail\n1,x\n", `has no column "other"`},
+		{`{"column": "mail"}`, "id:bigint,mail\n1,<b>ada</b>@example.com\n2,\n", "1<***@example.com2null"},
+		{`{"column": "mail"}`, "id:bigint,mail\n1,x\n", "It sees mail and no other column."},
 		{`{`, "id\n1\n", "JSON"},
-		{`{"columns": ["mail"]}`, "id:bigint,mail\nx,y\n", "row 1, column id: x is not of its type"},
-		{`{"columns": ["mail"]}`, "id:money,mail\n1,y\n", "column id: types are"},
-		{`{"columns": ["mail"]}`, "id,mail\n1,\"y\n", "a quoted cell is not closed"},
+		{`{"column": "mail"}`, "id:bigint,mail\nx,y\n", "row 1, column id: x is not of its type"},
+		{`{"column": "mail"}`, "id:money,mail\n1,y\n", "column id: types are"},
+		{`{"column": "mail"}`, "id,mail\n1,\"y\n", "a quoted cell is not closed"},
 	} {
 		if got := run(c[0], c[1]); !strings.Contains(got, c[2]) {
 			t.Errorf("%s on %q gives %q, want %q", c[0], c[1], got, c[2])
 		}
 	}
-	b.open(server.URL + "/plugins/acme/array-to-varchar/index.html#try")
-	if got := b.eval(settled); !strings.Contains(got, `["a","b"]`) || !strings.Contains(got, `["x y",null]`) {
-		t.Errorf("array-to-varchar in the browser:\n%s", got)
+	b.open(server.URL + "/plugins/acme/array-json/index.html#try")
+	b.eval(settled)
+	if got := run(`{"column": "tags"}`, "id:bigint,tags:text[]\n1,\"{a,b}\"\n2,\"{\"\"x y\"\",NULL}\"\n"); !strings.Contains(got, `["a","b"]`) || !strings.Contains(got, `["x y",null]`) {
+		t.Errorf("array-json in the browser:\n%s", got)
 	}
 	b.open(server.URL + "/plugins/globex/geo/index.html")
 	if got := b.eval(`String(document.querySelector("#playground, .readme img, .readme script, .readme iframe"))`); got != "null" {

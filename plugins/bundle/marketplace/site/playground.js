@@ -18,6 +18,7 @@ function show(answer) {
   worker.terminate();
   result.replaceChildren();
   if (answer.error) add(result, "p", answer.error, "notice bad");
+  if (answer.kernels && answer.kernels.length) add(result, "p", "Leat itself does part of its work, which this page cannot: such a cell shows the name of the function, [" + answer.kernels.join("], [") + "].", "small");
   if (answer.sees) add(result, "p", answer.sees.length ? "It sees " + answer.sees.join(", ") + " and no other column." : "It sees no column.", "small");
   for (const table of answer.tables || []) {
     const box = add(result, "div", undefined, "scroll");

@@ -282,26 +282,28 @@ async function run(bytes, csv, config) {
       abi: 1, kind: "transform", plan: 1, config, peers: [], databases: ["sample"],
       schema: { table, version: 1, columns: columns.map((c, i) => ({ name: c.name, format: c.type.format, nullable: i > 0, key: i === 0 ? 1 : 0, pg_type: { name: c.type.name, oid: c.type.oid, typmod: -1, kind: c.type.kind } })) },
     });
-    const needs = (plan.needs || []).map((i) => columns[i]), computed = plan.computed || [], outputs = plan.outputs || [];
-    const calls = rows > 0 && (computed.length > 0 || plan.filters || outputs.length > 1);
+    const needs = (plan.needs || []).map((i) => columns[i]), computed = plan.computed || [], outputs = plan.outputs || [], kernels = plan.kernels || [];
+    const chosen = outputs.some((o) => "where" in o); // by the host, which is not here: every row goes everywhere
+    const calls = rows > 0 && (computed.length > 0 || plan.filters || (outputs.length > 1 && !chosen));
     const done = calls ? guest.process(needs, rows, computed) : { rows, columns: [], errors: [], selection: null, routes: null };
     const failed = new Set(done.errors.map((e) => e.row));
     const tables = outputs.map((output, o) => {
       const picked = [];
       for (let i = 0; i < done.rows; i++) {
         const from = done.selection ? done.selection[i] : i;
-        if ((done.routes ? done.routes[i] : 0) === o && !failed.has(from)) picked.push([i, from]);
+        if ((chosen || (done.routes ? done.routes[i] : 0) === o) && !failed.has(from)) picked.push([i, from]);
       }
       const cell = (from, [i, row]) => {
         if ("column" in from) return print(columns[from.column].values[row]);
         if ("cast" in from) return print(columns[from.cast].values[row]);
         if ("constant" in from) return from.constant;
         if ("computed" in from) return print(done.columns[from.computed][i]);
+        if ("kernel" in from) return "[" + kernels[from.kernel].kernel + "]";
         return null;
       };
       return { name: output.table.schema + "." + output.table.name, columns: output.columns.map((c) => c.name), rows: picked.map((at) => output.columns.map((c) => cell(c.from, at))) };
     });
-    return { tables, errors: done.errors, sees: needs.map((c) => c.name), said: guest.said };
+    return { tables, errors: done.errors, sees: needs.map((c) => c.name), kernels: [...new Set(kernels.map((k) => k.kernel))], said: guest.said };
   } catch (e) {
     return { error: e.message, said: guest.said };
   }

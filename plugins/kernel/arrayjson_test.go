@@ -1,11 +1,11 @@
-package main
+package kernel
 
 import (
 	"encoding/json"
 	"testing"
 	"unicode/utf8"
 
-	"github.com/leat-etl/leat/pdk/go"
+	"github.com/leat-etl/leat/engine/batch"
 )
 
 func TestLiteralsBecomeJSON(t *testing.T) {
@@ -31,7 +31,7 @@ func TestLiteralsBecomeJSON(t *testing.T) {
 		{"uuid[]", `{6f1c9c2e-0d1c-4f0e-9a53-0123456789ab}`, `["6f1c9c2e-0d1c-4f0e-9a53-0123456789ab"]`},
 		{"numeric(10,2)[]", `{1.25}`, `[1.25]`},
 	} {
-		got, err := appendJSON(nil, []byte(c.literal), styleOf(pdk.PGType{Name: c.pg, Kind: "a"}))
+		got, err := appendJSON(nil, []byte(c.literal), styleOf(batch.PGType{Name: c.pg, Kind: "a"}))
 		if err != nil || string(got) != c.want {
 			t.Errorf("%s %s: got %s, %v, want %s", c.pg, c.literal, got, err, c.want)
 		}
@@ -62,26 +62,4 @@ func FuzzAppendJSON(f *testing.F) {
 			t.Fatalf("%q became %q, which is not JSON", s, got)
 		}
 	})
-}
-
-func TestPlanTouchesArraysOnly(t *testing.T) {
-	s := &pdk.Schema{Columns: []pdk.Column{
-		{Name: "id", Format: "l", PG: pdk.PGType{Name: "int8"}, Key: 1},
-		{Name: "tags", Format: "u", PG: pdk.PGType{Name: "text[]", Kind: "a"}},
-		{Name: "note", Format: "u", PG: pdk.PGType{Name: "text"}},
-	}}
-	p, err := plan(&pdk.PlanInput{Schema: s})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(p.Needs) != 1 || p.Needs[0] != 1 || p.Outputs[0].Columns[1].PG != pdk.Varchar || p.Outputs[0].Columns[2].From.Column == nil {
-		t.Fatalf("plan is %+v", p)
-	}
-	p, err = plan(&pdk.PlanInput{Schema: s, RawConfig: []byte(`{"format": "postgres"}`)})
-	if err != nil || len(p.Needs) != 0 || p.Outputs[0].Columns[1].PG != pdk.Varchar {
-		t.Fatalf("plan with format postgres is %+v, %v", p, err)
-	}
-	if _, err := plan(&pdk.PlanInput{Schema: s, RawConfig: []byte(`{"fromat": "json"}`)}); err == nil {
-		t.Fatal("an unknown option was accepted")
-	}
 }

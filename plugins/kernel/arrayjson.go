@@ -1,9 +1,62 @@
-package main
+package kernel
 
 import (
 	"errors"
+	"strings"
 	"unicode/utf8"
+
+	"github.com/leat-etl/leat/engine/batch"
 )
+
+// bindArrayJSON prints PostgreSQL array literals as JSON arrays.
+func bindArrayJSON(b *binding) (*Kernel, error) {
+	if err := b.decode(&struct{}{}); err != nil {
+		return nil, err
+	}
+	if err := b.text(); err != nil {
+		return nil, err
+	}
+	s := styleOf(b.inputs[0].PG)
+	return mapsText(func() mapper {
+		return func(dst, value []byte) ([]byte, error) { return appendJSON(dst, value, s) }
+	}), nil
+}
+
+// style says how the elements of an array are written in JSON, and what parts
+// them: a semicolon for box, a comma for every other type.
+type style struct {
+	kind  elementKind
+	comma byte
+}
+
+type elementKind byte
+
+const (
+	quoted elementKind = iota
+	number
+	boolean
+)
+
+// styleOf goes by the name of the element type, which is the array's without
+// [] or, in pg_type's own spelling, without the leading underscore.
+func styleOf(t batch.PGType) style {
+	name := strings.TrimSuffix(t.Name, "[]")
+	if name == t.Name {
+		name = strings.TrimPrefix(name, "_")
+	}
+	name = strings.TrimPrefix(name, "pg_catalog.")
+	name, _, _ = strings.Cut(name, "(")
+	s := style{comma: ','}
+	switch name {
+	case "int2", "int4", "int8", "smallint", "integer", "bigint", "float4", "float8", "real", "double precision", "numeric", "oid":
+		s.kind = number
+	case "bool", "boolean":
+		s.kind = boolean
+	case "box":
+		s.comma = ';'
+	}
+	return s
+}
 
 var (
 	errBounds  = errors.New("array literal: the bounds before = cannot be read")
