@@ -64,6 +64,7 @@ type Output struct {
 type rowFailure struct {
 	lsn, ordinal            uint64
 	plugin, digest, message string
+	key                     []byte // see keyHash; only of a row that the destination refused
 }
 
 func newChain(p *plugins, databases []string, values spec.Values) *Chain {
@@ -274,7 +275,7 @@ func (s *step) nextOf(out *batch.Schema) *step {
 
 func (r *passage) fail(s *step, b *batch.Batch, row int, message string) {
 	p := s.transform.loaded
-	r.failures = append(r.failures, rowFailure{b.LSN[row], b.Ordinal[row], p.identity(), p.Digest, message})
+	r.failures = append(r.failures, rowFailure{lsn: b.LSN[row], ordinal: b.Ordinal[row], plugin: p.identity(), digest: p.Digest, message: message})
 }
 
 // isolate halves a batch on which a plugin failed as a whole until the rows

@@ -44,6 +44,13 @@ func (a *applier) open(ctx context.Context) error {
 	a.destination, a.sql, a.compacts, a.fills, a.changesApart = destination, sql, info.Compacts, info.Fills, info.ChangesApart
 	a.current.Store(destination)
 	a.chain.replan(destination)
+	entries, err := destination.Checkpoint(ctx)
+	if err == nil {
+		err = a.quarantine.settle(entries)
+	}
+	if err != nil {
+		return errors.Join(err, a.close(ctx))
+	}
 	return nil
 }
 
@@ -69,6 +76,17 @@ func (a *applier) checkpoint(ctx context.Context) ([]wasm.Checkpoint, error) {
 		return nil, errors.Join(err, a.close(ctx))
 	}
 	return entries, err
+}
+
+// dropUnsettled forgets the failed events of deliveries from a database that
+// never committed: their rows come again.
+func (a *applier) dropUnsettled(ctx context.Context, database string) error {
+	a.holder.Lock()
+	defer a.holder.Unlock()
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	return a.quarantine.drop(database)
 }
 
 // announce makes the newest schema of a source table known to the chain.
@@ -148,7 +166,11 @@ func (d *delivery) transform(ctx context.Context, b *batch.Batch) ([]Output, err
 		if kept == nil {
 			return nil, nil
 		}
-		outputs, failures, err := d.chain.Process(ctx, kept)
+		var outputs []Output
+		failures := d.quarantine.refusedIn(kept)
+		if len(failures) == 0 {
+			outputs, failures, err = d.chain.Process(ctx, kept)
+		}
 		if err == nil && len(failures) == 0 {
 			kept.Release()
 			return outputs, nil
@@ -222,6 +244,7 @@ func (d *delivery) commit(ctx context.Context, entries ...wasm.Checkpoint) error
 	if err := d.quarantine.put(d.failed); err != nil {
 		return fmt.Errorf("store failed events: %w", err)
 	}
+	d.quarantine.doubtful = d.failed
 	failpoint("failed-stored")
 	if d.diverts != nil {
 		more, err := d.diverts.entries()
@@ -230,6 +253,7 @@ func (d *delivery) commit(ctx context.Context, entries ...wasm.Checkpoint) error
 		}
 		entries = append(entries, more...)
 	}
+	entries = append(entries, d.quarantine.entries(d.failed)...)
 	if err := d.destination.Commit(ctx, entries); err != nil {
 		err = fmt.Errorf("commit at the destination: %w", err)
 		if d.diverts != nil {
@@ -238,6 +262,7 @@ func (d *delivery) commit(ctx context.Context, entries ...wasm.Checkpoint) error
 		return err
 	}
 	failpoint("destination-committed")
+	d.quarantine.committed(d.failed)
 	d.progress.delivered(d.tally, len(d.failed))
 	d.ended = true
 	defer d.holder.Unlock()
@@ -264,8 +289,9 @@ func (d *delivery) abort(ctx context.Context, culprit *batch.Batch, cause error)
 	if err := d.quarantine.reload(); err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := d.destination.Rollback(ctx); err != nil || lostConnection(cause) {
-		// A new connection cannot see what the old one did not commit.
+	if err := d.destination.Rollback(ctx); err != nil || lostConnection(cause) || len(d.quarantine.doubtful) > 0 {
+		// A new connection cannot see what the old one did not commit, and says
+		// whether stored events count.
 		_ = d.close(ctx)
 		return cause
 	}
@@ -283,9 +309,9 @@ func lostConnection(err error) bool {
 }
 
 // isolate finds the rows of b that the destination refuses, by trying halves
-// in transactions that are rolled back, and keeps them as failed events.
-func (d *delivery) isolate(ctx context.Context, b *batch.Batch, cause error) error {
-	d.failed = nil
+// in transactions that are rolled back.
+func (d *delivery) isolate(ctx context.Context, b *batch.Batch, cause error) (err error) {
+	defer func() { err = errors.Join(err, d.quarantine.reload()) }()
 	outputs, err := d.transform(ctx, b)
 	if err != nil {
 		return err
@@ -300,12 +326,7 @@ func (d *delivery) isolate(ctx context.Context, b *batch.Batch, cause error) err
 	if len(refused) == 0 {
 		return cause // it is not a matter of single rows
 	}
-	if err := d.setAside(b, refused); err != nil {
-		return err
-	}
-	if err := d.quarantine.put(d.failed); err != nil {
-		return fmt.Errorf("store failed events: %w", err)
-	}
+	d.quarantine.refuse(b, refused)
 	return errSetAside
 }
 

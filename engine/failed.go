@@ -2,14 +2,12 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
-	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
 )
@@ -40,138 +38,264 @@ func (p *Pipeline) Skip(ctx context.Context, ids []string) (*ReplayResult, error
 }
 
 func (p *Pipeline) settleFailed(ctx context.Context, ids []string, skip bool) (*ReplayResult, error) {
-	queues, err := p.queues(ids)
-	if err != nil {
+	if err := p.forgetReplayed(ctx); err != nil {
 		return nil, err
 	}
-	out := &ReplayResult{}
-	for _, q := range queues {
-		if skip {
-			if q, err = p.skip(q, ids, out); err != nil {
-				return out, err
-			}
+	r := &replay{p: p, blocked: map[string]bool{}}
+	if len(ids) > 0 {
+		if err := r.want(ids); err != nil {
+			return nil, err
 		}
-		if err := p.replayQueue(ctx, q, out); err != nil {
-			return out, err
+	}
+	if skip {
+		if err := r.skip(ids); err != nil {
+			return &r.out, err
 		}
+	}
+	for again := true; again; { // what comes meanwhile may wait behind what is replayed now
+		settled, err := r.pass(ctx)
+		if err != nil {
+			return &r.out, err
+		}
+		again = settled > 0
+	}
+	if err := r.forgetMarks(ctx); err != nil {
+		return &r.out, err
 	}
 	p.applier.holder.Lock()
 	defer p.applier.holder.Unlock()
-	return out, p.applier.quarantine.reload()
+	return &r.out, p.applier.quarantine.reload()
 }
 
-// queues returns the events to settle by row key, in order: for each named
-// event all that its key has.
-func (p *Pipeline) queues(ids []string) ([][]state.Failed, error) {
-	wanted := map[string]bool{}
-	for _, id := range ids {
-		f, err := p.store.Failed(id)
-		if err != nil {
-			return nil, err
-		}
-		wanted[queueOf(f)] = true
-	}
-	var order []string
-	byKey := map[string][]state.Failed{}
-	for f, err := range p.store.FailedEvents(state.FailedFilter{WithPayload: true}) {
-		if err != nil {
-			return nil, err
-		}
-		key := queueOf(f)
-		if len(ids) > 0 && !wanted[key] {
-			continue
-		}
-		if byKey[key] == nil {
-			order = append(order, key)
-		}
-		byKey[key] = append(byKey[key], f)
-	}
-	queues := make([][]state.Failed, len(order))
-	for i, key := range order {
-		queues[i] = byKey[key]
-	}
-	return queues, nil
+// replay settles failed events in the order of their positions. What a change
+// needs is that all events of its keys before it are settled: a change of key
+// has two.
+type replay struct {
+	p       *Pipeline
+	out     ReplayResult
+	wanted  map[string]bool // row keys, nil for all
+	blocked map[string]bool // row keys of which an event has failed again
+	marks   []wasm.Checkpoint
 }
 
-func queueOf(f state.Failed) string {
+// change is the events of one change of a row, without payloads: the second
+// one holds the key that the row had.
+type change []state.Failed
+
+func keyOf(f *state.Failed) string {
 	if len(f.KeyHash) == 0 {
 		return f.ID
 	}
 	return f.Table.String() + "\x00" + string(f.KeyHash)
 }
 
-func (p *Pipeline) skip(q []state.Failed, ids []string, out *ReplayResult) ([]state.Failed, error) {
-	named := map[string]bool{}
-	for _, id := range ids {
-		named[id] = true
+func (c change) touches(keys map[string]bool) bool {
+	return slices.ContainsFunc(c, func(f state.Failed) bool { return keys[keyOf(&f)] })
+}
+
+func (c change) mark(keys map[string]bool) {
+	for i := range c {
+		keys[keyOf(&c[i])] = true
 	}
-	var rest []state.Failed
-	for _, f := range q {
-		if !named[f.ID] {
-			rest = append(rest, f)
-			continue
-		}
-		if err := p.store.DeleteFailed(f.ID); err != nil {
+}
+
+// changes returns the events of the store as changes, in order.
+func (r *replay) changes() (out []change, err error) {
+	type place struct {
+		table batch.TableID
+		at    batch.Position
+		// What a load could not decode has places of its own in each chunk.
+		alone string
+	}
+	at := map[place]int{}
+	for f, err := range r.p.store.FailedEvents(state.FailedFilter{}) {
+		if err != nil {
 			return nil, err
 		}
-		p.log.Warn("failed event skipped", "event", f.ID, "reason", f.Reason)
-		out.Skipped++
+		where := place{table: f.Table, at: f.Position}
+		if f.Op == batch.Read.String() {
+			where.alone = f.ID
+		}
+		if i, ok := at[where]; ok {
+			out[i] = append(out[i], f)
+			continue
+		}
+		at[where] = len(out)
+		out = append(out, change{f})
 	}
-	return rest, nil
+	slices.SortStableFunc(out, func(a, b change) int {
+		switch {
+		case comesBefore(a[0].Position, b[0].Position):
+			return -1
+		case comesBefore(b[0].Position, a[0].Position):
+			return 1
+		}
+		return 0
+	})
+	return out, nil
+}
+
+// want selects the named events with everything of their rows, under whatever
+// key these were.
+func (r *replay) want(ids []string) error {
+	r.wanted = map[string]bool{}
+	for _, id := range ids {
+		f, err := r.p.store.Failed(id)
+		if err != nil {
+			return err
+		}
+		r.wanted[keyOf(&f)] = true
+	}
+	all, err := r.changes()
+	for n := 0; err == nil && n != len(r.wanted); {
+		n = len(r.wanted)
+		for _, c := range all {
+			if c.touches(r.wanted) {
+				c.mark(r.wanted)
+			}
+		}
+	}
+	return err
+}
+
+// skip drops the named events for good, each with the rest of its change.
+func (r *replay) skip(ids []string) error {
+	all, err := r.changes()
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if !slices.ContainsFunc(c, func(f state.Failed) bool { return slices.Contains(ids, f.ID) }) {
+			continue
+		}
+		if err := r.forget(c); err != nil {
+			return err
+		}
+		for _, f := range c {
+			r.p.log.Warn("failed event skipped", "event", f.ID, "reason", f.Reason)
+			r.out.Skipped++
+		}
+	}
+	return nil
+}
+
+func (r *replay) forget(c change) error {
+	return r.p.store.Update(func(tx *state.Tx) error {
+		for _, f := range c {
+			if err := tx.DeleteFailed(f.ID); err != nil && !errors.Is(err, state.ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// pass goes through the events once and returns how many it has settled.
+func (r *replay) pass(ctx context.Context) (settled int, err error) {
+	all, err := r.changes()
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range all {
+		if r.wanted != nil && !c.touches(r.wanted) {
+			continue
+		}
+		if c.touches(r.blocked) {
+			c.mark(r.blocked)
+			continue
+		}
+		done, err := r.settle(ctx, c)
+		if err != nil {
+			return settled, err
+		}
+		if !done {
+			c.mark(r.blocked)
+			continue
+		}
+		settled++
+	}
+	return settled, nil
+}
+
+// settle replays one change. done is false if it has failed again, or if its
+// delivery has not committed: then its rows come again.
+func (r *replay) settle(ctx context.Context, c change) (done bool, err error) {
+	d, err := r.p.applier.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	row, err := r.payload(c)
+	switch {
+	case errors.Is(err, state.ErrNotFound): // settled by another replay
+		return true, d.abort(ctx, nil, nil)
+	case err != nil:
+		return false, d.abort(ctx, nil, err)
+	case !d.quarantine.counts(row):
+		return false, d.abort(ctx, nil, nil)
+	case row.Superseded != nil:
+		r.out.Superseded += len(c)
+		return true, errors.Join(d.abort(ctx, nil, nil), r.forget(c))
+	}
+	if err := d.replay(ctx, *row); err != nil {
+		if err := d.abort(ctx, nil, err); actionFor(err) == retry {
+			return false, err
+		}
+		row.Attempts++
+		row.Reason, row.WaitsBehind = err.Error(), ""
+		if _, err := r.p.store.PutFailed(*row); err != nil {
+			return false, err
+		}
+		r.out.Failed = append(r.out.Failed, *row)
+		return false, nil
+	}
+	mark := row.ID
+	if err := d.commit(ctx, append(r.marks, wasm.Checkpoint{Key: replayedKey + row.ID, Value: &mark})...); err != nil {
+		return false, d.abort(ctx, nil, err)
+	}
+	if err := r.forget(c); err != nil {
+		return false, err
+	}
+	r.marks = []wasm.Checkpoint{{Key: replayedKey + row.ID}}
+	r.out.Replayed += len(c)
+	return true, nil
+}
+
+// payload reads the event of a change that has its row.
+func (r *replay) payload(c change) (*state.Failed, error) {
+	var row *state.Failed
+	for _, f := range c {
+		f, err := r.p.store.Failed(f.ID)
+		if err != nil {
+			return nil, err
+		}
+		if row == nil || len(f.Payload) > 0 {
+			row = &f
+		}
+	}
+	return row, nil
+}
+
+// forgetMarks removes what is left of the marks of replayed events.
+func (r *replay) forgetMarks(ctx context.Context) error {
+	if len(r.marks) == 0 {
+		return nil
+	}
+	d, err := r.p.applier.begin(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.commit(ctx, r.marks...); err != nil {
+		return d.abort(ctx, nil, err)
+	}
+	return nil
 }
 
 // replayedKey marks an event as replayed in the destination's checkpoint, from
 // the commit of its row until the state folder has forgotten it.
 const replayedKey = "replayed/"
 
-// replayQueue replays the events of one key until one fails.
-func (p *Pipeline) replayQueue(ctx context.Context, q []state.Failed, out *ReplayResult) error {
-	for _, f := range q {
-		if f.Superseded != nil {
-			if err := p.store.DeleteFailed(f.ID); err != nil {
-				return err
-			}
-			out.Superseded++
-			continue
-		}
-		if f.WaitsBehind != "" { // of another key, where this change moved the row
-			if _, err := p.store.Failed(f.WaitsBehind); !errors.Is(err, state.ErrNotFound) {
-				return err
-			}
-		}
-		d, err := p.applier.begin(ctx)
-		if err != nil {
-			return err
-		}
-		if err := d.replay(ctx, f); err != nil {
-			if err := d.abort(ctx, nil, err); actionFor(err) == retry {
-				return err
-			}
-			f.Attempts++
-			f.Reason, f.WaitsBehind = err.Error(), ""
-			if _, err := p.store.PutFailed(f); err != nil {
-				return err
-			}
-			out.Failed = append(out.Failed, f)
-			return nil
-		}
-		done := f.ID
-		if err := d.commit(ctx, wasm.Checkpoint{Key: replayedKey + f.ID, Value: &done}); err != nil {
-			return d.abort(ctx, nil, err)
-		}
-		if err := p.forget(ctx, f.ID); err != nil {
-			return err
-		}
-		out.Replayed++
-	}
-	return nil
-}
-
 // replay passes the row of an event through the chain past the quarantine.
 func (d *delivery) replay(ctx context.Context, f state.Failed) error {
-	if len(f.Payload) == 0 {
-		return nil // the other half of a change of key
-	}
 	if f.Payload[0] == '{' || f.Size > 0 {
 		return errors.New(f.Reason) // it never was a row: nothing has changed since
 	}
@@ -201,83 +325,42 @@ func (d *delivery) replay(ctx context.Context, f state.Failed) error {
 	return nil
 }
 
-// forget removes a replayed event from the state folder, then its mark from
-// the destination.
-func (p *Pipeline) forget(ctx context.Context, id string) error {
-	if err := p.store.DeleteFailed(id); err != nil && !errors.Is(err, state.ErrNotFound) {
-		return err
-	}
-	d, err := p.applier.begin(ctx)
-	if err != nil {
-		return err
-	}
-	if err := d.quarantine.reload(); err != nil {
-		return d.abort(ctx, nil, err)
-	}
-	if err := d.commit(ctx, wasm.Checkpoint{Key: replayedKey + id}); err != nil {
-		return d.abort(ctx, nil, err)
-	}
-	return nil
-}
-
 // forgetReplayed finishes replays that a crash interrupted after their commit.
 func (p *Pipeline) forgetReplayed(ctx context.Context) error {
 	entries, err := p.applier.checkpoint(ctx)
 	if err != nil {
 		if p.mayWait(err) {
-			return nil // at the next start
+			return nil // before the next replay
 		}
 		return err
 	}
+	r := &replay{p: p}
+	done := map[string]bool{}
 	for _, e := range entries {
 		if id, ok := strings.CutPrefix(e.Key, replayedKey); ok {
-			if err := p.forget(ctx, id); err != nil {
-				return err
-			}
+			done[id] = true
+			r.marks = append(r.marks, wasm.Checkpoint{Key: e.Key})
 		}
 	}
-	return nil
-}
-
-// rawRow is the payload of a change that could not be decoded.
-type rawRow struct {
-	Schema     *batch.Schema `json:"schema"`
-	Op         string        `json:"op"`
-	CommitTime int64         `json:"commit_time"`
-	Old        []byte        `json:"old,omitempty"`
-	New        []byte        `json:"new,omitempty"`
-	Binary     bool          `json:"binary"`
-	Column     int           `json:"column"`
-}
-
-// rawEvents makes the failed event of a change that no batch could hold.
-func (q *quarantine) rawEvents(f postgres.RawFailure) ([]state.Failed, error) {
-	payload, err := json.Marshal(rawRow{f.Schema, f.Op.String(), f.CommitTime, f.Old, f.New, f.Binary, f.Column})
+	if len(done) == 0 {
+		return nil
+	}
+	all, err := r.changes()
 	if err != nil {
-		return nil, fmt.Errorf("keep %w: %w", &f, err)
+		return err
 	}
-	if f.Size > 0 && f.Key != nil {
-		if payload, err = batch.Marshal(f.Key); err != nil {
-			return nil, err
+	for _, c := range all {
+		if !slices.ContainsFunc(c, func(f state.Failed) bool { return done[f.ID] }) {
+			continue
+		}
+		if err := r.forget(c); err != nil {
+			return err
 		}
 	}
-	event := state.Failed{Size: f.Size, Table: f.Schema.Table, Position: f.Position, Op: f.Op.String(), Reason: f.Error(), Payload: payload, At: time.Now(), Attempts: 1}
-	events := []state.Failed{event}
-	if f.Key != nil {
-		last := f.Key.Len() - 1
-		events[0].KeyHash = keyHash(f.Key, f.Schema.Key(), last)
-		for r := range last {
-			old := event
-			old.Op, old.Payload, old.Reason = batch.OldKey.String(), nil, "its change of key waits"
-			old.KeyHash = keyHash(f.Key, f.Schema.Key(), r)
-			if string(old.KeyHash) != string(events[0].KeyHash) {
-				events = append(events, old)
-			}
-		}
+	if err := r.forgetMarks(ctx); err != nil {
+		return err
 	}
-	for i := range events {
-		events[i].ID = events[i].EventID()
-		q.note(events[i])
-	}
-	return events, nil
+	p.applier.holder.Lock()
+	defer p.applier.holder.Unlock()
+	return p.applier.quarantine.reload()
 }

@@ -235,6 +235,9 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	switch {
 	case errors.Is(err, state.ErrNotFound):
 		l.record = state.Source{Database: l.database, Slot: slot, Publication: publication}
+		if l.stored.get(failedKey(l.database)) != "" {
+			l.log.Warn("the state folder is a new one: rows that were set aside before are not in it; leat verify names them")
+		}
 	case err != nil:
 		return nil, err
 	}
@@ -253,6 +256,9 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 		return nil, err
 	}
 	if err := l.checkContinuity(position, found); err != nil {
+		return nil, err
+	}
+	if err := l.applier.dropUnsettled(ctx, l.database); err != nil {
 		return nil, err
 	}
 	if err := l.startReloads(ctx); err != nil {

@@ -97,6 +97,9 @@ func (l *poller) session(ctx context.Context, o RunOptions) (err error) {
 	if err := l.stored.read(ctx, l.applier); err != nil {
 		return err
 	}
+	if err := l.applier.dropUnsettled(ctx, l.database); err != nil {
+		return err
+	}
 	if err := l.settleChanges(ctx, o); err != nil {
 		return err
 	}

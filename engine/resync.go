@@ -85,7 +85,7 @@ func (c *checkpointEntries) of(database string) []string {
 	defer c.mu.Unlock()
 	var keys []string
 	for key := range c.entries {
-		if parts := strings.Split(key, "/"); len(parts) > 1 && parts[1] == database && parts[0]+"/" != replayedKey {
+		if parts := strings.Split(key, "/"); len(parts) > 1 && parts[1] == database && parts[0]+"/" != replayedKey && key != failedKey(database) {
 			keys = append(keys, key)
 		}
 	}

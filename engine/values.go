@@ -203,7 +203,7 @@ func (s *valueStep) apply(b *batch.Batch) (*batch.Batch, []rowFailure, error) {
 		if why == "" {
 			keep = append(keep, rowRange(first, last+1)...)
 		} else {
-			failures = append(failures, rowFailure{b.LSN[last], b.Ordinal[last], "leat", "", why})
+			failures = append(failures, rowFailure{lsn: b.LSN[last], ordinal: b.Ordinal[last], plugin: "leat", message: why})
 		}
 		first = last
 	}

@@ -34,6 +34,9 @@ type Failed struct {
 	// Superseded is the position of a TRUNCATE that came after the row: nothing
 	// waits behind it any more, and a replay has nothing to do.
 	Superseded *batch.Position `json:"superseded,omitempty"`
+	// Delivery is the number of the delivery that found the row. The event
+	// counts once the destination's checkpoint says that it has that delivery.
+	Delivery uint64 `json:"delivery,omitempty"`
 	// Size is that of a row which was too large to be kept: Payload has its key
 	// alone.
 	Size int64 `json:"size,omitempty"`
