@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -246,6 +247,15 @@ func (h *history) remaining(ctx context.Context, t *postgres.Table, entries []po
 		if chunks, err = h.source.PlanChunks(ctx, t, target); err != nil {
 			return nil, err
 		}
+		seq := 0 // not one of those that the destination has of the old storage
+		for _, e := range entries {
+			if e.ReadIn != "" {
+				seq = max(seq, e.Chunk.Seq+1)
+			}
+		}
+		for i := range chunks {
+			chunks[i].Seq += seq
+		}
 	}
 	return chunks, h.record(t, chunks)
 }
@@ -337,7 +347,9 @@ func (h *history) destination() ([]wasm.Checkpoint, error) {
 				return nil, err
 			}
 			last = max(last, read.LSN)
-			entries = append(entries, wasm.Checkpoint{Key: chunkKey(t.ID(), c.Seq)})
+		}
+		for _, key := range h.stored.keys(strings.TrimSuffix(chunkKey(t.ID(), 0), "0")) {
+			entries = append(entries, wasm.Checkpoint{Key: key})
 		}
 		value := strconv.FormatUint(last, 10)
 		entries = append(entries, wasm.Checkpoint{Key: loadKey(t.ID()), Value: &value})

@@ -48,3 +48,30 @@ func TestKeysSwappedWhileALoadIsInterrupted(t *testing.T) {
 		})
 	}
 }
+
+// TestRewrittenWhileALoadIsInterrupted kills a load, lets the table shrink and
+// move into new storage, and kills the load that begins anew. What the
+// destination has of the old blocks says nothing of the new ones.
+func TestRewrittenWhileALoadIsInterrupted(t *testing.T) {
+	t.Parallel()
+	server := pgserver.Test(t, pgserver.Options{})
+	p := newPipeline(t, server, variant{"postgres", "hard", false, 1, false}, *seed+6500)
+	conn, err := pgx.Connect(t.Context(), server.DSN(p.databases[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE a_rewritten (id int PRIMARY KEY, body text)`) // first in the order of loading
+	exec(`INSERT INTO a_rewritten SELECT n, repeat(md5(n::text), 10) FROM generate_series(1, 5000) n`)
+	p.killAt("chunk-recorded", 8)
+	exec(`DELETE FROM a_rewritten WHERE id <= 3000`)
+	exec(`VACUUM FULL a_rewritten`)
+	p.killAt("chunk-written", 1)
+	p.prove()
+}
