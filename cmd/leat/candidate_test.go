@@ -1,0 +1,81 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/state"
+)
+
+// guest compiles a variant of the engine's test guest into the site's folder
+// and returns its path as a pipeline file names it.
+func (s *site) guest(variant string) string {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, variant)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	const source = "../../engine/testdata/shout"
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags", "-s -w -X main.variant="+variant, "-o", filepath.Join(dir, "shout.wasm"), source)
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("build the test guest: %v\n%s", err, text)
+	}
+	manifest, err := os.ReadFile(filepath.Join(source, "plugin.toml"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "plugin.toml"), manifest, 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return "./" + variant + "/shout.wasm"
+}
+
+// TestCandidatesAndCapsules tries a plugin beside the live one, makes its
+// failures again from capsules, and promotes it in a pipeline that runs.
+func TestCandidatesAndCapsules(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	live, candidate := s.guest("live"), s.guest("candidate")
+	s.exec("CREATE TABLE people (id integer PRIMARY KEY, name text)", "ALTER TABLE people OWNER TO "+s.role,
+		"INSERT INTO people VALUES (1, 'anna'), (2, 'quiet'), (3, 'refused by live'), (4, 'refused by candidate')")
+	s.expect(s.leat("plugin", "promote", s.file), exitFailure, "no transform", "shadow = ")
+	s.extra = "[[transforms]]\nplugin = \"" + live + "\" # tried\nshadow = \"" + candidate + "\"\n"
+	s.write()
+	s.expect(s.run(), exitOK, "candidate shout@1.0.0 beside shout@1.0.0 (1:shout)", "column public.people.name: 2 rows", "1 rows refused only by the live plugin")
+
+	events := decode[[]state.Failed](s, s.leat("--json", "failed", "list", s.file))
+	if len(events) != 1 {
+		t.Fatalf("%d failed events, want 1", len(events))
+	}
+	path := filepath.Join(s.dir, "refused.capsule")
+	s.expect(s.leat("failed", "capsule", s.file, events[0].ID, "-o", path), exitOK, "shout does not like it")
+	s.expect(s.leat("plugin", "capsule", path), exitPlugin, "neither bundled with this leat nor installed", "--plugin")
+	s.expect(s.leat("plugin", "capsule", path, "--plugin", filepath.Join(s.dir, "live", "shout.wasm")), exitOK, "the same outcome")
+	s.expect(s.leat("plugin", "capsule", path, "--plugin", filepath.Join(s.dir, "candidate", "shout.wasm")), exitOK, "the call succeeds")
+	s.expect(s.leat("plugin", "capsule", s.file), exitFailure, "is not a capsule")
+
+	p := s.start()
+	p.listens()
+	s.await("SELECT name FROM people WHERE id = 2", "QUIET")
+	s.expect(s.leat("failed", "capsule", s.file, events[0].ID, "--mask", "-o", path), exitOK, "with masked values the plugin does not fail")
+	s.expect(s.leat("plugin", "promote", s.file, "2"), exitUsage, "transform 2 of", "has no candidate")
+	s.expect(s.leat("plugin", "promote", s.file), exitOK, "transform 1 is shout@1.0.0 now")
+	s.exec("INSERT INTO people VALUES (5, 'quiet'), (6, 'loud')")
+	s.await("SELECT count(*) FROM people WHERE id = 5 AND name = 'quiet' OR id = 6 AND name = 'LOUD'", "2")
+	if status := decode[struct{ Status engine.Status }](s, s.leat("--json", "status", s.file)); len(status.Status.Shadows) != 0 {
+		t.Errorf("candidates after the promotion: %+v", status.Status.Shadows)
+	}
+	if code := p.stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, p.out)
+	}
+	text, err := os.ReadFile(s.file)
+	if err != nil || !strings.Contains(string(text), "plugin = \""+candidate+"\" # tried\n") || strings.Contains(string(text), "shadow") {
+		t.Errorf("the pipeline file, %v:\n%s", err, text)
+	}
+	s.expect(s.leat("failed", "replay", "--all", s.file), exitOK, "1 replayed")
+}
