@@ -11,7 +11,8 @@ import (
 )
 
 func (p *program) planCommand() *cobra.Command {
-	return &cobra.Command{
+	ddl := ""
+	cmd := &cobra.Command{
 		Use:   "plan FILE",
 		Short: "Show what would be created, changed and lost, and which plugin sees which column",
 		Args:  exactly(1),
@@ -21,6 +22,9 @@ func (p *program) planCommand() *cobra.Command {
 				return err
 			}
 			return p.withPipeline(cmd.Context(), s, func(pipeline *engine.Pipeline) error {
+				if cmd.Flags().Changed("ddl") {
+					return p.planDDL(cmd.Context(), pipeline, ddl)
+				}
 				tables, err := pipeline.Plan(cmd.Context())
 				if err != nil {
 					return err
@@ -32,6 +36,8 @@ func (p *program) planCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().StringVar(&ddl, "ddl", "", "statements to try on empty copies of the source's tables: show what they would do; exit 9 if the pipeline would stop")
+	return cmd
 }
 
 func (p *program) printPlan(tables []engine.PlannedTable) error {

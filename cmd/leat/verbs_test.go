@@ -68,6 +68,26 @@ func TestVerbsOfAStoppedPipeline(t *testing.T) {
 	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal", "500")
 }
 
+// TestPlanOfDDLForCI shows what a migration would do, by exit code and JSON.
+func TestPlanOfDDLForCI(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders ADD colour text"), exitOK, "APPLY: column colour of", "orders", "go on", "empty copies")
+	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders ALTER id TYPE text"), exitOK, "LOADED AGAIN", "rewrites")
+	s.expect(s.leat("plan", s.file, "--ddl", "TRUNCATE orders"), exitSource, "statement 1", "nothing else")
+	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders DROP nothing"), exitSource, "does not exist", "would refuse")
+	s.extra = "[schema_changes]\ncolumn_dropped = \"block\""
+	s.write()
+	s.exec("ALTER TABLE orders OWNER TO "+s.server.User(), "GRANT SELECT ON orders TO "+s.role) // it need not own the table
+	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders DROP note"), exitChange, "BLOCK: column note of", "STOP")
+	r := s.leat("--json", "plan", s.file, "--ddl", "ALTER TABLE orders DROP note")
+	s.expect(r, exitChange)
+	if plan := decode[engine.DDLPlan](s, r); !plan.Stops || len(plan.Tables) != 1 || plan.Tables[0].Changes[0].Policy != "block" {
+		t.Errorf("plan --ddl --json: %+v", plan)
+	}
+	s.exec(fmt.Sprintf("REVOKE TEMPORARY ON DATABASE %s FROM PUBLIC", s.database))
+	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders DROP note"), exitSource, fmt.Sprintf(`GRANT TEMPORARY ON DATABASE "%s" TO "%s"`, s.database, s.role))
+}
+
 // TestVerbsOfARunningPipeline asks the engine that runs.
 func TestVerbsOfARunningPipeline(t *testing.T) {
 	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
