@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -28,6 +29,7 @@ type applier struct {
 	changesApart bool
 	quarantine   *quarantine
 	progress     *Progress
+	log          *slog.Logger
 
 	current atomic.Pointer[wasm.Destination] // destination, for its counters alone
 }
@@ -245,6 +247,9 @@ func (d *delivery) commit(ctx context.Context, entries ...wasm.Checkpoint) error
 		return fmt.Errorf("store failed events: %w", err)
 	}
 	d.quarantine.doubtful = d.failed
+	if len(d.failed) > 0 {
+		d.log.Warn("rows are set aside: leat failed list shows them", "events", len(d.failed), "table", d.failed[0].Table.String())
+	}
 	failpoint("failed-stored")
 	if d.diverts != nil {
 		more, err := d.diverts.entries()

@@ -18,6 +18,14 @@ func (p *Pipeline) Status() Status {
 	return s
 }
 
+// FullStatus is Status with what is kept in the state folder.
+func (p *Pipeline) FullStatus() (Status, error) {
+	s := p.progress.Status()
+	var err error
+	s.SetAside, err = p.FailedCount()
+	return s, err
+}
+
 // PluginStats returns what each plugin has done and cost: the transforms by
 // place and name, the destination by its name since it was last connected.
 func (p *Pipeline) PluginStats() map[string]wasm.Stats {

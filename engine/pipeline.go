@@ -64,7 +64,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 	if err != nil {
 		return nil, err
 	}
-	p.applier = &applier{chain: newChain(p.plugins, Databases(s), s.Values), plugins: p.plugins, quarantine: quarantine, progress: p.progress}
+	p.applier = &applier{chain: newChain(p.plugins, Databases(s), s.Values), plugins: p.plugins, quarantine: quarantine, progress: p.progress, log: p.log}
 	if s.Engine.Capsules != "off" {
 		p.applier.chain.kept = &capsuleKeeper{dir: filepath.Join(p.stateDir, "capsules"), mask: s.Engine.Capsules == "masked", log: p.log}
 	}

@@ -72,8 +72,11 @@ type Status struct {
 	Started   time.Time          `json:"started"`
 	Tables    []TableProgress    `json:"tables"`
 	Databases []DatabaseProgress `json:"databases"`
-	Failed    int64              `json:"failed"`
-	Batches   int64              `json:"batches"`
+	// Failed counts the rows that were set aside since the start; SetAside are
+	// those that are kept now, see Pipeline.FullStatus.
+	Failed   int64 `json:"failed"`
+	SetAside int64 `json:"set_aside"`
+	Batches  int64 `json:"batches"`
 	// Shadows are the candidates of the pipeline's transforms.
 	Shadows []ShadowReport `json:"shadows,omitempty"`
 }

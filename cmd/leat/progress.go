@@ -86,6 +86,9 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		if loading {
 			text += fmt.Sprintf(", historical load %d of about %d", loaded, estimate)
 		}
+		if s.Failed > 0 {
+			text += fmt.Sprintf(", %d set aside (leat failed list %s)", s.Failed, pipeline.Spec.Path)
+		}
 		if text == v.printed {
 			return
 		}
@@ -95,7 +98,7 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	}
 	fmt.Fprintf(w, "%s  %d rows, %.0f rows/s", pipeline.Spec.Name, rows, rate)
 	if s.Failed > 0 {
-		fmt.Fprintf(w, ", %d failed events", s.Failed)
+		fmt.Fprintf(w, ", %d set aside (leat failed list %s)", s.Failed, pipeline.Spec.Path)
 	}
 	w.WriteString("\n")
 	if loading {

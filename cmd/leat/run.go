@@ -104,6 +104,9 @@ func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (er
 	err = errors.Join(err, helpers.Wait())
 	for _, pipeline := range pipelines {
 		printShadows(p.err, pipeline.Shadows())
+		n, countErr := pipeline.FailedCount()
+		fmt.Fprint(p.err, setAside(pipeline.Spec, n))
+		err = errors.Join(err, countErr)
 	}
 	return err
 }

@@ -40,13 +40,13 @@ func (p *program) statusCommand() *cobra.Command {
 			if p.json {
 				return json.NewEncoder(p.out).Encode(map[string]any{"pipeline": s.Name, "running": true, "status": status})
 			}
-			return p.printStatus(s.Name, status)
+			return p.printStatus(s, status)
 		},
 	}
 }
 
-func (p *program) printStatus(name string, s engine.Status) error {
-	fmt.Fprintf(p.out, "%s has been running for %s, %d failed events since\n\n", name, time.Since(s.Started).Round(time.Second), s.Failed)
+func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
+	fmt.Fprintf(p.out, "%s has been running for %s\n%s\n", file.Name, time.Since(s.Started).Round(time.Second), setAside(file, s.SetAside))
 	out := newTable(p.out)
 	out.head("database", "phase", "durable position", "behind", "retained wal", "error")
 	for _, d := range s.Databases {
@@ -77,6 +77,14 @@ func (p *program) printStatus(name string, s engine.Status) error {
 	}
 	printShadows(p.out, s.Shadows)
 	return nil
+}
+
+// setAside is the line about failed events: rows that the destination has not.
+func setAside(file *spec.Spec, n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s: %d failed events: rows that are set aside and not at the destination; leat failed list %s shows them\n", file.Name, n, file.Path)
 }
 
 // moment prints a time for people, a dash for none.
@@ -122,7 +130,7 @@ func (p *program) printStopped(file *spec.Spec, store *state.Store) (err error) 
 	if p.json {
 		return json.NewEncoder(p.out).Encode(s)
 	}
-	fmt.Fprintf(p.out, "%s is not running; %d failed events\n\n", file.Name, s.Failed)
+	fmt.Fprintf(p.out, "%s is not running\n%s\n", file.Name, setAside(file, s.Failed))
 	for _, database := range slices.Sorted(maps.Keys(s.Due)) {
 		fmt.Fprintf(p.out, "%s: next run due %s\n", database, moment(s.Due[database]))
 	}

@@ -169,9 +169,16 @@ func TestVerifyNamesDamagedKeys(t *testing.T) {
 func TestFailedEvents(t *testing.T) {
 	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
 	s.exec("INSERT INTO orders VALUES (601, 'a matrix', 1, '{{a,b},{c,d}}'), (602, 'bounds', 2, '[0:0]={x}')")
-	s.expect(s.run(), exitOK)
+	s.expect(s.run(), exitOK, "2 failed events", "leat failed list "+s.file)
 	s.exec("UPDATE orders SET flags = '{fine}' WHERE id = 601", "UPDATE orders SET note = 'goes on' WHERE id = 1")
-	s.expect(s.run(), exitOK)
+	s.expect(s.leat("run", "--until-caught-up", s.file), exitOK, "1 set aside (leat failed list "+s.file, "3 failed events")
+	s.expect(s.leat("status", s.file), exitOK, "3 failed events", "leat failed list "+s.file)
+	p := s.start()
+	p.listens()
+	s.expect(s.leat("status", s.file), exitOK, "3 failed events", "leat failed list "+s.file)
+	if code := p.stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, p.out)
+	}
 	s.expect(s.leat("query", s.file, "SELECT note FROM orders WHERE id = 1"), exitOK, "goes on")
 	s.expect(s.leat("failed", "list", s.file), exitOK, "duckdb@", "waits behind")
 	events := decode[[]state.Failed](s, s.leat("--json", "failed", "list", s.file))

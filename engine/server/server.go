@@ -86,7 +86,10 @@ func Control(p *engine.Pipeline) http.Handler {
 
 type control struct{ p *engine.Pipeline }
 
-func (c *control) status(w http.ResponseWriter, _ *http.Request) { answer(w, c.p.Status(), nil) }
+func (c *control) status(w http.ResponseWriter, _ *http.Request) {
+	s, err := c.p.FullStatus()
+	answer(w, s, err)
+}
 
 func (c *control) objects(w http.ResponseWriter, _ *http.Request) {
 	objects, err := c.p.Objects()
