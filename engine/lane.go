@@ -112,6 +112,9 @@ func (l *lane) session(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.source.Close(context.WithoutCancel(ctx))) }()
+	if err := l.p.patterns.look(ctx, l.p, l.source); err != nil {
+		return err
+	}
 	if err := l.freeSlot(ctx); err != nil {
 		return err
 	}

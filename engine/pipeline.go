@@ -40,6 +40,7 @@ type Pipeline struct {
 	schedules map[string]*schedule // when the lanes run, by database
 	starts    startClock
 	progress  *Progress
+	patterns  patternWatch
 }
 
 // Open opens the state folder, loads and checks the plugins and connects to

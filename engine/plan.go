@@ -8,36 +8,10 @@ import (
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
-	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
 )
-
-// Check looks at every prerequisite of the pipeline at its source.
-func Check(ctx context.Context, s *spec.Spec) (*postgres.Report, error) {
-	cfg, err := SourceConfig(s)
-	if err != nil {
-		return nil, err
-	}
-	if s.Queries() {
-		return checkQueries(ctx, s, cfg)
-	}
-	out := new(postgres.Report)
-	for _, database := range cfg.Databases {
-		one := *cfg
-		one.Databases = []string{database}
-		slot, publication := names(s, database)
-		r := postgres.Check(ctx, &one, postgres.Requirements{Selection: selection(s), Slot: slot, Publication: publication})
-		for _, item := range r.Items {
-			if !slices.ContainsFunc(out.Items, func(seen postgres.Item) bool {
-				return seen.Name == item.Name && seen.Object == item.Object && seen.Found == item.Found
-			}) {
-				out.Items = append(out.Items, item)
-			}
-		}
-	}
-	return out, nil
-}
 
 // PlannedTable is what the pipeline would make of a source table.
 type PlannedTable struct {
@@ -86,8 +60,35 @@ type PlannedColumn struct {
 	Losses []string `json:"losses,omitempty"`
 }
 
+// ownChain is a chain with a connection to the destination beside those of the
+// pipeline, which may be running.
+type ownChain struct {
+	chain       *Chain
+	destination *wasm.Destination
+	sql         capability.SQL
+}
+
+func (p *Pipeline) openChain(ctx context.Context) (*ownChain, error) {
+	own := &ownChain{chain: newChain(p.plugins, Databases(p.Spec), p.Spec.Values)}
+	var err error
+	if own.destination, _, own.sql, err = p.plugins.openDestination(ctx); err != nil {
+		return nil, err
+	}
+	if err := recall(own.chain, p.store, p.Spec.Source.MergeTables); err != nil {
+		own.close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	own.chain.replan(own.destination)
+	return own, nil
+}
+
+func (own *ownChain) close(ctx context.Context) {
+	_ = errors.Join(own.destination.Close(ctx), own.sql.Close()) // nothing was written
+}
+
 // Plan says what the pipeline would create and change, what would be lost and
-// which plugin would see which column. It writes nothing to the source.
+// which plugin would see which column. It writes nothing to the source, and
+// may be called while the pipeline runs.
 func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 	if p.Spec.Queries() {
 		return p.planQueries(ctx)
@@ -96,6 +97,11 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 	if err != nil {
 		return nil, err
 	}
+	own, err := p.openChain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer own.close(context.WithoutCancel(ctx))
 	var tables []*postgres.Table
 	for _, database := range Databases(p.Spec) {
 		source, err := postgres.Open(ctx, cfg, database)
@@ -108,21 +114,21 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 		}
 		for _, t := range found {
 			if t.Reason == "" {
-				p.applier.announce(t.Schema)
+				own.chain.Announce(t.Schema)
 			}
 		}
 		tables = append(tables, found...)
 	}
 	out := make([]PlannedTable, len(tables))
 	for i, t := range tables {
-		if out[i], err = p.planTable(ctx, t); err != nil {
+		if out[i], err = own.planTable(ctx, t); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func (p *Pipeline) planTable(ctx context.Context, t *postgres.Table) (PlannedTable, error) {
+func (own *ownChain) planTable(ctx context.Context, t *postgres.Table) (PlannedTable, error) {
 	out := PlannedTable{Source: t.ID(), Reason: t.Reason, Skipped: t.Skipped}
 	if t.Reason != "" {
 		return out, nil
@@ -133,14 +139,12 @@ func (p *Pipeline) planTable(ctx context.Context, t *postgres.Table) (PlannedTab
 	case len(t.Schema.Key()) == 0:
 		out.Note = "under REPLICA IDENTITY FULL without a key updates and deletes are applied by the whole row; a primary key makes less log and is faster"
 	}
-	return out, p.planTargets(ctx, t.Schema, &out)
+	return out, own.planTargets(ctx, t.Schema, &out)
 }
 
 // planTargets adds where the rows of a schema land.
-func (p *Pipeline) planTargets(ctx context.Context, s *batch.Schema, out *PlannedTable) error {
-	p.applier.holder.Lock()
-	defer p.applier.holder.Unlock()
-	root, err := p.applier.chain.plan(ctx, s)
+func (own *ownChain) planTargets(ctx context.Context, s *batch.Schema, out *PlannedTable) error {
+	root, err := own.chain.plan(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -56,10 +56,15 @@ func (p *Pipeline) PlanDDL(ctx context.Context, ddl string) (*DDLPlan, error) {
 	if err != nil {
 		return nil, err
 	}
+	own, err := p.openChain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer own.close(context.WithoutCancel(ctx))
 	out := new(DDLPlan)
 	var changed []postgres.Rehearsed
 	for _, database := range Databases(p.Spec) {
-		r, err := p.rehearse(ctx, cfg, database, ddl)
+		r, err := p.rehearse(ctx, own, cfg, database, ddl)
 		if err != nil {
 			return nil, err
 		}
@@ -73,18 +78,18 @@ func (p *Pipeline) PlanDDL(ctx context.Context, ddl string) (*DDLPlan, error) {
 	before := make([]PlannedTable, len(changed))
 	for i, t := range changed {
 		if t.Before != nil {
-			if before[i], err = p.planTable(ctx, t.Before); err != nil {
+			if before[i], err = own.planTable(ctx, t.Before); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, t := range changed {
 		if t.After != nil {
-			p.applier.announce(t.After.Schema)
+			own.chain.Announce(t.After.Schema)
 		}
 	}
 	for i, t := range changed {
-		one, err := p.planChange(ctx, t, before[i])
+		one, err := p.planChange(ctx, own, t, before[i])
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +99,7 @@ func (p *Pipeline) PlanDDL(ctx context.Context, ddl string) (*DDLPlan, error) {
 	return out, nil
 }
 
-func (p *Pipeline) rehearse(ctx context.Context, cfg *postgres.Config, database, ddl string) (_ *postgres.Rehearsal, err error) {
+func (p *Pipeline) rehearse(ctx context.Context, own *ownChain, cfg *postgres.Config, database, ddl string) (_ *postgres.Rehearsal, err error) {
 	source, err := postgres.Open(ctx, cfg, database)
 	if err != nil {
 		return nil, err
@@ -106,7 +111,7 @@ func (p *Pipeline) rehearse(ctx context.Context, cfg *postgres.Config, database,
 	}
 	for _, t := range tables {
 		if t.Reason == "" {
-			p.applier.announce(t.Schema)
+			own.chain.Announce(t.Schema)
 		}
 	}
 	return source.Rehearse(ctx, ddl, selection(p.Spec))
@@ -125,7 +130,7 @@ func (p *Pipeline) decide(changes ...SchemaChange) (out []DecidedChange) {
 }
 
 // planChange says what would become of one table. now is its plan as it is.
-func (p *Pipeline) planChange(ctx context.Context, t postgres.Rehearsed, now PlannedTable) (*ChangedTable, error) {
+func (p *Pipeline) planChange(ctx context.Context, own *ownChain, t postgres.Rehearsed, now PlannedTable) (*ChangedTable, error) {
 	if t.After == nil {
 		return &ChangedTable{Source: t.Before.ID(), Changes: p.decide(SchemaChange{Kind: tableDropped, Table: t.Before.ID()}),
 			Warnings: []string{"its rows stay at the destination"}}, nil
@@ -138,7 +143,7 @@ func (p *Pipeline) planChange(ctx context.Context, t postgres.Rehearsed, now Pla
 			return out, nil
 		}
 	}
-	root, err := p.planShape(ctx, t.After.Schema)
+	root, err := own.chain.plan(ctx, t.After.Schema)
 	if err != nil {
 		if actionFor(err) == retry {
 			return nil, err
@@ -161,12 +166,6 @@ func (p *Pipeline) planChange(ctx context.Context, t postgres.Rehearsed, now Pla
 	}
 	out.Warnings = append(out.Warnings, warningsOf(t.Before, t.After, now, then)...)
 	return out, nil
-}
-
-func (p *Pipeline) planShape(ctx context.Context, s *batch.Schema) (*step, error) {
-	p.applier.holder.Lock()
-	defer p.applier.holder.Unlock()
-	return p.applier.chain.plan(ctx, s)
 }
 
 // placementOf compares a target with those that the table has now.

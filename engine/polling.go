@@ -90,6 +90,9 @@ func (l *poller) session(ctx context.Context, o RunOptions) (err error) {
 	}
 	l.source.ByQuery = true
 	defer func() { err = errors.Join(err, l.source.Close(context.WithoutCancel(ctx))) }()
+	if err := l.p.patterns.look(ctx, l.p, l.source); err != nil {
+		return err
+	}
 	failed, err := l.find(ctx)
 	if err != nil {
 		return err

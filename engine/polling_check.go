@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -40,7 +39,6 @@ func checkObjects(ctx context.Context, s *spec.Spec, source *postgres.Source) ([
 	for _, f := range refused {
 		items = append(items, postgres.Item{Name: "query mode", Object: f.table.String(), Found: causeOf(f.err), Outcome: postgres.Fail, Fix: fixOf(f.err)})
 	}
-	items = append(items, unusedRules(s, objects, refused)...)
 	var tables []*postgres.Table
 	for i, o := range objects {
 		rule := rules[i]
@@ -84,26 +82,17 @@ func keylessItem(o *postgres.Queryable, rule spec.ObjectRule) postgres.Item {
 		Fix: fmt.Sprintf("A primary key at the source, or key = [...] in [objects.%q].", o.ID().Schema+"."+o.ID().Name)}
 }
 
-// unusedRules are the sections [objects."..."] that name no object.
-func unusedRules(s *spec.Spec, objects []*postgres.Queryable, refused []*objectError) []postgres.Item {
-	var items []postgres.Item
-	for _, r := range s.Objects.Rules {
-		if slices.ContainsFunc(objects, func(o *postgres.Queryable) bool { return r.Pattern.Match(o.ID().Schema, o.ID().Name) }) ||
-			slices.ContainsFunc(refused, func(f *objectError) bool { return r.Pattern.Match(f.table.Schema, f.table.Name) }) {
-			continue
-		}
-		items = append(items, postgres.Item{Name: "query mode", Object: r.Pattern.String(), Found: "names no object of the pipeline", Outcome: postgres.Warn,
-			Causes: []string{"The name is mistyped (case counts), or [objects] include leaves it out."}, Fix: "leat plan lists the objects."})
-	}
-	return items
-}
-
 // planQueries is Plan for a pipeline that reads its source by queries.
 func (p *Pipeline) planQueries(ctx context.Context) ([]PlannedTable, error) {
 	cfg, err := SourceConfig(p.Spec)
 	if err != nil {
 		return nil, err
 	}
+	own, err := p.openChain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer own.close(context.WithoutCancel(ctx))
 	var out []PlannedTable
 	for _, database := range Databases(p.Spec) {
 		l := newPoller(p, database)
@@ -111,7 +100,7 @@ func (p *Pipeline) planQueries(ctx context.Context) ([]PlannedTable, error) {
 			return nil, err
 		}
 		l.source.ByQuery = true
-		tables, err := l.plan(ctx)
+		tables, err := l.plan(ctx, own)
 		if err := errors.Join(err, l.source.Close(ctx)); err != nil {
 			return nil, err
 		}
@@ -120,7 +109,7 @@ func (p *Pipeline) planQueries(ctx context.Context) ([]PlannedTable, error) {
 	return out, nil
 }
 
-func (l *poller) plan(ctx context.Context) ([]PlannedTable, error) {
+func (l *poller) plan(ctx context.Context, own *ownChain) ([]PlannedTable, error) {
 	objects, rules, refused, err := queryables(ctx, l.p.Spec, l.source)
 	if err != nil {
 		return nil, err
@@ -133,7 +122,7 @@ func (l *poller) plan(ctx context.Context) ([]PlannedTable, error) {
 		out = append(out, PlannedTable{Source: f.table, Reason: causeOf(f.err) + ": " + fixOf(f.err)})
 	}
 	for i, o := range objects {
-		l.applier.announce(o.Schema)
+		own.chain.Announce(o.Schema)
 		l.objects = append(l.objects, &object{o, rules[i], rules[i].Identity(l.p.Spec.Source.Query)})
 	}
 	changes, err := l.changes()
@@ -149,7 +138,7 @@ func (l *poller) plan(ctx context.Context) ([]PlannedTable, error) {
 		if len(o.Schema.Key()) == 0 {
 			t.Note = keylessNote(o.rule)
 		}
-		if err := l.p.planTargets(ctx, o.Schema, &t); err != nil {
+		if err := own.planTargets(ctx, o.Schema, &t); err != nil {
 			return nil, err
 		}
 		out = append(out, t)

@@ -47,7 +47,7 @@ func TestSQLModeRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := engine.Check(t.Context(), s); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := engine.Check(t.Context(), s, engine.CheckOptions{}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.query, err, c.want)
 		}
 	}
@@ -56,7 +56,7 @@ query = "SELECT id FROM t"`, `[objects."public.query"]
 query_mode = "incrementing_append_only"
 incrementing_column = "idd"`); err != nil {
 		t.Error(err)
-	} else if _, err := engine.Check(t.Context(), got); err == nil || !strings.Contains(err.Error(), `"idd", which does not exist`) {
+	} else if _, err := engine.Check(t.Context(), got, engine.CheckOptions{}); err == nil || !strings.Contains(err.Error(), `"idd", which does not exist`) {
 		t.Errorf("a missing cursor: %v", err)
 	}
 }
@@ -72,7 +72,7 @@ func TestChecksOfQueryModes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := engine.Check(t.Context(), s)
+		r, err := engine.Check(t.Context(), s, engine.CheckOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestChecksOfQueryModes(t *testing.T) {
 		{"[objects.\"public.a\"]\nquery_mode = \"delta_timestamp\"\ntimestamp_column = \"v\"", `fail|public.a|timestamp_column names column "v" of type text: want a timestamp or a date`},
 		{"[objects.\"public.a\"]\nquery_mode = \"delta_timestamp\"\ntimestamp_column = \"At\"", `fail|public.a|timestamp_column names column "At", which does not exist|Its columns are id, v, at, seq.`},
 		{"[objects.\"public.a\"]\nquery_mode = \"incrementing_append_only\"\nincrementing_column = \"seq\"", `its sequence gives 50 values to a session at once`},
-		{"[objects.\"public.nothing\"]\nquery_mode = \"xmin\"", `warn|nothing|names no object`},
+		{"[objects.\"public.nothing\"]\nquery_mode = \"xmin\"", `warn|objects|"public.nothing" names no table`},
 		{"[objects.\"public.w\"]\nquery_mode = \"xmin\"", `fail|public.w|a view has no xmin`},
 	} {
 		if got := report(c.objects); !strings.Contains(got, c.want) {

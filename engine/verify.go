@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
-	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
 )
 
@@ -82,13 +80,11 @@ func (p *Pipeline) Verify(ctx context.Context, progress func(TableVerification),
 
 // verifier reads both sides over connections of its own.
 type verifier struct {
-	p           *Pipeline
-	chain       *Chain
-	destination *wasm.Destination
-	sql         capability.SQL
-	sources     map[string]*postgres.Source
-	targets     []*verified
-	lag         int64
+	*ownChain
+	p       *Pipeline
+	sources map[string]*postgres.Source
+	targets []*verified
+	lag     int64
 }
 
 // verified is a destination table and what lands in it.
@@ -102,19 +98,15 @@ type verified struct {
 }
 
 func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
-	v := &verifier{p: p, chain: newChain(p.plugins, Databases(p.Spec), p.Spec.Values), sources: map[string]*postgres.Source{}}
+	v := &verifier{p: p, sources: map[string]*postgres.Source{}}
+	if v.ownChain, err = p.openChain(ctx); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			v.close(context.WithoutCancel(ctx))
 		}
 	}()
-	if v.destination, _, v.sql, err = p.plugins.openDestination(ctx); err != nil {
-		return nil, err
-	}
-	if err := recall(v.chain, p.store, p.Spec.Source.MergeTables); err != nil {
-		return nil, err
-	}
-	v.chain.replan(v.destination)
 	cfg, err := SourceConfig(p.Spec)
 	if err != nil {
 		return nil, err
@@ -215,9 +207,7 @@ func (v *verifier) close(ctx context.Context) {
 	for _, source := range v.sources {
 		_ = source.Close(ctx) // only read from
 	}
-	if v.destination != nil {
-		_ = errors.Join(v.destination.Close(ctx), v.sql.Close()) // nothing was written
-	}
+	v.ownChain.close(ctx)
 }
 
 // rowSink takes the hashes of one row and, when keys are to be named, its key.

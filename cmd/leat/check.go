@@ -14,17 +14,23 @@ import (
 func (p *program) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE",
-		Short: "Test the connection and every prerequisite at the source",
-		Long: `Check looks at everything that the source must have for the pipeline to run:
-what was found, whether it will do, and the statement or the line of a
-configuration file that mends it. It changes nothing.`,
+		Short: "Test the connections and every prerequisite at the source, plugins and destination",
+		Long: `Check looks at everything that the pipeline needs to run: the source, the
+patterns of its file, the plugins with their settings and the destination, to
+which it writes in a transaction that it takes back. It says what was found,
+whether it will do, and the statement or the line of a configuration file that
+mends it. It changes nothing.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := p.load(args[0])
 			if err != nil {
 				return err
 			}
-			report, err := engine.Check(cmd.Context(), s)
+			running, err := p.held(s)
+			if err != nil {
+				return err
+			}
+			report, err := engine.Check(cmd.Context(), s, engine.CheckOptions{Running: running})
 			if err != nil {
 				return err
 			}
@@ -34,11 +40,27 @@ configuration file that mends it. It changes nothing.`,
 				p.printReport(report)
 			}
 			if err == nil && !report.OK() {
-				return errReported(exitSource)
+				return errReported(failedCheck(report))
 			}
 			return err
 		},
 	}
+}
+
+// failedCheck is the exit code for the first item that failed.
+func failedCheck(r *postgres.Report) int {
+	for _, i := range r.Items {
+		switch {
+		case i.Outcome != postgres.Fail:
+		case i.Name == engine.CheckPlugin:
+			return exitPlugin
+		case i.Name == engine.CheckDestination:
+			return exitDestination
+		default:
+			return exitSource
+		}
+	}
+	return exitSource
 }
 
 var marks = map[postgres.Outcome]string{postgres.OK: "ok     ", postgres.Warn: "warn   ", postgres.Fail: "FAIL   ", postgres.Unknown: "unknown"}

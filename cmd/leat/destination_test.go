@@ -69,6 +69,7 @@ func TestDuckDBHeldByAnotherProcess(t *testing.T) {
 	release := hold(t, filepath.Join(s.dir, "warehouse.duckdb"))
 	s.expect(s.run(), exitDestination, "held by", "PID", "stop that process")
 	s.expect(s.leat("query", s.file, "SELECT 1"), exitDestination, "held by")
+	s.expect(s.leat("check", s.file), exitDestination, "held by", "PID", "stop that process")
 	release()
 	s.mended()
 }

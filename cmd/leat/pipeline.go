@@ -51,6 +51,16 @@ func (p *program) running(s *spec.Spec) (*server.Client, error) {
 	return nil, err
 }
 
+// held says whether another process has the state folder of the pipeline.
+func (p *program) held(s *spec.Spec) (bool, error) {
+	client, err := p.running(s)
+	var locked *state.LockedError
+	if errors.As(err, &locked) {
+		return true, nil // it is just starting, or another verb is at work
+	}
+	return client != nil, err
+}
+
 // locate reads a pipeline file and finds the engine that runs it, nil if none
 // does.
 func (p *program) locate(path string) (*spec.Spec, *server.Client, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -17,23 +18,37 @@ func (p *program) planCommand() *cobra.Command {
 		Short: "Show what would be created, changed and lost, and which plugin sees which column",
 		Args:  exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := p.load(args[0])
+			s, client, err := p.locate(args[0])
 			if err != nil {
 				return err
 			}
-			return p.withPipeline(cmd.Context(), s, func(pipeline *engine.Pipeline) error {
-				if cmd.Flags().Changed("ddl") {
+			if cmd.Flags().Changed("ddl") {
+				return p.withPipeline(cmd.Context(), s, func(pipeline *engine.Pipeline) error {
 					return p.planDDL(cmd.Context(), pipeline, ddl)
-				}
-				tables, err := pipeline.Plan(cmd.Context())
-				if err != nil {
+				})
+			}
+			var tables []engine.PlannedTable
+			if client != nil {
+				tables, err = client.Plan(cmd.Context())
+			} else {
+				err = p.withPipeline(cmd.Context(), s, func(pipeline *engine.Pipeline) error {
+					tables, err = pipeline.Plan(cmd.Context())
 					return err
-				}
-				if p.json {
-					return json.NewEncoder(p.out).Encode(tables)
-				}
-				return p.printPlan(tables)
-			})
+				})
+			}
+			if err != nil {
+				return err
+			}
+			if p.json {
+				err = json.NewEncoder(p.out).Encode(tables)
+			} else {
+				err = p.printPlan(tables)
+			}
+			idle, idleErr := engine.IdlePatterns(cmd.Context(), s)
+			for _, pattern := range idle {
+				fmt.Fprintf(p.err, "warning: %s\n", pattern)
+			}
+			return errors.Join(err, idleErr)
 		},
 	}
 	cmd.Flags().StringVar(&ddl, "ddl", "", "statements to try on empty copies of the source's tables: show what they would do; exit 9 if the pipeline would stop")

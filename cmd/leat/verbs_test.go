@@ -112,7 +112,8 @@ func TestVerbsOfARunningPipeline(t *testing.T) {
 	s.expect(s.leat("--json", "query", s.file, "SELECT note FROM orders WHERE id = 501"), exitOK, `{"note":"live"}`)
 	s.expect(s.leat("query", s.file, "SELECT nonsense FROM orders"), exitDestination, "nonsense")
 	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal", "501")
-	s.expect(s.leat("plan", s.file), exitState, "leat status")
+	s.expect(s.leat("plan", s.file), exitOK, "DECIMAL(10,2)", "2 tables")
+	s.expect(s.leat("check", s.file), exitOK, "destination duckdb: ")
 	if code := p.stop(); code != exitOK {
 		t.Errorf("exit code %d\n%s", code, p.out)
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/leat-etl/leat/engine/batch"
 )
 
 // MinVersion is the oldest server whose log can be read: pgoutput came with
@@ -140,6 +142,17 @@ func (s *Source) Tables(ctx context.Context, sel Selection) ([]*Table, error) {
 	return out, wrap("list tables of", "database "+s.Database, err)
 }
 
+// Names lists every relation that could be an object, ordered by name.
+func (s *Source) Names(ctx context.Context) ([]batch.TableID, error) {
+	var out []batch.TableID
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		return eachRelation(ctx, conn, s.Version, func(_ uint32, schema, name string) {
+			out = append(out, batch.TableID{Database: s.Database, Schema: schema, Name: name})
+		})
+	})
+	return out, wrap("list tables of", "database "+s.Database, err)
+}
+
 // TableByOID returns one object, an *Error of class Object if it is gone. Types
 // that were created since are read first.
 func (s *Source) TableByOID(ctx context.Context, oid uint32) (*Table, error) {
@@ -160,8 +173,19 @@ func (s *Source) TableByOID(ctx context.Context, oid uint32) (*Table, error) {
 }
 
 // chosenOIDs lists the relations that could be an object and that choose
-// takes. A partition is none where its root can be published.
-func chosenOIDs(ctx context.Context, conn *pgx.Conn, version int, choose *selector) ([]uint32, error) {
+// takes.
+func chosenOIDs(ctx context.Context, conn *pgx.Conn, version int, choose *selector) (oids []uint32, err error) {
+	err = eachRelation(ctx, conn, version, func(oid uint32, schema, name string) {
+		if choose.matches(schema, name) {
+			oids = append(oids, oid)
+		}
+	})
+	return oids, err
+}
+
+// eachRelation calls take for the relations that could be an object. A
+// partition is none where its root can be published.
+func eachRelation(ctx context.Context, conn *pgx.Conn, version int, take func(oid uint32, schema, name string)) error {
 	const list = `SELECT c.oid, n.nspname::text, c.relname::text
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (NOT c.relispartition OR $1)
@@ -169,18 +193,15 @@ func chosenOIDs(ctx context.Context, conn *pgx.Conn, version int, choose *select
 		ORDER BY n.nspname, c.relname`
 	rows, err := conn.Query(ctx, list, version < partitionRootVersion)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var (
-		oids        []uint32
-		oid         uint32
-		schema, rel string
+		oid          uint32
+		schema, name string
 	)
-	_, err = pgx.ForEachRow(rows, []any{&oid, &schema, &rel}, func() error {
-		if choose.matches(schema, rel) {
-			oids = append(oids, oid)
-		}
+	_, err = pgx.ForEachRow(rows, []any{&oid, &schema, &name}, func() error {
+		take(oid, schema, name)
 		return nil
 	})
-	return oids, err
+	return err
 }

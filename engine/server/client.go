@@ -74,6 +74,11 @@ func (c *Client) Query(ctx context.Context, sql string, yield func(engine.Rows) 
 	})
 }
 
+// Plan says what the pipeline would create, change and lose.
+func (c *Client) Plan(ctx context.Context) (tables []engine.PlannedTable, err error) {
+	return tables, c.call(ctx, http.MethodPost, "/plan", nil, &tables)
+}
+
 // Verify compares source and destination.
 func (c *Client) Verify(ctx context.Context) (*engine.Verification, error) {
 	var v engine.Verification

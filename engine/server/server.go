@@ -81,6 +81,7 @@ func Control(p *engine.Pipeline) http.Handler {
 	mux.HandleFunc("POST /plugins/promote", c.promote)
 	mux.HandleFunc("POST /query", c.query)
 	mux.HandleFunc("POST /verify", c.verify)
+	mux.HandleFunc("POST /plan", c.plan)
 	return mux
 }
 
@@ -153,6 +154,11 @@ func (c *control) verify(w http.ResponseWriter, r *http.Request) {
 		err = lines.write(v)
 	}
 	lines.end(err)
+}
+
+func (c *control) plan(w http.ResponseWriter, r *http.Request) {
+	tables, err := c.p.Plan(r.Context())
+	answer(w, tables, err)
 }
 
 func answer(w http.ResponseWriter, v any, err error) {

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+)
+
+// TestCheckLooksBehindTheSource finds what is wrong with plugins and
+// destination before anything runs, and leaves nothing behind.
+func TestCheckLooksBehindTheSource(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.expect(s.leat("check", s.file), exitOK, "plugin duckdb: found", "destination duckdb: opened, a table written and taken back")
+	if left, err := filepath.Glob(filepath.Join(s.dir, "warehouse*")); err != nil || len(left) > 0 {
+		t.Errorf("check left %v, %v", left, err)
+	}
+	s.mended()
+	s.expect(s.leat("check", s.file), exitOK, "destination duckdb: opened")
+	s.mended()
+
+	good := s.config
+	s.config = `path = "no/such/folder/x.duckdb"`
+	s.write()
+	s.expect(s.leat("check", s.file), exitDestination, "FAIL", "create the folder, or correct the path")
+	s.config = good + `, load_mod = "merge"`
+	s.write()
+	s.expect(s.leat("check", s.file), exitPlugin, "load_mod", "leat plugin info NAME")
+	s.config = good
+	s.extra = "[[transforms]]\nplugin = \"maks\"\n[[transforms]]\nplugin = \"mask\"\nconfig = { columns = 3 }"
+	s.write()
+	s.expect(s.leat("check", s.file), exitPlugin, `did you mean "mask"`, "columns", "2 of ")
+	s.extra = ""
+
+	target, role := s.intoPostgres()
+	s.expect(s.leat("check", s.file), exitOK, "destination postgres: opened")
+	if err := s.server.Exec(t.Context(), target, "ALTER SCHEMA shop OWNER TO postgres"); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(s.leat("check", s.file), exitDestination, "permission denied for schema shop", "fix: ")
+	if err := s.server.Exec(t.Context(), target, "ALTER SCHEMA shop OWNER TO "+role,
+		`DO $$ BEGIN IF EXISTS (SELECT FROM pg_tables WHERE schemaname = 'shop') THEN RAISE 'check left a table'; END IF; END $$`); err != nil {
+		t.Fatal(err)
+	}
+	s.config = strings.Replace(s.config, `"writes"`, `"wrong"`, 1)
+	s.write()
+	r := s.leat("check", s.file)
+	s.expect(r, exitDestination, "destination postgres", "28P01")
+	s.config = strings.Replace(s.config, fmt.Sprintf("port = %d", s.port), "port = 1", 1)
+	s.write()
+	s.expect(s.leat("check", s.file), exitDestination, "destination postgres", "connect to PostgreSQL")
+}
+
+// TestPatternsThatNameNothing names every pattern that matches no table.
+func TestPatternsThatNameNothing(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.extra = `[objects]
+include = ["public.*", "public.odrers"]
+exclude = ["audit.*"]
+[objects."public.custmers"]
+query_mode = "full_load"
+[[transforms]]
+plugin = "mask"
+tables = ["public.Customers"]
+config = { columns = ["email"] }
+`
+	s.write()
+	want := []string{
+		`objects.include: "public.odrers" names no table of the source (case counts); did you mean "public.orders"?`,
+		`objects.exclude: "audit.*" names no table of the source (case counts)`,
+		`objects: "public.custmers" names no table that the pipeline reads (case counts); did you mean "public.customers"?`,
+		`transforms[1].tables of mask: "public.Customers" names no table that the pipeline reads (case counts); did you mean "public.customers"?`,
+	}
+	s.expect(s.leat("check", s.file), exitOK, want...)
+	s.expect(s.leat("plan", s.file), exitOK, want...)
+	logged := make([]string, len(want))
+	for i, text := range want {
+		logged[i] = strings.ReplaceAll(text, `"`, `\"`)
+	}
+	s.expect(s.leat("run", "--log-json", "--quiet", "--until-caught-up", s.file), exitOK, logged...)
+	s.extra = strings.NewReplacer(`, "public.odrers"`, "", `"audit.*"`, "", "custmers", "customers", "Customers", "customers").Replace(s.extra)
+	s.write()
+	if r := s.leat("check", s.file); r.code != exitOK || strings.Contains(r.out, "names no") {
+		t.Errorf("a pattern that names a table is complained of:\n%s%s", r.out, r.err)
+	}
+}

@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/plugins/bundle"
+	"github.com/leat-etl/leat/plugins/capability"
+	"github.com/leat-etl/leat/plugins/wasm"
+)
+
+// Names of the items of Check that are not about the source.
+const (
+	CheckPlugin      = "plugin"
+	CheckDestination = "destination"
+	checkPattern     = "pattern"
+)
+
+// CheckOptions of Check.
+type CheckOptions struct {
+	// CacheDir keeps compiled plugins; empty is the user's cache folder.
+	CacheDir string
+	// Running: an engine runs the pipeline, and may hold its destination.
+	Running bool
+}
+
+// Check looks at every prerequisite of the pipeline: at its source, the
+// patterns of its file, its plugins and its destination. It changes nothing.
+func Check(ctx context.Context, s *spec.Spec, o CheckOptions) (*postgres.Report, error) {
+	cfg, err := SourceConfig(s)
+	if err != nil {
+		return nil, err
+	}
+	var out *postgres.Report
+	if s.Queries() {
+		out, err = checkQueries(ctx, s, cfg)
+	} else {
+		out = checkLog(ctx, s, cfg)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if out.OK() { // otherwise what is missing may hide a table
+		idle, err := IdlePatterns(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range idle {
+			out.Items = append(out.Items, postgres.Item{Name: checkPattern, Object: p.Key, Found: p.String(), Outcome: postgres.Warn,
+				Causes: []string{"The name is mistyped, the table is not there yet, or [objects] leaves it out."}, Fix: "Correct the pattern; leat plan lists the tables."})
+		}
+	}
+	c := &pluginCheck{Report: out, spec: s, options: o}
+	c.run(ctx)
+	return out, nil
+}
+
+// checkLog looks at what the log of each database needs.
+func checkLog(ctx context.Context, s *spec.Spec, cfg *postgres.Config) *postgres.Report {
+	out := new(postgres.Report)
+	for _, database := range cfg.Databases {
+		one := *cfg
+		one.Databases = []string{database}
+		slot, publication := names(s, database)
+		r := postgres.Check(ctx, &one, postgres.Requirements{Selection: selection(s), Slot: slot, Publication: publication})
+		for _, item := range r.Items {
+			if !slices.ContainsFunc(out.Items, func(seen postgres.Item) bool {
+				return seen.Name == item.Name && seen.Object == item.Object && seen.Found == item.Found
+			}) {
+				out.Items = append(out.Items, item)
+			}
+		}
+	}
+	return out
+}
+
+// pluginCheck is the part of Check behind the source.
+type pluginCheck struct {
+	*postgres.Report
+	spec    *spec.Spec
+	options CheckOptions
+	failed  bool
+}
+
+// run resolves every plugin with its settings, compiles them, and writes to
+// the destination in a transaction that is taken back.
+func (c *pluginCheck) run(ctx context.Context) {
+	for _, t := range c.spec.Transforms {
+		config, err := t.ConfigJSON(true)
+		if err == nil {
+			_, err = resolve(c.spec, t.Plugin, bundle.Transform, config, t.Limits)
+		}
+		c.plugin(t.Plugin, err)
+	}
+	config, err := c.spec.Destination.ConfigJSON(true)
+	if err == nil {
+		_, err = resolve(c.spec, c.spec.Destination.Plugin, bundle.Destination, config, c.spec.Destination.Limits)
+	}
+	c.plugin(c.spec.Destination.Plugin, err)
+	if c.failed {
+		c.Items = append(c.Items, postgres.Item{Name: CheckDestination, Found: "not looked at", Outcome: postgres.Unknown})
+		return
+	}
+	p, err := loadPlugins(ctx, c.spec, c.options.CacheDir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		c.plugin("", err)
+		return
+	}
+	found := postgres.Item{Name: CheckDestination, Object: p.target.Manifest.Name, Found: "opened, a table written and taken back", Outcome: postgres.OK}
+	if err := p.tryDestination(ctx); err != nil {
+		c.refused(&found, err)
+	}
+	if err := p.close(ctx); err != nil {
+		c.refused(&found, err)
+	}
+	c.Items = append(c.Items, found)
+}
+
+func (c *pluginCheck) plugin(ref string, err error) {
+	item := postgres.Item{Name: CheckPlugin, Object: ref, Found: "found, and its settings are valid", Outcome: postgres.OK}
+	if err != nil {
+		c.failed = true
+		item.Found, item.Outcome = err.Error(), postgres.Fail
+		item.Fix = "leat plugin list shows the bundled plugins, leat plugin info NAME the settings of one."
+	}
+	c.Items = append(c.Items, item)
+}
+
+func (c *pluginCheck) refused(item *postgres.Item, err error) {
+	var database *capability.Error
+	if errors.As(err, &database) && database.Class == capability.Locked && c.options.Running {
+		item.Found = "held by the engine that runs this pipeline"
+		return
+	}
+	item.Found, item.Outcome, item.Fix = err.Error(), postgres.Fail, fixOf(err)
+	if database != nil {
+		item.Found, item.SQLState = database.Message, database.Code
+	}
+}
+
+// tryDestination opens the destination and writes a row to a table of its own,
+// all in a transaction that is rolled back.
+func (p *plugins) tryDestination(ctx context.Context) (err error) {
+	sql, err := capability.OpenDryRun(ctx, p.target.Manifest.Driver, p.private)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sql.Close()) }()
+	d, err := p.host.Destination(ctx, p.target.Module, p.target.plugin, sql)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close(ctx)) }()
+	if _, err := d.Open(ctx, wasm.OpenInput{Pipeline: p.pipeline}); err != nil {
+		return err
+	}
+	schema := &batch.Schema{Table: batch.TableID{Database: "leat", Schema: "public", Name: "__leat_check"}, Version: 1,
+		Columns: []batch.Column{{Name: "id", Type: arrow.PrimitiveTypes.Int32, PG: batch.PGType{Name: "integer", OID: 23, Typmod: -1}, Key: 1}}}
+	plan, err := d.Plan(ctx, schema)
+	if err != nil {
+		return err
+	}
+	builder := batch.NewBuilder(schema)
+	builder.Column(0).AppendUint32(1)
+	builder.EndRow(batch.Insert, 1, 0, 0)
+	b := builder.Finish(batch.Position{Timeline: 1, LSN: 1})
+	defer b.Release()
+	if err := d.Write(ctx, plan, b); err != nil {
+		return fmt.Errorf("write to %s: %w", plan.Table, err)
+	}
+	return nil
+}
