@@ -20,7 +20,7 @@ func (p *Pipeline) Status() Status {
 
 // FullStatus is Status with what is kept in the state folder.
 func (p *Pipeline) FullStatus() (Status, error) {
-	s := p.progress.Status()
+	s := p.Status()
 	var err error
 	s.SetAside, err = p.FailedCount()
 	return s, err
