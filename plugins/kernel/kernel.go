@@ -91,10 +91,25 @@ type binding struct {
 
 // kernels are all there are.
 var kernels = map[string]func(b *binding) (*Kernel, error){
-	"array-json": bindArrayJSON,
-	"hash":       bindHash,
-	"hmac":       bindHMAC,
-	"mask":       bindMask,
+	"aes-siv":      bindSIV,
+	"array-json":   bindArrayJSON,
+	"case":         bindCase,
+	"cast":         bindCast,
+	"expression":   bindExpression,
+	"geojson":      bindGeoJSON,
+	"hash":         bindHash,
+	"hmac":         bindHMAC,
+	"interval-iso": bindIntervalISO,
+	"json-path":    bindJSONPath,
+	"mask":         bindMask,
+	"range-json":   bindRangeJSON,
+	"regex":        bindRegex,
+	"replace":      bindReplace,
+	"round":        bindRound,
+	"split":        bindSplit,
+	"substring":    bindSubstring,
+	"time":         bindTime,
+	"trim":         bindTrim,
 }
 
 // Names lists the kernels.

@@ -62,7 +62,11 @@ func mapText(in Column, rows int, f mapper, out *result) error {
 			continue
 		}
 		data, err := f(t.data, value(row))
-		if err != nil {
+		switch {
+		case err == errNull:
+			t.null(row)
+			continue
+		case err != nil:
 			out.fail(row, err)
 			t.drop(row)
 			continue

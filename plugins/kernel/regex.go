@@ -1,0 +1,136 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/leat-etl/leat/engine/batch"
+)
+
+// maxPattern bounds a regular expression. RE2 takes time linear in the text,
+// times the size of the pattern.
+const maxPattern = 1000
+
+// bindRegex replaces, extracts or looks for a regular expression.
+func bindRegex(b *binding) (*Kernel, error) {
+	p := struct {
+		Pattern string `json:"pattern"`
+		Action  string `json:"action"`
+		With    string `json:"with"`
+		Group   int    `json:"group"`
+	}{Action: "match"}
+	if err := b.text(); err != nil {
+		return nil, err
+	}
+	if err := b.decode(&p); err != nil {
+		return nil, err
+	}
+	if len(p.Pattern) == 0 || len(p.Pattern) > maxPattern {
+		return nil, fmt.Errorf("pattern: it has %d bytes, expected 1 to %d", len(p.Pattern), maxPattern)
+	}
+	re, err := regexp.Compile(p.Pattern)
+	if err != nil {
+		return nil, fmt.Errorf("pattern: %w", err)
+	}
+	switch p.Action {
+	case "match":
+		return matches(re), nil
+	case "replace":
+		return mapsText(func() mapper {
+			return func(dst, value []byte) ([]byte, error) {
+				last := 0
+				for _, at := range re.FindAllSubmatchIndex(value, -1) {
+					dst = re.Expand(append(dst, value[last:at[0]]...), []byte(p.With), value, at)
+					last = at[1]
+				}
+				return append(dst, value[last:]...), nil
+			}
+		}), nil
+	case "extract":
+		if p.Group < 0 || p.Group > re.NumSubexp() {
+			return nil, fmt.Errorf("group: the pattern has %d groups, not %d", re.NumSubexp(), p.Group)
+		}
+		return mapsText(func() mapper {
+			return func(dst, value []byte) ([]byte, error) {
+				at := re.FindSubmatchIndex(value)
+				if at == nil || at[2*p.Group] < 0 {
+					return dst, errNull
+				}
+				return append(dst, value[at[2*p.Group]:at[2*p.Group+1]]...), nil
+			}
+		}), nil
+	}
+	return nil, fmt.Errorf("action: %q is not match, replace or extract", p.Action)
+}
+
+func matches(re *regexp.Regexp) *Kernel {
+	return &Kernel{Output: arrow.FixedWidthTypes.Boolean, run: func(in []Column, rows int, out *result) error {
+		value, _, err := values(in[0].Array)
+		if err != nil {
+			return err
+		}
+		return fill(arrow.FixedWidthTypes.Boolean, in, rows, out, func(c *batch.ColumnBuilder, row int) error {
+			c.AppendBool(re.Match(value(row)))
+			return nil
+		})
+	}}
+}
+
+// errNull makes the result of a row null.
+var errNull = errors.New("null")
+
+// fill builds a column of any type cell by cell: a cell that any input lacks is
+// absent, one that any has null is null. appendCell appends one cell or fails.
+func fill(t arrow.DataType, in []Column, rows int, out *result, appendCell func(c *batch.ColumnBuilder, row int) error) error {
+	b := batch.NewBuilder(&batch.Schema{Columns: []batch.Column{{Name: "result", Type: t}}})
+	c := b.Column(0)
+	for row := range rows {
+		switch stateOf(in, row) {
+		case cellAbsent:
+			c.AppendAbsent()
+		case cellNull:
+			c.AppendNull()
+		default:
+			if err := appendCell(c, row); err == errNull {
+				c.AppendNull()
+			} else if err != nil {
+				out.fail(row, err)
+				c.AppendAbsent()
+			}
+		}
+		b.EndRow(batch.Read, 0, 0, 0)
+		if b.Bytes() > batch.MaxColumnBytes/2 {
+			return ErrTooLarge
+		}
+	}
+	done := b.Finish(batch.Position{})
+	defer done.Release()
+	out.column = Column{done.Rows.Column(0), done.Present[0]}
+	out.column.Array.Retain()
+	return nil
+}
+
+// state is what the inputs make of a cell of the result.
+type state byte
+
+const (
+	cellValue state = iota
+	cellNull
+	cellAbsent
+)
+
+func stateOf(in []Column, row int) state {
+	s := cellValue
+	for _, c := range in {
+		if c.Present != nil && !c.Present.Get(row) {
+			return cellAbsent
+		}
+		if c.Array.IsNull(row) {
+			s = cellNull
+		}
+	}
+	return s
+}
