@@ -74,12 +74,13 @@ bool leat_bool(leat_json v, bool otherwise);
 typedef struct { leat_text name, format; leat_json pg_type; bool nullable; int key; } leat_column;
 typedef struct { leat_text database, schema, name; uint32_t n_columns; leat_column *columns; } leat_table;
 
-typedef enum { LEAT_PASS, LEAT_CAST, LEAT_CONSTANT, LEAT_NOTHING, LEAT_COMPUTED } leat_origin;
+typedef enum { LEAT_PASS, LEAT_CAST, LEAT_CONSTANT, LEAT_NOTHING, LEAT_COMPUTED, LEAT_KERNEL } leat_origin;
 
 /* A column of an output and where it comes from: index is that of the input
- * column or of the computed one. */
+ * column, of the computed one or of the kernel. */
 typedef struct { leat_column column; leat_origin from; uint32_t index; leat_text constant; } leat_target_column;
-typedef struct { leat_text database, schema, name; uint32_t n_columns, room; leat_target_column *columns; } leat_target;
+/* chosen_by is set by leat_choose. */
+typedef struct { leat_text database, schema, name; uint32_t n_columns, room; leat_target_column *columns; uint32_t chosen_by; } leat_target;
 
 typedef struct leat_batch leat_batch;
 typedef struct leat_output leat_output;
@@ -103,6 +104,7 @@ typedef struct {
     leat_text *computed; uint32_t n_computed, room_computed;
     leat_target *targets; uint32_t n_targets, room_targets;
     leat_rewrite_step *rewrites; uint32_t n_rewrites, room_rewrites;
+    leat_text *kernels; uint32_t n_kernels, room_kernels;
     leat_text message;
 } leat_plan;
 
@@ -116,6 +118,15 @@ leat_target *leat_add_target(leat_plan *p, const char *name);  /* an empty outpu
                                                                   Valid until the next one is added; afterwards p->targets[i] */
 uint32_t leat_need(leat_plan *p, int column);                  /* index of the column in the batch */
 uint32_t leat_compute(leat_plan *p, const char *format);       /* index of the column in the output */
+/* Has the host compute a kernel of pdk/README.md and returns its index for
+ * LEAT_KERNEL, LEAT_RESULT and leat_choose. parameters is JSON; the n inputs are
+ * columns of the table or LEAT_RESULT(k), the result of an earlier kernel. No
+ * cell of them enters the plugin. */
+#define LEAT_RESULT(k) (-1 - (int)(k))
+uint32_t leat_kernel(leat_plan *p, const char *name, leat_json parameters, uint32_t n, const int *inputs);
+/* Has the host choose the rows of an output by a kernel of boolean result;
+ * then every output has one. */
+void leat_choose(leat_target *t, uint32_t kernel);
 /* Adds a nullable column of a PostgreSQL type such as "text", "int8" or
  * "float8" in the format that goes with it. Set from and index afterwards. */
 leat_target_column *leat_add(leat_target *t, const char *name, const char *format, const char *type);

@@ -336,7 +336,7 @@ int leat_text_column(leat_plan *p) {
 }
 
 leat_target *leat_add_target(leat_plan *p, const char *name) {
-    leat_target t = {p->table.database, p->table.schema, leat_keep(leat_str(name)), 0, 0, 0};
+    leat_target t = {p->table.database, p->table.schema, leat_keep(leat_str(name)), 0, 0, 0, 0};
     LEAT_PUSH(p->targets, p->n_targets, p->room_targets, t);
     return &p->targets[p->n_targets - 1];
 }
@@ -362,6 +362,22 @@ uint32_t leat_compute(leat_plan *p, const char *format) {
     LEAT_PUSH(p->computed, p->n_computed, p->room_computed, leat_keep(leat_str(format)));
     return p->n_computed - 1;
 }
+
+uint32_t leat_kernel(leat_plan *p, const char *name, leat_json parameters, uint32_t n, const int *inputs) {
+    leat_buffer k = {0};
+    leat_json_raw(&k, "{\"kernel\":"), leat_json_text(&k, leat_str(name));
+    leat_json_raw(&k, ",\"inputs\":[");
+    for (uint32_t i = 0; i < n; i++) {
+        leat_json_raw(&k, i ? "," : ""), leat_json_raw(&k, inputs[i] < 0 ? "{\"kernel\":" : "{\"column\":");
+        leat_json_int(&k, inputs[i] < 0 ? -1 - inputs[i] : inputs[i]), leat_json_raw(&k, "}");
+    }
+    leat_json_raw(&k, "],\"parameters\":"), leat_add_bytes(&k, parameters.at, parameters.len), leat_json_raw(&k, "}");
+    leat_text text = {k.at, k.len};
+    LEAT_PUSH(p->kernels, p->n_kernels, p->room_kernels, text);
+    return p->n_kernels - 1;
+}
+
+void leat_choose(leat_target *t, uint32_t kernel) { t->chosen_by = kernel + 1; }
 
 static int leat_oid(const char *type) {
     static const struct { const char *name; int oid; } known[] = {
@@ -410,7 +426,7 @@ bool leat_refuse_(leat_plan *p, ...) {
 }
 
 static void leat_write_column(leat_buffer *b, const leat_target_column *t) {
-    static const char *const from[] = {"column", "cast", "constant", "null", "computed"};
+    static const char *const from[] = {"column", "cast", "constant", "null", "computed", "kernel"};
     leat_json_raw(b, "{\"name\":"), leat_json_text(b, t->column.name);
     leat_json_raw(b, ",\"format\":"), leat_json_text(b, t->column.format);
     leat_json_raw(b, ",\"pg_type\":"), leat_add_bytes(b, t->column.pg_type.at, t->column.pg_type.len);
@@ -430,6 +446,8 @@ static uint64_t leat_write_plan(const leat_plan *p) {
     for (uint32_t i = 0; i < p->n_needs; i++) leat_json_raw(b, i ? "," : ""), leat_json_int(b, p->needs[i]);
     leat_json_raw(b, "],\"computed\":[");
     for (uint32_t i = 0; i < p->n_computed; i++) leat_json_raw(b, i ? "," : ""), leat_json_text(b, p->computed[i]);
+    leat_json_raw(b, "],\"kernels\":[");
+    for (uint32_t i = 0; i < p->n_kernels; i++) leat_json_raw(b, i ? "," : ""), leat_add_bytes(b, p->kernels[i].at, p->kernels[i].len);
     leat_json_raw(b, p->filters ? "],\"filters\":true,\"outputs\":[" : "],\"filters\":false,\"outputs\":[");
     for (uint32_t i = 0; i < p->n_targets; i++) {
         const leat_target *t = &p->targets[i];
@@ -438,7 +456,9 @@ static uint64_t leat_write_plan(const leat_plan *p) {
         leat_json_raw(b, ",\"name\":"), leat_json_text(b, t->name);
         leat_json_raw(b, "},\"columns\":[");
         for (uint32_t k = 0; k < t->n_columns; k++) leat_json_raw(b, k ? "," : ""), leat_write_column(b, &t->columns[k]);
-        leat_json_raw(b, "]}");
+        leat_json_raw(b, "]");
+        if (t->chosen_by) leat_json_raw(b, ",\"where\":"), leat_json_int(b, t->chosen_by - 1);
+        leat_json_raw(b, "}");
     }
     leat_json_raw(b, "]}}");
     return leat_answer();

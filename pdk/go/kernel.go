@@ -49,3 +49,21 @@ func (p *Plan) RewriteByKernel(i int, name string, parameters any) {
 	}
 	c.From = FromKernel(p.Kernel(name, parameters, in))
 }
+
+// Choose has the host choose the rows of an output by a kernel of boolean
+// result; then every output of the plan needs one. pdk/README.md says what
+// becomes of updates.
+func (p *Plan) Choose(output int, name string, parameters any, inputs ...KernelInput) {
+	k := p.Kernel(name, parameters, inputs...)
+	p.Outputs[output].Where = &k
+}
+
+// AllColumns are the columns of a table as inputs, for the kernel expression: it
+// reads only those that it names.
+func AllColumns(s *Schema) []KernelInput {
+	inputs := make([]KernelInput, len(s.Columns))
+	for i := range inputs {
+		inputs[i] = InputColumn(i)
+	}
+	return inputs
+}

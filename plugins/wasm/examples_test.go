@@ -93,7 +93,7 @@ func rustc() string {
 	return "/usr/bin/rustc"
 }
 
-// examples are what the six examples make of some rows, by output table.
+// examples are what the seven examples make of some rows, by output table.
 var examples = []struct {
 	name, config string
 	rows         []row
@@ -129,6 +129,11 @@ var examples = []struct {
 		rows:   []row{{batch.Insert, 21, [3]string{"a", "b", "{}"}}, {batch.Insert, 1 << 62, [3]string{"a", "b", "{}"}}, {batch.Insert, -5, [3]string{"a", "b", "{}"}}},
 		want:   [][]string{{"I|21|a|b|{}|42", "I|-5|a|b|{}|-10"}},
 		failed: map[int]string{1: "the sum is out of range for bigint"},
+	},
+	{
+		name: "hashed", config: `{"column": "email", "where": "id >= 0"}`,
+		rows: []row{{batch.Insert, 1, [3]string{"Ann@Example.org", "one", "{}"}}, {batch.Insert, -2, [3]string{"a", "b", "{}"}}, {batch.Update, 3, [3]string{null, "one", "{}"}}, {batch.Delete, 4, [3]string{absent, absent, absent}}, {batch.Update, -5, [3]string{"gone", "one", "{}"}}},
+		want: [][]string{{"I|1|8b5a6a28fc840441be692d74a81ccd1a|one|{}", "U|3|~|one|{}", "D|4|?|?|?", "D|-5|?|?|?"}},
 	},
 }
 

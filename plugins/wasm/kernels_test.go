@@ -24,7 +24,7 @@ func kernelPlan(kernels, format, rest string) string {
 func TestKernelsOfAPlanAreChecked(t *testing.T) {
 	h := newHost(t)
 	for _, c := range []struct{ name, reply, want string }{
-		{"unknown kernel", kernelPlan(`{"kernel": "rm", "inputs": [{"column": 1}]}`, "u", ""), `kernel 0: there is no kernel "rm": this host has array-json`},
+		{"unknown kernel", kernelPlan(`{"kernel": "rm", "inputs": [{"column": 1}]}`, "u", ""), `kernel 0: there is no kernel "rm": this host has aes-siv, array-json`},
 		{"unknown parameter", kernelPlan(`{"kernel": "hash", "inputs": [{"column": 1}], "parameters": {"slat": "x"}}`, "u", ""), `unknown field "slat"`},
 		{"wrong parameter", kernelPlan(`{"kernel": "hash", "inputs": [{"column": 1}], "parameters": {"algorithm": "crc"}}`, "u", ""), `algorithm: "crc" is not sha256`},
 		{"parameters of another kind", kernelPlan(`{"kernel": "hash", "inputs": [{"column": 1}], "parameters": [1]}`, "u", ""), `its parameters`},
@@ -120,4 +120,61 @@ func TestTheKeyStaysInTheHost(t *testing.T) {
 			t.Error("a value entered the guest")
 		}
 	}
+}
+
+// paid is a plan of two outputs, chosen by the note: notes that begin with one,
+// and all others. The second has no note.
+const paid = `{"ok": {"kernels": [
+	{"kernel": "regex", "inputs": [{"column": 2}], "parameters": {"pattern": "^one"}},
+	{"kernel": "regex", "inputs": [{"column": 2}], "parameters": {"pattern": "^[^o]"}},
+	{"kernel": "json-path", "inputs": [{"column": 1}], "parameters": {"path": "$.a"}}],
+	"outputs": [{"table": {"database": "d", "schema": "s", "name": "one"}, "where": 0, "columns": [
+	{"name": "id", "format": "l", "pg_type": {"name": "int8"}, "key": KEY, "from": {"column": 0}},
+	{"name": "email", "format": "u", "pg_type": {"name": "text"}, "nullable": true, "from": {"column": 1}},
+	{"name": "note", "format": "u", "pg_type": {"name": "text"}, "nullable": true, "from": {"column": 2}}]},
+	{"table": {"database": "d", "schema": "s", "name": "rest"}, "where": 1, "columns": [
+	{"name": "id", "format": "l", "pg_type": {"name": "int8"}, "key": KEY, "from": {"column": 0}},
+	{"name": "a", "format": "u", "pg_type": {"name": "text"}, "nullable": true, "from": {"kernel": 2}}]}]}}`
+
+func TestWhereChoosesRows(t *testing.T) {
+	tr := mustLoad(t, newHost(t), withReply(strings.ReplaceAll(paid, "KEY", "1")))
+	p := mustPlan(t, tr, PlanInput{Schema: customers("d")})
+	if !p.Native || len(p.Outputs) != 2 {
+		t.Fatalf("the plan is %+v", p)
+	}
+	r := mustProcess(t, tr, p, customerBatch(customers("d"),
+		row{batch.Insert, 1, [3]string{`{"a":1}`, "one", "{}"}},
+		row{batch.Read, 2, [3]string{`{"a":2}`, "two", "{}"}},
+		row{batch.Insert, 3, [3]string{`x`, null, "{}"}},  // nobody's, so it may be broken
+		row{batch.Insert, 4, [3]string{`x`, "two", "{}"}}, // the second output needs JSON
+		row{batch.Update, 5, [3]string{`{"a":5}`, "one b", "{}"}},
+		row{batch.Update, 6, [3]string{`{"a":6}`, absent, "{}"}}, // whose?
+		row{batch.Update, 7, [3]string{absent, "one", "{}"}},     // not whole, and perhaps new
+		row{batch.Delete, 8, [3]string{absent, absent, absent}},
+		row{batch.OldKey, 9, [3]string{absent, absent, absent}},
+		row{batch.Update, 10, [3]string{`{"a":10}`, "two", "{}"}},
+		row{batch.Delete, 11, [3]string{`secret`, "one", "{}"}},
+	))
+	wantRows(t, r.Batches[0], "I|1|{\"a\":1}|one", "U|5|{\"a\":5}|one b", "D|8|?|?", "D|9|?|?", "D|11|secret|one")
+	wantRows(t, r.Batches[1], "R|2|2", "D|5|?", "D|8|?", "K|9|?", "U|10|10", "D|11|?")
+	var failed []string
+	for _, f := range r.Failed {
+		failed = append(failed, fmt.Sprintf("%d: %s", f.Row, f.Message))
+	}
+	if len(failed) != 3 || failed[0] != "3: the value is not JSON" || !strings.HasPrefix(failed[1], "5: whether it belongs") || !strings.HasPrefix(failed[2], "6: the row may be new") {
+		t.Errorf("failed rows are %q", failed)
+	}
+}
+
+func TestWhereInATableWithoutKey(t *testing.T) {
+	tr := mustLoad(t, newHost(t), withReply(strings.ReplaceAll(paid, "KEY", "0")))
+	r := mustProcess(t, tr, mustPlan(t, tr, PlanInput{Schema: customers("d")}), customerBatch(customers("d"),
+		row{batch.Delete, 1, [3]string{`{}`, "one", "{}"}},
+		row{batch.OldKey, 2, [3]string{`{}`, "one", "{}"}},
+		row{batch.Update, 2, [3]string{`{}`, "two", "{}"}},
+		row{batch.OldKey, 3, [3]string{`{}`, "one", "{}"}},
+		row{batch.Update, 3, [3]string{`{}`, "one b", "{}"}},
+	))
+	wantRows(t, r.Batches[0], "D|1|{}|one", "D|2|{}|one", "K|3|{}|one", "U|3|{}|one b")
+	wantRows(t, r.Batches[1], "U|2|~")
 }

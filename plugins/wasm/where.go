@@ -1,6 +1,8 @@
 package wasm
 
 import (
+	"slices"
+
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -88,19 +90,22 @@ func (c *choice) whole() {
 }
 
 // failKernels decides which failures of kernels fail their row: those that the
-// choice of outputs depends on, and the others where the row goes anywhere.
+// choice of outputs depends on, and the others where the row goes anywhere. A
+// delete or old key of a keyed table needs only what its identity is made of.
 func (p *Plan) failKernels(b *batch.Batch, r *result, failures []kernel.Failures) {
-	deciding := p.deciding()
-	chosen := p.chosenRows(b.Ops, r)
-	for k, failed := range failures {
-		for row, message := range failed {
-			if _, already := r.failed[row]; already || !deciding[k] && chosen != nil && !chosen.Get(row) {
-				continue
+	if slices.ContainsFunc(failures, func(f kernel.Failures) bool { return len(f) > 0 }) {
+		deciding, naming, keyed := p.feeding(p.deciders()), p.feeding(p.identifiers()), true
+		for o := range p.Outputs {
+			keyed = keyed && !p.wholeRow(o)
+		}
+		chosen := p.chosenRows(b.Ops, r)
+		for k, failed := range failures {
+			for row, message := range failed {
+				if keyed && !naming[k] && (b.Ops[row] == batch.Delete || b.Ops[row] == batch.OldKey) || !deciding[k] && chosen != nil && !chosen.Get(row) {
+					continue
+				}
+				r.fail(row, message)
 			}
-			if r.failed == nil {
-				r.failed = map[int]string{}
-			}
-			r.failed[row] = message
 		}
 	}
 	for o, where := range p.wheres {
@@ -127,10 +132,7 @@ func (p *Plan) failDoubtful(o int, b *batch.Batch, r *result) {
 		default:
 			continue
 		}
-		if r.failed == nil {
-			r.failed = map[int]string{}
-		}
-		r.failed[row] = why
+		r.fail(row, why)
 	}
 }
 
@@ -153,22 +155,48 @@ func (p *Plan) hasHole(o, row int, b *batch.Batch, r *result) bool {
 	return false
 }
 
-// deciding are the kernels that a where depends on.
-func (p *Plan) deciding() []bool {
-	deciding := make([]bool, len(p.kernels))
-	for _, where := range p.wheres {
-		if where >= 0 {
-			deciding[where] = true
-		}
+// fail keeps the first reason why a row failed.
+func (r *result) fail(row int, message string) {
+	if r.failed == nil {
+		r.failed = map[int]string{}
 	}
-	for k := len(p.kernels) - 1; k >= 0; k-- {
-		for _, from := range p.kernels[k].inputs {
-			if from < 0 && deciding[k] {
-				deciding[-1-from] = true
+	if _, already := r.failed[row]; !already {
+		r.failed[row] = message
+	}
+}
+
+// deciders are the kernels that choose rows.
+func (p *Plan) deciders() []int {
+	return slices.DeleteFunc(slices.Clone(p.wheres), func(where int) bool { return where < 0 })
+}
+
+// identifiers are the kernels that key columns come from.
+func (p *Plan) identifiers() []int {
+	var found []int
+	for o := range p.Outputs {
+		for i, from := range p.origins[o] {
+			if from.kind == fromKernel && p.Outputs[o].Columns[i].Key > 0 {
+				found = append(found, from.index)
 			}
 		}
 	}
-	return deciding
+	return found
+}
+
+// feeding are the kernels that the given ones depend on, with themselves.
+func (p *Plan) feeding(of []int) []bool {
+	feeds := make([]bool, len(p.kernels))
+	for _, k := range of {
+		feeds[k] = true
+	}
+	for k := len(p.kernels) - 1; k >= 0; k-- {
+		for _, from := range p.kernels[k].inputs {
+			if from < 0 && feeds[k] {
+				feeds[-1-from] = true
+			}
+		}
+	}
+	return feeds
 }
 
 // chosenRows are the input rows that go to some output; nil is all.

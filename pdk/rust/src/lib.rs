@@ -30,7 +30,7 @@ pub use batch::{Batch, Cell, Op, View};
 pub use destination::{Destination, Refusal, Reply, Sql};
 pub use json::Json;
 pub use output::{Column, Output};
-pub use plan::{Field, From, Plan, Table, Target};
+pub use plan::{Field, From, Input, Plan, Table, Target};
 
 #[doc(hidden)]
 pub use exports::{alloc, call, plan as run_plan, process as run_process};

@@ -75,6 +75,17 @@ pub enum From {
     Null,
     /// Computed column k.
     Computed(usize),
+    /// The result of kernel k, see [`Plan::kernel`].
+    Kernel(usize),
+}
+
+/// What a kernel works on.
+#[derive(Clone, Copy)]
+pub enum Input {
+    /// Input column i.
+    Column(usize),
+    /// The result of an earlier kernel.
+    Kernel(usize),
 }
 
 /// A table that rows go to.
@@ -83,6 +94,9 @@ pub struct Target {
     pub schema: String,
     pub name: String,
     pub columns: Vec<(Field, From)>,
+    /// The kernel, of boolean result, that chooses the rows; then every target
+    /// has one.
+    pub chosen_by: Option<usize>,
 }
 
 type Process = Box<dyn Fn(&Batch, &mut Output) -> Result<(), String>>;
@@ -100,6 +114,7 @@ pub struct Plan {
     pub filters: bool,
     pub(crate) needs: Vec<usize>,
     pub(crate) computed: Vec<String>,
+    kernels: Vec<Json>,
     pub(crate) process: Vec<Process>,
 }
 
@@ -128,6 +143,7 @@ impl Plan {
             filters: false,
             needs: Vec::new(),
             computed: Vec::new(),
+            kernels: Vec::new(),
             process: Vec::new(),
         }
     }
@@ -144,7 +160,7 @@ impl Plan {
     /// Adds a target without columns in the source's schema. With several,
     /// every row is routed by [`Output::emit`].
     pub fn add_target(&mut self, name: &str) -> &mut Target {
-        self.targets.push(Target { database: self.table.database.clone(), schema: self.table.schema.clone(), name: name.into(), columns: Vec::new() });
+        self.targets.push(Target { database: self.table.database.clone(), schema: self.table.schema.clone(), name: name.into(), columns: Vec::new(), chosen_by: None });
         self.targets.last_mut().unwrap()
     }
 
@@ -171,6 +187,18 @@ impl Plan {
     pub fn compute(&mut self, format: &str) -> usize {
         self.computed.push(format.into());
         self.computed.len() - 1
+    }
+
+    /// Has the host compute a kernel of pdk/README.md and returns its index for
+    /// [`From::Kernel`], [`Input::Kernel`] and [`Target::chosen_by`]. No cell of
+    /// its inputs enters the plugin.
+    pub fn kernel(&mut self, name: &str, parameters: Json, inputs: &[Input]) -> usize {
+        let inputs = inputs.iter().map(|input| match input {
+            Input::Column(i) => Json::object([("column", (*i as i64).into())]),
+            Input::Kernel(k) => Json::object([("kernel", (*k as i64).into())]),
+        });
+        self.kernels.push(Json::object([("kernel", name.into()), ("inputs", Json::List(inputs.collect())), ("parameters", parameters)]));
+        self.kernels.len() - 1
     }
 
     /// Replaces text column i of the first target by what f appends for each
@@ -215,6 +243,7 @@ impl Plan {
                     From::Constant(text) => ("constant", (&**text).into()),
                     From::Null => ("null", Json::Bool(true)),
                     From::Computed(k) => ("computed", (*k as i64).into()),
+                    From::Kernel(k) => ("kernel", (*k as i64).into()),
                 };
                 Json::object([
                     ("name", (&*c.name).into()),
@@ -225,12 +254,17 @@ impl Plan {
                     ("from", Json::object([from])),
                 ])
             });
-            Json::object([("table", table), ("columns", Json::List(columns.collect()))])
+            let columns = Json::List(columns.collect());
+            match t.chosen_by {
+                Some(k) => Json::object([("table", table), ("columns", columns), ("where", (k as i64).into())]),
+                None => Json::object([("table", table), ("columns", columns)]),
+            }
         });
         Json::object([
             ("needs", Json::List(self.needs.iter().map(|&i| (i as i64).into()).collect())),
             ("computed", Json::List(self.computed.iter().map(|f| (&**f).into()).collect())),
             ("filters", Json::Bool(self.filters)),
+            ("kernels", Json::List(self.kernels.clone())),
             ("outputs", Json::List(targets.collect())),
         ])
     }

@@ -4,7 +4,7 @@
 // batches. Sections are those of pdk/README.md, the interface itself.
 
 export { Json } from "./json";
-export { Field, From, Plan, Rewrite, Table, Target, TargetColumn } from "./plan";
+export { Field, From, Input, Plan, Rewrite, Table, Target, TargetColumn } from "./plan";
 export { Batch, Op, State, View } from "./batch";
 export { Column, Output } from "./output";
 export { Destination, Reply, sql } from "./destination";

@@ -39,8 +39,17 @@ export class Table {
 }
 
 // Where a column of an output comes from: input column index as it is or
-// converted by the host, one text, null, or computed column index.
-export enum From { Column, Cast, Constant, Null, Computed }
+// converted by the host, one text, null, computed column index, or the result of
+// kernel index.
+export enum From { Column, Cast, Constant, Null, Computed, Kernel }
+
+// What a kernel works on: an input column, or the result of an earlier kernel.
+export class Input {
+  private constructor(public name: string, public index: i32) {}
+
+  static column(i: i32): Input { return new Input("column", i); }
+  static kernel(k: i32): Input { return new Input("kernel", k); }
+}
 
 export class TargetColumn {
   constant: string = "";
@@ -50,6 +59,9 @@ export class TargetColumn {
 // A table that rows go to.
 export class Target {
   columns: TargetColumn[] = [];
+  // The kernel, of boolean result, that chooses the rows, -1 for none; then
+  // every target has one.
+  chosenBy: i32 = -1;
   constructor(public database: string, public schema: string, public name: string) {}
 
   add(field: Field, from: From, index: i32): TargetColumn {
@@ -78,6 +90,7 @@ export class Plan {
   filters: bool = false;
   needs: i32[] = [];
   computed: string[] = [];
+  kernels: Json = Json.list();
   message: string = "";
   steps: Step[] = [];
 
@@ -137,6 +150,15 @@ export class Plan {
   // Announces a computed column and returns its index in the output.
   compute(format: string): i32 { return this.computed.push(format) - 1; }
 
+  // Has the host compute a kernel of pdk/README.md and returns its index for
+  // From.Kernel, Input.kernel and chosenBy. No cell of its inputs enters the
+  // plugin.
+  kernel(name: string, parameters: Json, inputs: Input[]): i32 {
+    const list = Json.list();
+    for (let i = 0; i < inputs.length; i++) list.items.push(Json.object().with(inputs[i].name, Json.int(inputs[i].index)));
+    return this.kernels.items.push(Json.object().with("kernel", Json.of(name)).with("inputs", list).with("parameters", parameters)) - 1;
+  }
+
   // Replaces text column i of the first target. Null stays null, absent stays
   // absent.
   rewrite(i: i32, r: Rewrite): void {
@@ -172,9 +194,10 @@ export class Plan {
       const t = this.targets[i], columns = Json.list();
       for (let k = 0; k < t.columns.length; k++) columns.items.push(describe(t.columns[k]));
       const table = Json.object().with("database", Json.of(t.database)).with("schema", Json.of(t.schema)).with("name", Json.of(t.name));
-      outputs.items.push(Json.object().with("table", table).with("columns", columns));
+      const output = Json.object().with("table", table).with("columns", columns);
+      outputs.items.push(t.chosenBy < 0 ? output : output.with("where", Json.int(t.chosenBy)));
     }
-    return Json.object().with("needs", needs).with("computed", computed).with("filters", Json.flag(this.filters)).with("outputs", outputs);
+    return Json.object().with("needs", needs).with("computed", computed).with("filters", Json.flag(this.filters)).with("kernels", this.kernels).with("outputs", outputs);
   }
 }
 
@@ -185,6 +208,7 @@ function describe(c: TargetColumn): Json {
     case From.Cast: from.with("cast", Json.int(c.index)); break;
     case From.Constant: from.with("constant", Json.of(c.constant)); break;
     case From.Null: from.with("null", Json.flag(true)); break;
+    case From.Kernel: from.with("kernel", Json.int(c.index)); break;
     default: from.with("computed", Json.int(c.index));
   }
   return Json.object().with("name", Json.of(c.field.name)).with("format", Json.of(c.field.format)).with("pg_type", c.field.type)
