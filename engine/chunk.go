@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -83,40 +84,102 @@ func (c *collector) release() {
 	c.pending = nil
 }
 
-// chunkWriter collects the batches of one task and delivers them.
-type chunkWriter struct {
-	*history
-	collector
-	task  task
-	chunk postgres.Chunk // being read
-	done  []state.Chunk  // read to their end
-	row   uint64         // of all chunks
+// part is a batch, which may be nil, and rows that none could hold.
+type part struct {
+	batch  *batch.Batch
+	failed []postgres.RawFailure
 }
 
-func (w *chunkWriter) take(ctx context.Context, b *batch.Batch, failed []postgres.RawFailure) error {
-	if b != nil {
-		w.number(b)
+// chunkReader reads the chunks of one task and hands their rows on.
+type chunkReader struct {
+	*history
+	task   task
+	reader *postgres.Reader
+	limit  postgres.Limit
+	parts  chan part
+	stop   chan struct{} // closed when nobody takes parts any more
+
+	chunk postgres.Chunk // being read
+	row   uint64         // of all chunks
+	done  []state.Chunk  // read to their end
+}
+
+// errNotTaken ends a read whose rows nobody takes.
+var errNotTaken = errors.New("the rows are not taken")
+
+// read runs until all chunks are read, then closes parts.
+func (r *chunkReader) read(ctx context.Context) error {
+	defer close(r.parts)
+	for i, c := range r.task.chunks {
+		r.chunk = c
+		rows, bytes, err := r.reader.ReadChunk(ctx, r.task.table, c, r.limit, r.hand)
+		if err != nil {
+			return err
+		}
+		r.done = append(r.done, state.Chunk{Table: r.task.table.ID(), Seq: r.task.chunks[i].Seq, Rows: rows, Bytes: bytes})
 	}
-	return w.add(ctx, b, failed)
+	return nil
+}
+
+func (r *chunkReader) hand(b *batch.Batch, failed []postgres.RawFailure) error {
+	if b != nil {
+		r.number(b)
+	}
+	select {
+	case r.parts <- part{b, failed}:
+		return nil
+	case <-r.stop:
+		if b != nil {
+			b.Release()
+		}
+		return errNotTaken
+	}
+}
+
+// end lets read end and releases what was not taken.
+func (r *chunkReader) end() {
+	close(r.stop)
+	for p := range r.parts {
+		if p.batch != nil {
+			p.batch.Release()
+		}
+	}
 }
 
 // number makes the ordinals of a load unique in their table, and rows that
 // may be there already into updates.
-func (w *chunkWriter) number(b *batch.Batch) {
+func (r *chunkReader) number(b *batch.Batch) {
 	for i := range b.Ordinal {
-		w.row++
-		b.Ordinal[i] = uint64(w.chunk.Seq+1)<<36 + w.row
+		r.row++
+		b.Ordinal[i] = uint64(r.chunk.Seq+1)<<36 + r.row
 	}
-	if w.resumed && (w.collector.applier.compacts || w.collector.applier.fills) && len(b.Schema.Key()) > 0 {
+	if r.resumed && (r.applier.compacts || r.applier.fills) && len(b.Schema.Key()) > 0 {
 		for i := range b.Ops {
 			b.Ops[i] = batch.Update
 		}
 	}
 }
 
+// chunkWriter delivers the rows of one task.
+type chunkWriter struct {
+	*history
+	collector
+	task task
+}
+
+// write takes the destination with the first part and writes them as they come.
+func (w *chunkWriter) write(ctx context.Context, parts <-chan part) error {
+	for p := range parts {
+		if err := w.add(ctx, p.batch, p.failed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // commit records the chunks at the destination, in the transaction of their
 // rows, and then in the state folder.
-func (w *chunkWriter) commit(ctx context.Context) error {
+func (w *chunkWriter) commit(ctx context.Context, done []state.Chunk) error {
 	ctx = context.WithoutCancel(ctx)
 	failpoint("chunk-written")
 	id := w.task.table.ID()
@@ -125,8 +188,8 @@ func (w *chunkWriter) commit(ctx context.Context) error {
 		return fmt.Errorf("record chunks of %s: %w", id, err)
 	}
 	text := string(value)
-	entries := make([]wasm.Checkpoint, len(w.done))
-	for i, c := range w.done {
+	entries := make([]wasm.Checkpoint, len(done))
+	for i, c := range done {
 		entries[i] = wasm.Checkpoint{Key: chunkKey(id, c.Seq), Value: &text}
 	}
 	if err := w.delivery.commit(ctx, entries...); err != nil {
@@ -134,11 +197,11 @@ func (w *chunkWriter) commit(ctx context.Context) error {
 	}
 	failpoint("chunk-committed")
 	w.stored.apply(entries)
-	if err := w.finished(id, w.done); err != nil {
+	if err := w.finished(id, done); err != nil {
 		return err
 	}
 	failpoint("chunk-recorded")
-	w.p.progress.table(id, func(t *TableProgress) { t.LoadChunks += len(w.done) })
+	w.p.progress.table(id, func(t *TableProgress) { t.LoadChunks += len(done) })
 	return nil
 }
 

@@ -116,28 +116,38 @@ func (h *history) work(ctx context.Context, queue <-chan task) (err error) {
 	return nil
 }
 
-// loadTask moves the rows of a task to the destination. They are collected
-// first, so that several workers read while one writes; beyond its budget a
-// worker takes the destination and writes as it reads.
+// readAhead is how many batches of a worker wait for the destination. With the
+// one that is being read and the one that is being written they are a worker's
+// share of half the memory, of which decoded rows take up to twice what was
+// read.
+const readAhead = 2
+
+// loadTask moves the rows of a task to the destination. They are read in a
+// goroutine of their own, so that the source never waits for the destination
+// nor the destination for the source while there is room. The first worker
+// with rows has the destination until its task is done; the others read ahead.
 func (h *history) loadTask(ctx context.Context, reader *postgres.Reader, t task) error {
 	engine := h.p.Spec.Engine
-	w := &chunkWriter{history: h, task: t, collector: collector{applier: h.applier, budget: int64(engine.Memory) / 2 / int64(engine.LoadWorkers)}}
+	share := int64(engine.Memory) / 4 / int64(engine.LoadWorkers)
+	limit := postgres.Limit{Rows: engine.LoadRows, Bytes: min(int64(engine.BatchBytes), share/(readAhead+2)), Row: int64(engine.MaxEventBytes)}
+	r := &chunkReader{history: h, task: t, reader: reader, limit: limit, parts: make(chan part, readAhead), stop: make(chan struct{})}
+	var reading errgroup.Group
+	reading.Go(func() error { return r.read(ctx) })
+
+	w := &chunkWriter{history: h, task: t, collector: collector{applier: h.applier}}
 	defer w.release()
-	limit := postgres.Limit{Rows: engine.LoadRows, Bytes: min(int64(engine.BatchBytes), w.budget), Row: int64(engine.MaxEventBytes)}
-	for i, c := range t.chunks {
-		w.chunk = c
-		rows, bytes, err := reader.ReadChunk(ctx, t.table, c, limit, func(b *batch.Batch, failed []postgres.RawFailure) error {
-			return w.take(ctx, b, failed)
-		})
-		if err != nil {
-			return w.abort(ctx, err)
-		}
-		w.done = append(w.done, state.Chunk{Table: t.table.ID(), Seq: t.chunks[i].Seq, Rows: rows, Bytes: bytes})
+	err := w.write(ctx, r.parts)
+	r.end()
+	if failure := reading.Wait(); err == nil {
+		err = failure
 	}
-	if err := w.flush(ctx); err != nil {
+	if err == nil {
+		err = w.flush(ctx) // the task may be without rows
+	}
+	if err != nil {
 		return w.abort(ctx, err)
 	}
-	return w.commit(ctx)
+	return w.commit(ctx, r.done)
 }
 
 // plan cuts the tables for a first load and records the ledger.

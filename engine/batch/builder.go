@@ -138,7 +138,8 @@ func (c *ColumnBuilder) init(t arrow.DataType) {
 // Width is the bytes of a value: 0 for booleans, -1 for text and binary.
 func (c *ColumnBuilder) Width() int { return c.width }
 
-func (c *ColumnBuilder) grow(n int) {
+// Reserve makes room for n more bytes.
+func (c *ColumnBuilder) Reserve(n int) {
 	if cap(c.data)-len(c.data) < n {
 		c.data = regrow(c.data, n)
 	}
@@ -185,7 +186,7 @@ func ones(n int) Bitmap {
 // AppendBool appends to a boolean column.
 func (c *ColumnBuilder) AppendBool(v bool) {
 	if c.n>>3 >= len(c.data) {
-		c.grow(1)
+		c.Reserve(1)
 		c.data = append(c.data, 0)
 	}
 	if v {
@@ -198,14 +199,14 @@ func (c *ColumnBuilder) AppendBool(v bool) {
 
 // AppendUint16 appends the bits of a two-byte value.
 func (c *ColumnBuilder) AppendUint16(v uint16) {
-	c.grow(2)
+	c.Reserve(2)
 	c.data = binary.LittleEndian.AppendUint16(c.data, v)
 	c.endCell()
 }
 
 // AppendUint32 appends the bits of a four-byte value: int4, float4, date, oid.
 func (c *ColumnBuilder) AppendUint32(v uint32) {
-	c.grow(4)
+	c.Reserve(4)
 	c.data = binary.LittleEndian.AppendUint32(c.data, v)
 	c.endCell()
 }
@@ -213,7 +214,7 @@ func (c *ColumnBuilder) AppendUint32(v uint32) {
 // AppendUint64 appends the bits of an eight-byte value: int8, float8, time,
 // timestamp.
 func (c *ColumnBuilder) AppendUint64(v uint64) {
-	c.grow(8)
+	c.Reserve(8)
 	c.data = binary.LittleEndian.AppendUint64(c.data, v)
 	c.endCell()
 }
@@ -224,7 +225,7 @@ func (c *ColumnBuilder) AppendFixed(v []byte) {
 	if len(v) != c.width {
 		panic(fmt.Sprintf("batch: %d bytes appended to a column of width %d", len(v), c.width))
 	}
-	c.grow(len(v))
+	c.Reserve(len(v))
 	c.data = append(c.data, v...)
 	c.endCell()
 }
@@ -232,14 +233,16 @@ func (c *ColumnBuilder) AppendFixed(v []byte) {
 // AppendBytes appends to a text or binary column. The bytes are copied. The
 // caller keeps a batch below MaxColumnBytes.
 func (c *ColumnBuilder) AppendBytes(v []byte) {
-	c.grow(len(v))
+	c.Reserve(len(v))
 	c.data = append(c.data, v...)
 	c.endBytes()
 }
 
 // AppendText appends to a text column whatever write adds to the slice it is
-// given, without an intermediate copy.
+// given, without an intermediate copy. Text that may be longer than a few bytes
+// is Reserved before.
 func (c *ColumnBuilder) AppendText(write func(dst []byte) []byte) {
+	c.Reserve(32)
 	c.data = write(c.data)
 	c.endBytes()
 }
@@ -289,12 +292,12 @@ func (c *ColumnBuilder) appendZero() {
 		c.appendOffset()
 	case 0:
 		if c.n>>3 >= len(c.data) {
-			c.grow(1)
+			c.Reserve(1)
 			c.data = append(c.data, 0)
 		}
 		c.data[c.n>>3] &^= 1 << (c.n & 7)
 	default:
-		c.grow(c.width)
+		c.Reserve(c.width)
 		c.data = c.data[:len(c.data)+c.width]
 		clear(c.data[len(c.data)-c.width:])
 	}

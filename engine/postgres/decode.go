@@ -125,6 +125,7 @@ func (m *TypeMap) textOfBinary(oid uint32) (appender, error) {
 		return appendText, nil
 	}
 	return func(c *batch.ColumnBuilder, raw []byte) (err error) {
+		c.Reserve(len(raw))
 		c.AppendText(func(dst []byte) []byte {
 			dst, err = p(dst, raw)
 			return dst

@@ -175,6 +175,7 @@ func appendByteaText(c *batch.ColumnBuilder, raw []byte) error {
 		return errSyntax
 	}
 	var err error
+	c.Reserve(len(raw) / 2)
 	c.AppendText(func(dst []byte) []byte {
 		dst, err = hex.AppendDecode(dst, raw[2:])
 		return dst

@@ -37,7 +37,7 @@ func (s *Source) connectReader(ctx context.Context) (*pgconn.PgConn, error) {
 		return nil, err
 	}
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return pgproto3.NewFrontend(bufio.NewReaderSize(s.cfg.impatient(r, w), readBuffer), w)
+		return pgproto3.NewFrontend(bufio.NewReaderSize(&gatherer{r: s.cfg.impatient(r, w)}, readBuffer), w)
 	}
 	conn, err := pgconn.ConnectConfig(ctx, &cfg.Config)
 	if err != nil {

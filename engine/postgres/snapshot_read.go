@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,23 @@ import (
 
 // readBuffer is how much of a COPY is read from the socket at once.
 const readBuffer = 256 << 10
+
+// gatherer reads from the socket of a COPY as wire does, and for its reason:
+// after a read that brought little it stays away for a while.
+type gatherer struct {
+	r      io.Reader
+	sparse bool
+}
+
+// Read implements io.Reader.
+func (g *gatherer) Read(p []byte) (int, error) {
+	if g.sparse {
+		pause(gatherPause)
+	}
+	n, err := g.r.Read(p)
+	g.sparse = n < gatherBelow
+	return n, err
+}
 
 // Reader is one worker's connection. It belongs to one goroutine. Each chunk
 // is a transaction of its own, so that DDL at the source never waits for

@@ -143,7 +143,7 @@ type Engine struct {
 	Memory        strict.Bytes  `toml:"memory" doc:"Budget for rows that are on their way." default:"256MB" min:"16MB"`
 	LoadWorkers   int           `toml:"load_workers" doc:"How many connections read the source during a historical load." default:"2" min:"1" max:"64"`
 	LoadRows      int           `toml:"load_rows" doc:"The most rows of one batch of a historical load." default:"65536" min:"1" max:"10000000"`
-	ChunkBytes    strict.Bytes  `toml:"chunk_bytes" doc:"Size of the parts in which a table is loaded; a crash repeats at most the parts under way." default:"32MB" min:"64kB" max:"16GB"`
+	ChunkBytes    strict.Bytes  `toml:"chunk_bytes" doc:"Size of the parts in which a table is loaded; each is one transaction at the destination, and a crash repeats at most the parts under way." default:"128MB" min:"64kB" max:"16GB"`
 }
 
 // Metrics says where metrics can be read.
