@@ -101,6 +101,10 @@ func (d *duckDB) ingest(ctx context.Context, g *duckIngest, in Ingest, where str
 	return err
 }
 
+// statement adds no rows to those of the view, by a function of which DuckDB
+// cannot tell the parts. That keeps it from inserting in parallel: it would
+// fill tables of its own first, and copy one batch, which is less than a row
+// group, from there into the transaction.
 func (g *duckIngest) statement(in Ingest, view, where string) string {
 	var s strings.Builder
 	if in.Temporary {
@@ -122,6 +126,7 @@ func (g *duckIngest) statement(in Ingest, view, where string) string {
 		fmt.Fprintf(&s, "%s AS %s", e, quoteName(g.names[i]))
 	}
 	s.WriteString(" FROM " + view + where)
+	s.WriteString(" UNION ALL SELECT NULL" + strings.Repeat(", NULL", max(0, len(g.exprs)-1)) + " FROM range(0)")
 	return s.String()
 }
 
