@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -207,18 +206,13 @@ func (w *chunkWriter) commit(ctx context.Context, done []state.Chunk) error {
 
 func (h *history) finished(id batch.TableID, done []state.Chunk) error {
 	return h.p.store.Update(func(tx *state.Tx) error {
-		o, err := tx.Object(id)
-		if err != nil {
-			return err
-		}
+		rows, bytes := int64(0), int64(0)
 		for _, c := range done {
 			if err := tx.FinishChunk(id, 0, c.Seq, c.Rows, c.Bytes); err != nil {
 				return err
 			}
-			o.RowsLoaded += c.Rows
-			o.BytesLoaded += c.Bytes
+			rows, bytes = rows+c.Rows, bytes+c.Bytes
 		}
-		o.Updated = time.Now()
-		return tx.PutObject(o)
+		return tx.ChangeObject(id, func(o *state.Object) { o.RowsLoaded, o.BytesLoaded = o.RowsLoaded+rows, o.BytesLoaded+bytes })
 	})
 }

@@ -33,6 +33,7 @@ type lane struct {
 	restartChanged bool          // see RunOptions
 	needsText      bool          // a value came up that binary form does not have
 	mayResync      bool          // see RunOptions
+	asked          atomic.Bool   // an operator asks something of the objects
 	spooling       atomic.Bool   // the slot keeps more log than wal_budget: see relay
 	silences       int           // sessions in a row that ended because the server sent nothing
 	stale          uint32        // the server's process that the last of them left behind
@@ -47,7 +48,8 @@ type lane struct {
 	ahead       *history // the load that approach brings the log to, otherwise nil
 	shapes      shapes
 	diverted    diversions
-	rekeyed     bool // the key of a table has changed: it may belong into the other publication
+	successors  map[uint32]*postgres.Table // tables under the names of dropped ones, by the OID of those
+	rekeyed     bool                       // the key of a table has changed: it may belong into the other publication
 
 	mu        sync.Mutex // guards record while the log is followed
 	record    state.Source
@@ -161,25 +163,34 @@ func (l *lane) session(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := l.noteStreaming(); err != nil {
+		return err
+	}
 	return l.follow(ctx)
 }
 
 // selectTables returns the tables that are replicated, and says why others
 // that are selected cannot be.
 func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
+	l.asked.Store(false)
 	all, err := l.source.Tables(ctx, selection(l.p.Spec))
 	if err != nil {
 		return nil, err
 	}
-	var out []*postgres.Table
 	for _, t := range all {
 		if t.Reason != "" {
 			l.log.Warn("table is not replicated", "table", t.ID().String(), "reason", t.Reason)
-			if err := l.p.store.PutObject(state.Object{Table: t.ID(), State: state.Inaccessible, Reason: t.Reason}); err != nil {
-				return nil, err
-			}
-			continue
 		}
+	}
+	if err := l.missTables(ctx, all); err != nil {
+		return nil, err
+	}
+	chosen, err := l.chooseTables(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	l.leaveTables(chosen)
+	for _, t := range chosen {
 		for _, column := range t.Skipped {
 			l.log.Warn("generated column is not replicated", "table", t.ID().String(), "column", column)
 		}
@@ -193,16 +204,12 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 			return nil, err
 		}
 		l.applier.announce(t.Schema)
-		out = append(out, t)
 	}
-	schemas := make([]*batch.Schema, len(out))
-	for i, t := range out {
+	schemas := make([]*batch.Schema, len(chosen))
+	for i, t := range chosen {
 		schemas[i] = t.Schema
 	}
-	if err := l.applier.checkNames(ctx, schemas); err != nil {
-		return nil, err
-	}
-	return out, l.missTables(ctx, all)
+	return chosen, l.applier.checkNames(ctx, schemas)
 }
 
 // number gives a schema that nobody else has seen yet its version in the
@@ -225,14 +232,15 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	if err := l.settleQueries(ctx, tables); err != nil {
 		return nil, err
 	}
-	slot, publication := names(l.p.Spec, l.database)
-	if err := l.publish(ctx, publication, tables); err != nil {
-		return nil, err
-	}
-	if l.shapes.anyLeft() {
+	if l.shapes.anyLeft() { // before the log is without them
 		if err := l.savePromises(ctx); err != nil {
 			return nil, err
 		}
+	}
+	failpoint("left-noted")
+	slot, publication := names(l.p.Spec, l.database)
+	if err := l.publish(ctx, publication, tables); err != nil {
+		return nil, err
 	}
 	l.record, err = l.p.store.Source(l.database)
 	switch {
@@ -265,6 +273,9 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 		return nil, err
 	}
 	if err := l.startReloads(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.forgetDropped(ctx); err != nil {
 		return nil, err
 	}
 	return l.unfinished(ctx, tables)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -64,8 +62,10 @@ type readIn struct {
 }
 
 // chunkKey names a chunk in the destination's checkpoint.
-func chunkKey(t batch.TableID, seq int) string {
-	return fmt.Sprintf("chunk/%s/%s/%s/%d", t.Database, t.Schema, t.Name, seq)
+func chunkKey(t batch.TableID, seq int) string { return chunkPrefix(t) + strconv.Itoa(seq) }
+
+func chunkPrefix(t batch.TableID) string {
+	return fmt.Sprintf("chunk/%s/%s/%s/", t.Database, t.Schema, t.Name)
 }
 
 // run loads the chunks in parallel. Each worker reads a chunk while another
@@ -73,9 +73,14 @@ func chunkKey(t batch.TableID, seq int) string {
 func (h *history) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	queue := make(chan task)
+	var ended error
 	g.Go(func() error {
 		defer close(queue)
 		for _, t := range h.tasks {
+			if h.asked.Load() { // what is being read is finished
+				ended = errAnew
+				return nil
+			}
 			select {
 			case queue <- t:
 			case <-ctx.Done():
@@ -87,7 +92,10 @@ func (h *history) run(ctx context.Context) error {
 	for range min(h.p.Spec.Engine.LoadWorkers, len(h.tasks)) {
 		g.Go(func() error { return h.work(ctx, queue) })
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ended
 }
 
 // work loads tasks over a connection of its own until there are no more. Rows
@@ -183,7 +191,10 @@ func (h *history) record(t *postgres.Table, chunks []postgres.Chunk) error {
 		if err := tx.PutChunks(records); err != nil {
 			return err
 		}
-		return tx.PutObject(state.Object{Table: t.ID(), State: state.HistoricalLoad, BytesTotal: t.Bytes, Updated: time.Now()})
+		return tx.ChangeObject(t.ID(), func(o *state.Object) {
+			o.OID, o.State, o.Reason, o.Fix = t.OID, state.HistoricalLoad, "", ""
+			o.RowsLoaded, o.BytesLoaded, o.BytesTotal = 0, 0, t.Bytes
+		})
 	})
 }
 
@@ -310,14 +321,11 @@ func (h *history) finish(ctx context.Context) error {
 	h.stored.apply(entries)
 	return h.p.store.Update(func(tx *state.Tx) error {
 		for _, t := range h.tables {
-			o := state.Object{Table: t.ID(), BytesTotal: t.Bytes}
-			if known, err := tx.Object(t.ID()); err == nil {
-				o = known
-			} else if !errors.Is(err, state.ErrNotFound) {
-				return err
-			}
-			o.State, o.Updated = state.Streaming, time.Now()
-			if err := tx.PutObject(o); err != nil {
+			if err := tx.ChangeObject(t.ID(), func(o *state.Object) {
+				if !o.Restart && o.Choice != state.Skip { // asked for meanwhile
+					o.OID, o.State, o.Reason, o.Fix = t.OID, state.HistoricalLoadFinished, "", ""
+				}
+			}); err != nil {
 				return err
 			}
 		}
@@ -358,7 +366,7 @@ func (h *history) destination() ([]wasm.Checkpoint, error) {
 			}
 			last = max(last, read.LSN)
 		}
-		for _, key := range h.stored.keys(strings.TrimSuffix(chunkKey(t.ID(), 0), "0")) {
+		for _, key := range h.stored.keys(chunkPrefix(t.ID())) {
 			entries = append(entries, wasm.Checkpoint{Key: key})
 		}
 		value := strconv.FormatUint(last, 10)

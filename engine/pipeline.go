@@ -97,6 +97,8 @@ type databaseLane interface {
 	// catchUp waits until the running lane has delivered what the source has
 	// committed by now.
 	catchUp(ctx context.Context) error
+	// reconsider lets the running lane see what was asked of its objects.
+	reconsider()
 }
 
 // RunOptions of Run.

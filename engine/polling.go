@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -163,21 +161,7 @@ func (e *objectError) Unwrap() error { return e.err }
 // fail records why an object cannot be read; the others go on.
 func (l *poller) fail(e *objectError) error {
 	l.log.Error("object cannot be read", "table", e.table.String(), "error", e.err, "fix", fixOf(e.err))
-	return l.p.changeObject(e.table, func(o *state.Object) { o.State, o.Reason, o.Fix = state.FailedState, e.err.Error(), fixOf(e.err) })
-}
-
-// changeObject changes the record of a table, which need not exist yet.
-func (p *Pipeline) changeObject(id batch.TableID, change func(*state.Object)) error {
-	return p.store.Update(func(tx *state.Tx) error {
-		o, err := tx.Object(id)
-		if err != nil && !errors.Is(err, state.ErrNotFound) {
-			return err
-		}
-		o.Table = id
-		change(&o)
-		o.Updated = time.Now()
-		return tx.PutObject(o)
-	})
+	return l.p.store.ChangeObject(e.table, func(o *state.Object) { o.State, o.Reason, o.Fix = state.FailedState, e.err.Error(), fixOf(e.err) })
 }
 
 // queryables are the objects of a database that is read by queries, with their
@@ -332,8 +316,11 @@ func (l *poller) skips(o *object) (bool, error) {
 	if errors.Is(err, state.ErrNotFound) {
 		return false, nil
 	}
-	return record.State == state.Skipped || record.State == state.Paused, err
+	return record.Choice == state.Skip || record.Choice == state.Pause, err
 }
+
+// reconsider implements databaseLane: each run looks at the choices anew.
+func (l *poller) reconsider() {}
 
 // areKnown says which of the names is no object of a pipeline with one
 // database. With several, a table may be in some of them only.
@@ -350,7 +337,5 @@ func (l *poller) areKnown(names []string) error {
 
 // wants says whether a run is to read a table.
 func (o *RunOptions) wants(t batch.TableID) bool {
-	return len(o.Tables) == 0 || slices.ContainsFunc(o.Tables, func(name string) bool {
-		return strings.HasSuffix("."+t.String(), "."+name)
-	})
+	return len(o.Tables) == 0 || slices.ContainsFunc(o.Tables, func(name string) bool { return named(name, t) })
 }

@@ -141,7 +141,7 @@ func (r *objectRun) countUnusable(ctx context.Context, cursors []*postgres.Curso
 		r.log.Warn("rows without a value of the cursor column are not replicated", "table", r.o.ID().String(), "rows", unusable, "column", cursors[0].Column)
 	}
 	r.p.progress.table(r.o.ID(), func(t *TableProgress) { t.NullCursors, t.Waiting = unusable, waiting })
-	return r.p.changeObject(r.o.ID(), func(s *state.Object) {
+	return r.p.store.ChangeObject(r.o.ID(), func(s *state.Object) {
 		if s.State == "" {
 			s.State = state.Active
 		}

@@ -91,7 +91,7 @@ func (l *poller) read(ctx context.Context, session *postgres.Session, o *object)
 	}
 	r.at.Done, r.run = false, r.at.Run
 	if r.first {
-		if err := l.p.changeObject(o.ID(), func(s *state.Object) { s.State, s.Reason, s.Fix = state.HistoricalLoad, "", "" }); err != nil {
+		if err := l.p.store.ChangeObject(o.ID(), func(s *state.Object) { s.State, s.Reason, s.Fix = state.HistoricalLoad, "", "" }); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func (l *poller) read(ctx context.Context, session *postgres.Session, o *object)
 	if err != nil {
 		return err
 	}
-	return l.p.changeObject(o.ID(), func(s *state.Object) { s.State, s.Reason, s.Fix, s.QueryMode = state.Active, "", "", o.identity })
+	return l.p.store.ChangeObject(o.ID(), func(s *state.Object) { s.State, s.Reason, s.Fix, s.QueryMode = state.Active, "", "", o.identity })
 }
 
 // begin takes the snapshot of the run.

@@ -50,8 +50,8 @@ func TestSchedule(t *testing.T) {
 	if got := p.ask(`SELECT count(*) FROM other`); got != "0" {
 		t.Errorf("a table that was not asked for has %s rows", got)
 	}
-	var idle *engine.NotScheduledError
-	if err := p.RunNow(ctx, []string{"public.none"}); !errors.As(err, &idle) {
+	var refused *engine.RequestError
+	if err := p.RunNow(ctx, []string{"public.none"}); !errors.As(err, &refused) {
 		t.Errorf("an unknown table: %v", err)
 	}
 	stop()

@@ -31,6 +31,12 @@ func (v *verifier) addObjects(ctx context.Context, source *postgres.Source) erro
 	l.stored.entries = map[string]string{}
 	l.stored.apply(entries)
 	for i, q := range found {
+		if leaves, err := v.p.leavesOut(q.ID()); leaves || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		v.chain.Announce(q.Schema)
 		o := &verifiedObject{object: &object{Queryable: q, rule: rules[i]}}
 		started := false

@@ -7,6 +7,7 @@ import (
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
 )
 
 // Loading a table again while the pipeline stands: its mark as loaded is taken
@@ -21,6 +22,9 @@ var errAnew = errors.New("the session begins anew")
 
 // reloadDue ends the session when a table is due.
 func (l *lane) reloadDue() error {
+	if l.asked.Load() {
+		return errAnew
+	}
 	l.mu.Lock()
 	if l.rekeyed {
 		l.mu.Unlock()
@@ -34,16 +38,32 @@ func (l *lane) reloadDue() error {
 	return nil
 }
 
-// startReloads takes the marks of the tables that are due.
+// startReloads takes the marks of the tables that are due, and of those that
+// an operator wants loaded again.
 func (l *lane) startReloads(ctx context.Context) error {
+	records, err := l.objectRecords()
+	if err != nil {
+		return err
+	}
+	due := map[uint32]shape{}
 	for _, noted := range l.shapes.due(max(l.record.Durable.LSN, l.record.IdleAcknowledged)) {
-		for _, t := range l.tables {
-			if t.OID != noted.OID {
-				continue
+		due[noted.OID] = noted
+	}
+	for _, t := range l.tables {
+		noted, again := due[t.OID]
+		if records[t.ID()].Restart {
+			known, ok := l.shapes.get(t.OID)
+			if !ok {
+				known = shapeOf(t) // nothing of it is at the destination
 			}
-			if err := l.startReload(ctx, t, noted); err != nil {
-				return err
-			}
+			noted, again = known, true
+			noted.Why, noted.Left = "an operator asks for it", true
+		}
+		if !again {
+			continue
+		}
+		if err := l.startReload(ctx, t, noted); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -57,6 +77,16 @@ func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) 
 	if err != nil {
 		return err
 	}
+	if err := l.unload(ctx, t, empty, entry); err != nil {
+		return err
+	}
+	l.shapes.put(noted)
+	return nil
+}
+
+// unload takes the mark of a table as loaded, and what was begun of a load, from
+// the checkpoint, together with its rows if it is to be emptied.
+func (l *lane) unload(ctx context.Context, t *postgres.Table, empty bool, entries ...wasm.Checkpoint) error {
 	d, err := l.applier.begin(ctx)
 	if err != nil {
 		return err
@@ -67,13 +97,68 @@ func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) 
 			return d.abort(work, nil, err)
 		}
 	}
-	entries := []wasm.Checkpoint{entry, {Key: loadKey(t.ID())}}
+	entries = append(entries, wasm.Checkpoint{Key: loadKey(t.ID())})
+	for _, key := range l.stored.keys(chunkPrefix(t.ID())) {
+		entries = append(entries, wasm.Checkpoint{Key: key})
+	}
 	if err := d.commit(work, entries...); err != nil {
 		return d.abort(work, nil, err)
 	}
 	l.stored.apply(entries)
-	l.shapes.update(noted.OID, func(s *shape) { *s = noted })
+	failpoint("unloaded")
+	return l.p.store.Update(func(tx *state.Tx) error {
+		if err := tx.DeleteChunks(t.ID()); err != nil {
+			return err
+		}
+		return tx.ChangeObject(t.ID(), func(o *state.Object) {
+			o.Restart, o.RowsLoaded, o.BytesLoaded = false, 0, 0
+			if o.Choice != state.Skip {
+				o.State, o.Reason, o.Fix = state.Queued, "", ""
+			}
+		})
+	})
+}
+
+// succeed notes that a table has the name of a dropped one, whose changes are
+// delivered first.
+func (l *lane) succeed(ctx context.Context, dropped shape, t *postgres.Table) error {
+	if l.successors == nil {
+		l.successors = map[uint32]*postgres.Table{}
+	}
+	l.successors[dropped.OID] = t
+	if dropped.Due != 0 {
+		return nil
+	}
+	system, err := l.source.System(ctx)
+	if err != nil {
+		return err
+	}
+	l.shapes.update(dropped.OID, func(s *shape) { s.Due, s.Why = system.LSN, "it was dropped and created again" })
 	return nil
+}
+
+// forgetDropped empties the tables whose dropped predecessors have been
+// delivered to their end, and takes those out of the checkpoint. The session
+// that follows finds the new ones as tables that it does not know.
+func (l *lane) forgetDropped(ctx context.Context) error {
+	var again error
+	for _, noted := range l.shapes.due(max(l.record.Durable.LSN, l.record.IdleAcknowledged)) {
+		t := l.successors[noted.OID]
+		if !noted.Dropped || t == nil {
+			continue
+		}
+		l.log.Warn("a table is replaced by a new one of its name", "table", t.ID().String())
+		if err := l.number(t.Schema, 0); err != nil {
+			return err
+		}
+		l.applier.announce(t.Schema)
+		if err := l.unload(ctx, t, true, wasm.Checkpoint{Key: shapeKey(t.ID())}); err != nil {
+			return err
+		}
+		l.shapes.forget(noted.OID)
+		again = errAnew
+	}
+	return again
 }
 
 // emptyTable does at the destination what a TRUNCATE of the source does.

@@ -61,6 +61,9 @@ func (l *poller) changes() ([]Change, error) {
 // settleChanges starts objects anew that are now read in another way, if the
 // run may.
 func (l *poller) settleChanges(ctx context.Context, o RunOptions) error {
+	if err := l.restartAsked(ctx); err != nil {
+		return err
+	}
 	changes, err := l.changes()
 	if err != nil || len(changes) == 0 {
 		return err
@@ -82,7 +85,38 @@ func (l *poller) settleChanges(ctx context.Context, o RunOptions) error {
 		}
 		keys = append(keys, logKeys(&l.stored, l.database)...)
 	}
-	return l.p.restart(ctx, &l.stored, keys, schemas)
+	return l.p.restart(ctx, &l.stored, keys, schemas, false)
+}
+
+// restartAsked starts the objects anew that an operator wants read from the
+// beginning. They are emptied, so that rows go which the source has no more.
+func (l *poller) restartAsked(ctx context.Context) error {
+	var keys []string
+	var schemas []*batch.Schema
+	var asked []batch.TableID
+	for _, o := range l.objects {
+		record, err := l.p.store.Object(o.ID())
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			return err
+		}
+		if record.Restart {
+			keys, schemas, asked = append(keys, queryKey(o.ID())), append(schemas, o.Schema), append(asked, o.ID())
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	if err := l.p.restart(ctx, &l.stored, keys, schemas, true); err != nil {
+		return err
+	}
+	return l.p.store.Update(func(tx *state.Tx) error {
+		for _, id := range asked {
+			if err := tx.ChangeObject(id, func(o *state.Object) { o.Restart = false }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // logKeys are the entries of the checkpoint that a lane of the log has made.
@@ -114,8 +148,9 @@ func (l *poller) dropSlot(ctx context.Context) error {
 
 // restart removes entries from the checkpoint, so that the objects begin anew.
 // Rows with a key are replaced as they come again; those of a table without
-// one are taken back as by a TRUNCATE, in the same transaction.
-func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys []string, schemas []*batch.Schema) error {
+// one are taken back as by a TRUNCATE, in the same transaction, and those of
+// every table if empty says so.
+func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys []string, schemas []*batch.Schema, empty bool) error {
 	entries := make([]wasm.Checkpoint, len(keys))
 	for i, key := range keys {
 		entries[i] = wasm.Checkpoint{Key: key}
@@ -126,15 +161,13 @@ func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys 
 	}
 	ctx = context.WithoutCancel(ctx)
 	for _, s := range schemas {
-		if s == nil || len(s.Key()) > 0 || !p.applier.compacts && !p.applier.fills {
+		if s == nil || !empty && (len(s.Key()) > 0 || !p.applier.compacts && !p.applier.fills) {
 			continue
 		}
-		builder := batch.NewBuilder(s)
-		for i := range s.Columns {
-			builder.Column(i).AppendAbsent()
+		if err := d.makeTables(ctx, s); err != nil {
+			return d.abort(ctx, nil, err)
 		}
-		builder.EndRow(batch.Truncate, 0, 0, 0)
-		b := builder.Finish(batch.Position{})
+		b := truncation(s, batch.Position{})
 		err := d.write(ctx, b)
 		b.Release()
 		if err != nil {
@@ -171,7 +204,7 @@ func (l *lane) settleQueries(ctx context.Context, tables []*postgres.Table) erro
 	if !l.restartChanged && len(schemas) > 0 {
 		return e
 	}
-	return l.p.restart(ctx, &l.stored, keys, schemas)
+	return l.p.restart(ctx, &l.stored, keys, schemas, false)
 }
 
 // placeQueryError says where in the pipeline file the query is at fault.

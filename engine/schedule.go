@@ -170,21 +170,12 @@ func (p *Pipeline) counted(database string) (sum state.Run) {
 	return sum
 }
 
-// NotScheduledError says that a pipeline has no runs that could be started.
-type NotScheduledError struct {
-	Reason string `json:"reason"`
-	Hint   string `json:"hint"`
-}
-
-// Error implements error.
-func (e *NotScheduledError) Error() string { return e.Reason }
-
 // RunNow starts a run over the given tables, all if there are none, without
 // waiting for its end. A run that goes on is finished first. A table is named
 // as schema.table or database.schema.table. The pipeline must be running.
 func (p *Pipeline) RunNow(ctx context.Context, tables []string) error {
 	if p.Spec.Source.Mode == spec.ModeLogical && p.Spec.Source.Frequency.Continuous() {
-		return &NotScheduledError{"the pipeline follows the log continuously: there is no run to start", "every change is on its way already; leat status shows how far"}
+		return &RequestError{"the pipeline follows the log continuously: there is no run to start", "every change is on its way already; leat status shows how far"}
 	}
 	if err := p.knows(tables); err != nil {
 		return err
@@ -203,19 +194,14 @@ func (p *Pipeline) knows(tables []string) error {
 	if err != nil {
 		return err
 	}
-	known := make([]batch.TableID, len(objects))
-	for i, o := range objects {
-		known[i] = o.Table
-	}
-	return allKnown(tables, known)
+	return allKnown(tables, tablesOf(objects))
 }
 
 // allKnown says which of the names is none of the tables'.
 func allKnown(names []string, tables []batch.TableID) error {
 	for _, name := range names {
-		o := RunOptions{Tables: []string{name}}
-		if !slices.ContainsFunc(tables, o.wants) {
-			return &NotScheduledError{fmt.Sprintf("table %q is not one of the pipeline's", name), "leat objects list shows its tables; name one as schema.table"}
+		if !slices.ContainsFunc(tables, func(t batch.TableID) bool { return named(name, t) }) {
+			return unknownTable(name, tables)
 		}
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -128,6 +127,14 @@ func (s *shapes) update(oid uint32, change func(*shape)) {
 	}
 }
 
+// forget leaves out what is no longer in the checkpoint.
+func (s *shapes) forget(oid uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byOID, oid)
+	delete(s.unsaved, oid)
+}
+
 // entries are what is to be committed; saved says that it was.
 func (s *shapes) entries() (out []wasm.Checkpoint, saved func(), err error) {
 	s.mu.Lock()
@@ -166,7 +173,6 @@ func (s *shapes) promise(oid uint32, lsn uint64, why string) bool {
 	return true
 }
 
-// anyDue says whether a table is still to be loaded again.
 // anyLeft says whether a table that is not selected waits to be noted so.
 func (s *shapes) anyLeft() bool {
 	s.mu.Lock()
@@ -179,6 +185,7 @@ func (s *shapes) anyLeft() bool {
 	return false
 }
 
+// anyDue says whether a table is still to be loaded again.
 func (s *shapes) anyDue() bool {
 	return slices.ContainsFunc(s.all(), func(one shape) bool { return one.Due != 0 })
 }
@@ -258,41 +265,51 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 	return nil
 }
 
-// lookAtAll looks at every table.
+// lookAtAll looks at every table. It returns errAnew where one is to join that
+// the session does not replicate.
 func (l *lane) lookAtAll(ctx context.Context) error {
-	tables, err := l.source.Tables(ctx, selection(l.p.Spec))
+	all, err := l.source.Tables(ctx, selection(l.p.Spec))
 	if err != nil {
 		return err
+	}
+	if err := l.missTables(ctx, all); err != nil {
+		return err
+	}
+	tables, err := l.chooseTables(ctx, all)
+	if err != nil {
+		return err
+	}
+	if l.joining(tables) {
+		return errAnew
 	}
 	for _, t := range tables {
 		if err := l.look(ctx, t); err != nil {
 			return err
 		}
 	}
-	return l.missTables(ctx, tables)
+	return nil
 }
 
 // missTables looks for tables that the destination has and the source has no
 // more. Their rows stay.
-func (l *lane) missTables(ctx context.Context, tables []*postgres.Table) error {
-	there := map[uint32]bool{}
-	for _, t := range tables {
-		there[t.OID] = true
+func (l *lane) missTables(ctx context.Context, all []*postgres.Table) error {
+	listed := map[uint32]bool{}
+	for _, t := range all {
+		listed[t.OID] = true
 	}
+	var missing []uint32
 	for _, noted := range l.shapes.all() {
-		if there[noted.OID] || noted.Dropped {
-			continue
+		if !listed[noted.OID] && !noted.Dropped {
+			missing = append(missing, noted.OID)
 		}
-		_, err := l.source.TableByOID(ctx, noted.OID)
-		var gone *postgres.Error
-		if !errors.As(err, &gone) || gone.Class != postgres.Object {
-			if err != nil {
-				return err
-			}
-			if !noted.Left {
-				l.log.Warn("table is no longer selected: its rows stay, and it is loaded again if it comes back", "table", noted.Table.String())
-				l.shapes.update(noted.OID, func(s *shape) { s.Left, s.Due = true, 0 })
-			}
+	}
+	there, err := l.source.Exist(ctx, missing)
+	if err != nil {
+		return err
+	}
+	for _, oid := range missing {
+		noted, ok := l.shapes.get(oid)
+		if !ok || there[oid] {
 			continue
 		}
 		c := SchemaChange{Kind: tableDropped, Table: noted.Table}
@@ -300,13 +317,29 @@ func (l *lane) missTables(ctx context.Context, tables []*postgres.Table) error {
 			return &SchemaChangeError{c}
 		}
 		l.log.Warn("a table has changed", "change", c.String())
-		o := state.Object{Table: noted.Table, State: state.Deleted, Reason: "the table was dropped at the source; its rows stay at the destination", Updated: time.Now()}
-		if err := l.p.store.PutObject(o); err != nil {
+		if err := l.p.store.ChangeObject(noted.Table, func(o *state.Object) {
+			o.State, o.Reason, o.Fix, o.Restart = state.Deleted, "the table was dropped at the source; its rows stay at the destination", "", false
+		}); err != nil {
 			return err
 		}
 		l.shapes.update(noted.OID, func(s *shape) { s.Dropped, s.Due = true, 0 })
 	}
 	return nil
+}
+
+// leaveTables notes which tables the log passes from now on: they are loaded
+// again if they come back.
+func (l *lane) leaveTables(chosen []*postgres.Table) {
+	here := map[uint32]bool{}
+	for _, t := range chosen {
+		here[t.OID] = true
+	}
+	for _, noted := range l.shapes.all() {
+		if !here[noted.OID] && !noted.Dropped && !noted.Left {
+			l.log.Warn("table is no longer selected: its rows stay, and it is loaded again if it comes back", "table", noted.Table.String())
+			l.shapes.update(noted.OID, func(s *shape) { s.Left, s.Due = true, 0 })
+		}
+	}
 }
 
 // tableByOID is what the catalogue says of a relation for the stream.

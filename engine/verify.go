@@ -129,7 +129,11 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 			return nil, err
 		}
 		for _, t := range found {
-			if t.Reason == "" {
+			leaves, err := p.leavesOut(t.ID())
+			if err != nil {
+				return nil, err
+			}
+			if t.Reason == "" && !leaves {
 				v.chain.Announce(t.Schema)
 				tables = append(tables, t)
 			}

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -30,10 +31,39 @@ var ObjectStates = []string{
 	Streaming, Finished, FailedState, Inaccessible, Deleted,
 }
 
+// Choice is an operator's decision about an object. It holds until the next one.
+type Choice string
+
+// The choices.
+const (
+	Include Choice = "include"
+	Skip    Choice = "skip"
+	Pause   Choice = "pause"
+)
+
+// Rule is an operator's rule for an object that is read by queries.
+type Rule struct {
+	QueryMode          string        `json:"query_mode"`
+	TimestampColumn    string        `json:"timestamp_column,omitempty"`
+	IncrementingColumn string        `json:"incrementing_column,omitempty"`
+	Delay              time.Duration `json:"delay,omitempty"`
+}
+
 // Object is what became of one table.
 type Object struct {
 	Table batch.TableID `json:"table"`
 	State string        `json:"state"`
+	// OID is that of the relation that was taken in under the name, 0 for none.
+	OID uint32 `json:"oid,omitempty"`
+	// Choice is what an operator has decided, empty for what the pipeline file
+	// says.
+	Choice Choice `json:"choice,omitempty"`
+	// Restart asks for a new historical load; the load takes it back.
+	Restart bool `json:"restart,omitempty"`
+	// Rule says how queries read the object instead of as the pipeline file has
+	// it, and Position from where on: an operator's, until a run takes it.
+	Rule     Rule   `json:"rule,omitzero"`
+	Position string `json:"position,omitempty"`
 	// Reason says why the object is in its state, Fix what to do about it.
 	Reason string `json:"reason,omitempty"`
 	Fix    string `json:"fix,omitempty"`
@@ -74,6 +104,26 @@ func (tx *Tx) PutObject(o Object) error {
 		return fmt.Errorf("object %s: state %q is not one of %q", o.Table, o.State, ObjectStates)
 	}
 	return tx.putJSON(tableKey(spaceObject, o.Table), o)
+}
+
+// ChangeObject changes the record of a table, which need not exist yet.
+func (tx *Tx) ChangeObject(t batch.TableID, change func(*Object)) error {
+	o, err := tx.Object(t)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	o.Table = t
+	before := o
+	if change(&o); o == before {
+		return nil
+	}
+	o.Updated = time.Now()
+	return tx.PutObject(o)
+}
+
+// ChangeObject changes the record of a table, see Tx.ChangeObject.
+func (s *Store) ChangeObject(t batch.TableID, change func(*Object)) error {
+	return s.Update(func(tx *Tx) error { return tx.ChangeObject(t, change) })
 }
 
 // PutObject writes the record of a table.

@@ -64,7 +64,8 @@ func exitCode(err error) int {
 		locked   *state.LockedError
 		folder   *state.FolderError
 		changed  *engine.ChangedError
-		idle     *engine.NotScheduledError
+		refused  *engine.RequestError
+		unsaid   *engine.UnconfirmedError
 		change   *engine.SchemaChangeError
 	)
 	switch {
@@ -74,7 +75,7 @@ func exitCode(err error) int {
 		return int(reported)
 	case errors.As(err, &missing), errors.As(err, &distrust):
 		return exitPlugin
-	case errors.As(err, &usage), errors.As(err, &file), errors.As(err, &changed), errors.As(err, &idle):
+	case errors.As(err, &usage), errors.As(err, &file), errors.As(err, &changed), errors.As(err, &refused), errors.As(err, &unsaid):
 		return exitUsage
 	case errors.As(err, &gap), errors.As(err, &source) && source.Class == postgres.Resync:
 		return exitGap
@@ -124,8 +125,12 @@ func report(w io.Writer, err error) {
 	if errors.As(err, &changed) {
 		fmt.Fprintf(w, "  what to do: %s\n", changed.Hint())
 	}
-	var idle *engine.NotScheduledError
-	if errors.As(err, &idle) {
-		fmt.Fprintf(w, "  what to do: %s\n", idle.Hint)
+	var unsaid *engine.UnconfirmedError
+	if errors.As(err, &unsaid) {
+		fmt.Fprintf(w, "  what to do: %s\n", unsaid.Hint())
+	}
+	var refused *engine.RequestError
+	if errors.As(err, &refused) {
+		fmt.Fprintf(w, "  what to do: %s\n", refused.Hint)
 	}
 }

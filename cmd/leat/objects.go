@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -9,8 +10,9 @@ import (
 )
 
 func (p *program) objectsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "objects", Short: "The source tables of a pipeline"}
+	cmd := &cobra.Command{Use: "objects", Short: "The source tables of a pipeline: list, include, skip, load again"}
 	cmd.AddCommand(p.objectsRunNowCommand())
+	cmd.AddCommand(p.objectsChangeCommands()...)
 	cmd.AddCommand(&cobra.Command{
 		Use:   "list FILE",
 		Short: "List the tables, their state and the historical load",
@@ -35,15 +37,27 @@ func (p *program) objectsCommand() *cobra.Command {
 				return err
 			}
 			if p.json {
-				return json.NewEncoder(p.out).Encode(objects)
+				return json.NewEncoder(p.out).Encode(append([]state.Object{}, objects...))
 			}
-			out := newTable(p.out)
-			out.head("table", "state", "rows loaded", "loaded", "reason")
-			for _, o := range objects {
-				out.row(o.Table, o.State, o.RowsLoaded, size(o.BytesLoaded), o.Reason)
-			}
-			return out.end()
+			return p.printObjects(objects)
 		},
 	})
 	return cmd
+}
+
+func (p *program) printObjects(objects []state.Object) error {
+	if len(objects) == 0 {
+		fmt.Fprintln(p.out, "no table is selected")
+		return nil
+	}
+	out := newTable(p.out)
+	out.head("table", "state", "rows loaded", "loaded", "reason", "what to do")
+	for _, o := range objects {
+		loaded := size(o.BytesLoaded)
+		if o.State == state.HistoricalLoad && o.BytesTotal > 0 {
+			loaded = fmt.Sprintf("%s of about %s", loaded, size(o.BytesTotal))
+		}
+		out.row(o.Table, o.State, o.RowsLoaded, loaded, o.Reason, o.Fix)
+	}
+	return out.end()
 }

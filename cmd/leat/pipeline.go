@@ -81,6 +81,19 @@ func (p *program) stopped(s *spec.Spec) (*state.Store, error) {
 	return store, err
 }
 
+// stoppedForWriting opens the state folder of a pipeline that does not run, to
+// note what it is to do.
+func (p *program) stoppedForWriting(s *spec.Spec) (*state.Store, error) {
+	store, err := p.stopped(s) // makes no folder where there is none
+	if err == nil {
+		err = store.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return state.Open(engine.StateDir(s, p.stateDir), state.Options{Pipeline: s.Name, Log: p.log(s.Log)})
+}
+
 // withPipeline opens a pipeline that does not run, for one operation on it.
 func (p *program) withPipeline(ctx context.Context, s *spec.Spec, do func(*engine.Pipeline) error) error {
 	pipeline, err := engine.Open(ctx, s, p.options(s))

@@ -172,6 +172,27 @@ func (s *Source) TableByOID(ctx context.Context, oid uint32) (*Table, error) {
 	return out[0], nil
 }
 
+// Exist says which of these relations there are.
+func (s *Source) Exist(ctx context.Context, oids []uint32) (map[uint32]bool, error) {
+	out := map[uint32]bool{}
+	if len(oids) == 0 {
+		return out, nil
+	}
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `SELECT oid FROM pg_catalog.pg_class WHERE oid = ANY($1::oid[])`, oids)
+		if err != nil {
+			return err
+		}
+		var oid uint32
+		_, err = pgx.ForEachRow(rows, []any{&oid}, func() error {
+			out[oid] = true
+			return nil
+		})
+		return err
+	})
+	return out, wrap("look for tables of", "database "+s.Database, err)
+}
+
 // chosenOIDs lists the relations that could be an object and that choose
 // takes.
 func chosenOIDs(ctx context.Context, conn *pgx.Conn, version int, choose *selector) (oids []uint32, err error) {

@@ -10,17 +10,19 @@ import (
 
 // failure is an error on the wire, with what errors.As finds in it.
 type failure struct {
-	Error    string                    `json:"error"`
-	Source   *postgres.Error           `json:"source,omitempty"`
-	Database *capability.Error         `json:"database,omitempty"`
-	Idle     *engine.NotScheduledError `json:"idle,omitempty"`
+	Error       string                   `json:"error"`
+	Source      *postgres.Error          `json:"source,omitempty"`
+	Database    *capability.Error        `json:"database,omitempty"`
+	Refused     *engine.RequestError     `json:"refused,omitempty"`
+	Unconfirmed *engine.UnconfirmedError `json:"unconfirmed,omitempty"`
 }
 
 func failureOf(err error) failure {
 	f := failure{Error: err.Error()}
 	errors.As(err, &f.Source)
 	errors.As(err, &f.Database)
-	errors.As(err, &f.Idle)
+	errors.As(err, &f.Refused)
+	errors.As(err, &f.Unconfirmed)
 	return f
 }
 
@@ -29,8 +31,10 @@ func (f failure) received() error {
 	switch {
 	case f.Database != nil:
 		return &remoteError{f.Error, f.Database}
-	case f.Idle != nil:
-		return f.Idle
+	case f.Refused != nil:
+		return f.Refused
+	case f.Unconfirmed != nil:
+		return f.Unconfirmed
 	case f.Source != nil:
 		return &remoteError{f.Error, f.Source}
 	}

@@ -77,6 +77,7 @@ func Control(p *engine.Pipeline) http.Handler {
 	mux.HandleFunc("POST /failed/replay", c.settle(p.Replay))
 	mux.HandleFunc("POST /failed/skip", c.settle(p.Skip))
 	mux.HandleFunc("POST /failed/capsule", c.capsule)
+	mux.HandleFunc("POST /objects", c.changeObjects)
 	mux.HandleFunc("POST /objects/run-now", c.runNow)
 	mux.HandleFunc("POST /plugins/promote", c.promote)
 	mux.HandleFunc("POST /query", c.query)

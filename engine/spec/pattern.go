@@ -78,6 +78,12 @@ func (p Pattern) Match(schema, table string) bool {
 	return matchGlob(p.schema, []rune(schema)) && matchGlob(p.table, []rune(table))
 }
 
+// literal says whether the pattern has no wildcard.
+func (p Pattern) literal() bool {
+	wild := func(g glob) bool { return g.kind != literal }
+	return !slices.ContainsFunc(p.schema, wild) && !slices.ContainsFunc(p.table, wild)
+}
+
 // matchGlob goes back to the last star only: time is the product of the
 // lengths at most.
 func matchGlob(pattern []glob, name []rune) bool {

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"slices"
 	"time"
 
 	"github.com/leat-etl/leat/plugins/bundle"
@@ -51,6 +52,7 @@ type Source struct {
 	Query              string        `toml:"query" doc:"The query of mode sql: one SELECT, WITH, VALUES or TABLE."`
 	QueryName          string        `toml:"query_name" doc:"Name of the table that the query of mode sql makes, in the schema public. The default is query." max:"63"`
 	LoadHistoricalData bool          `toml:"load_historical_data" doc:"Load the rows that exist before streaming what changes. false replicates only what is written after the pipeline was created." default:"true"`
+	IncludeNewTables   bool          `toml:"include_new_tables" doc:"Let tables that are created after the pipeline join by themselves, if include and exclude select them: they are published and loaded while the others go on. false lists them as SKIPPED until leat objects include takes them in; a table that include names without a wildcard is always wanted. It may be changed at any time." default:"true"`
 	MergeTables        bool          `toml:"merge_tables" doc:"Load tables of one name from several databases into one table, with the database name in each row. false puts the database name before each table name." default:"false"`
 	TableName          string        `toml:"table_name" doc:"Name of a table at the destination, with {database}, {schema} and {table} for those of the source. The default is {table}, and {database}_{table} for several databases that are not merged."`
 	Publication        string        `toml:"publication" doc:"Name of the publication; the default is made from the pipeline's name." max:"63"`
@@ -96,6 +98,11 @@ type Objects struct {
 
 // Selection returns the matcher of the two lists.
 func (o Objects) Selection() Selection { return Selection{o.Include, o.Exclude} }
+
+// Names says whether the file includes a table by its name, not by a wildcard.
+func (o Objects) Names(schema, table string) bool {
+	return slices.ContainsFunc(o.Include, func(p Pattern) bool { return p.literal() && p.Match(schema, table) })
+}
 
 // SchemaChanges is the policy for changes of source tables.
 type SchemaChanges struct {

@@ -4,7 +4,25 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/state"
 )
+
+func (c *control) changeObjects(w http.ResponseWriter, r *http.Request) {
+	var request engine.ObjectRequest
+	var changed []state.Object
+	err := json.NewDecoder(r.Body).Decode(&request)
+	if err == nil {
+		changed, err = c.p.ChangeObjects(request)
+	}
+	answer(w, changed, err)
+}
+
+// ChangeObjects asks something of objects, see engine.Pipeline.ChangeObjects.
+func (c *Client) ChangeObjects(ctx context.Context, r engine.ObjectRequest) (changed []state.Object, err error) {
+	return changed, c.call(ctx, http.MethodPost, "/objects", r, &changed)
+}
 
 // chosenTables is the body of a request about some tables, all if none are
 // named.

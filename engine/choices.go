@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/state"
+)
+
+// Which of the tables that the pipeline file selects are replicated: an
+// operator's choice counts first, then whether the table is new. What comes of
+// each is noted in the state folder.
+
+// reconsider implements databaseLane.
+func (l *lane) reconsider() { l.asked.Store(true) }
+
+// place is what becomes of a table in a session.
+type place struct {
+	joins              bool
+	state, reason, fix string
+}
+
+// chooseTables returns those of all that are replicated.
+func (l *lane) chooseTables(ctx context.Context, all []*postgres.Table) ([]*postgres.Table, error) {
+	records, err := l.objectRecords()
+	if err != nil {
+		return nil, err
+	}
+	places, err := l.places(ctx, all, records)
+	if err != nil {
+		return nil, err
+	}
+	var out []*postgres.Table
+	return out, l.p.store.Update(func(tx *state.Tx) error {
+		for i, t := range all {
+			if places[i].joins {
+				out = append(out, t)
+			}
+			if err := tx.ChangeObject(t.ID(), places[i].note); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// note writes down where a table stands. One that is replicated keeps the state
+// that its load has got to.
+func (p place) note(o *state.Object) {
+	if p.joins && (o.Restart || slices.Contains([]string{state.HistoricalLoad, state.HistoricalLoadFinished, state.Streaming}, o.State)) {
+		return
+	}
+	o.State, o.Reason, o.Fix = p.state, p.reason, p.fix
+}
+
+// leavesOut says whether a table that the pipeline file selects is not
+// replicated all the same.
+func (p *Pipeline) leavesOut(t batch.TableID) (bool, error) {
+	o, err := p.store.Object(t)
+	if errors.Is(err, state.ErrNotFound) {
+		return false, nil
+	}
+	return o.State == state.Skipped, err
+}
+
+func (l *lane) objectRecords() (map[batch.TableID]state.Object, error) {
+	objects, err := l.p.store.Objects()
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[batch.TableID]state.Object, len(objects))
+	for _, o := range objects {
+		out[o.Table] = o
+	}
+	return out, nil
+}
+
+// places decides about every table.
+func (l *lane) places(ctx context.Context, all []*postgres.Table, records map[batch.TableID]state.Object) ([]place, error) {
+	byName := map[batch.TableID]shape{}
+	for _, noted := range l.shapes.all() {
+		byName[noted.Table] = noted
+	}
+	out := make([]place, len(all))
+	for i, t := range all {
+		out[i] = l.place(t, records[t.ID()])
+		noted, taken := byName[t.ID()]
+		if !out[i].joins || !taken || noted.OID == t.OID {
+			continue
+		}
+		if !noted.Dropped {
+			out[i] = place{state: state.Queued, reason: "another table had its name, and the log has yet to say what became of that"}
+			continue
+		}
+		out[i] = place{state: state.Queued, reason: "the table was dropped and created again: the new one follows once the log has been delivered up to here"}
+		if err := l.succeed(ctx, noted, t); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// place decides about a table for itself.
+func (l *lane) place(t *postgres.Table, record state.Object) place {
+	switch {
+	case t.Reason != "":
+		return place{state: state.Inaccessible, reason: t.Reason}
+	case record.Choice == state.Skip:
+		return place{state: state.Skipped, reason: record.Reason, fix: record.Fix}
+	case record.Choice == "" && !l.p.Spec.Source.IncludeNewTables && l.isNew(t, record):
+		return place{state: state.Skipped, reason: "it was created after the pipeline, and include_new_tables is off",
+			fix: fmt.Sprintf("leat objects include %s %s.%s", l.p.Spec.Path, t.ID().Schema, t.ID().Name)}
+	}
+	return place{joins: true, state: state.Queued}
+}
+
+// isNew says whether a table came after the pipeline began. One that the
+// pipeline file names without a wildcard is wanted, whenever it came.
+func (l *lane) isNew(t *postgres.Table, record state.Object) bool {
+	began := l.stored.get(l.positionKey()) != "" || l.record.Followed
+	if !began || l.p.Spec.Objects.Names(t.ID().Schema, t.ID().Name) {
+		return false
+	}
+	_, has := l.shapes.get(t.OID)
+	return !has && record.OID != t.OID && (record.OID != 0 || l.stored.get(loadKey(t.ID())) == "")
+}
+
+// joining says whether a table is to be replicated that this session does not.
+func (l *lane) joining(chosen []*postgres.Table) bool {
+	here := make(map[uint32]bool, len(l.tables))
+	for _, t := range l.tables {
+		here[t.OID] = true
+	}
+	for _, t := range chosen {
+		if !here[t.OID] {
+			l.log.Info("a table joins", "table", t.ID().String())
+			return true
+		}
+	}
+	return false
+}
+
+// noteStreaming says of every table that its log is followed.
+func (l *lane) noteStreaming() error {
+	return l.p.store.Update(func(tx *state.Tx) error {
+		for _, t := range l.tables {
+			if err := tx.ChangeObject(t.ID(), func(o *state.Object) {
+				if o.Restart || o.Choice == state.Skip {
+					return // asked for since the session began
+				}
+				o.OID, o.State, o.Reason, o.Fix = t.OID, state.Streaming, "", ""
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

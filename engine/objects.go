@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/plugins/bundle/strict"
+	"github.com/leat-etl/leat/state"
+)
+
+// The verbs of an ObjectRequest.
+const (
+	SkipObjects    = "skip"
+	IncludeObjects = "include"
+	RestartObjects = "restart"
+)
+
+// ObjectRequest is what an operator asks of some objects. It is noted in the
+// state folder, where the lanes find it: those of a running pipeline at once,
+// those of a stopped one when they start.
+type ObjectRequest struct {
+	Verb string `json:"verb"`
+	// Tables are names, schema.table or database.schema.table, or patterns.
+	Tables []string `json:"tables"`
+	// Confirmed says that the operator agrees to ingestion that starts anew.
+	Confirmed bool `json:"confirmed"`
+}
+
+// ChangeObjects does what is asked for, as soon as the running lanes get to
+// it, and returns the objects as they are noted.
+func (p *Pipeline) ChangeObjects(r ObjectRequest) ([]state.Object, error) {
+	out, err := NoteObjects(p.store, r)
+	if err == nil {
+		for _, l := range p.lanes {
+			l.reconsider()
+		}
+	}
+	return out, err
+}
+
+// NoteObjects notes in the state folder of a pipeline that does not run what
+// it is to do when it starts.
+func NoteObjects(store *state.Store, r ObjectRequest) (changed []state.Object, err error) {
+	err = store.Update(func(tx *state.Tx) error {
+		objects, err := tx.Objects()
+		if err != nil {
+			return err
+		}
+		chosen, err := r.choose(objects)
+		if err != nil {
+			return err
+		}
+		if r.startsAnew() && !r.Confirmed {
+			return &UnconfirmedError{r.Verb, tablesOf(chosen)}
+		}
+		for i := range chosen {
+			if err := tx.ChangeObject(chosen[i].Table, func(o *state.Object) { *o = chosen[i] }); err != nil {
+				return err
+			}
+		}
+		changed = chosen
+		return nil
+	})
+	return changed, err
+}
+
+// startsAnew says whether rows are read again that the destination has.
+func (r *ObjectRequest) startsAnew() bool { return r.Verb == RestartObjects }
+
+// apply changes the record of one object.
+func (r *ObjectRequest) apply(o *state.Object) error {
+	refuse := func(reason, hint string) error {
+		return &RequestError{fmt.Sprintf("%s cannot %s: %s", o.Table, r.Verb, reason), hint}
+	}
+	switch {
+	case o.State == state.Deleted:
+		return refuse("the source has the table no more", "a table that is created under the name joins by itself, or by leat objects include if include_new_tables is off")
+	case o.State == state.Inaccessible:
+		return refuse(o.Reason, cmp.Or(o.Fix, "leat objects list shows the objects that can be replicated"))
+	}
+	switch r.Verb {
+	case SkipObjects:
+		o.Choice, o.Restart = state.Skip, false
+		o.State, o.Reason, o.Fix = state.Skipped, "an operator skips it; its rows stay at the destination", "leat objects include loads it again"
+	case IncludeObjects:
+		if o.Choice == state.Include || o.Choice == "" && o.State != state.Skipped {
+			return nil // it is one already
+		}
+		o.Choice, o.State, o.Reason, o.Fix = state.Include, state.Queued, "", ""
+	case RestartObjects:
+		if o.State == state.Skipped {
+			return refuse("it is skipped", "leat objects include loads it")
+		}
+		o.Restart, o.State, o.Reason, o.Fix = true, state.Queued, "an operator restarts its historical load", ""
+	default:
+		return &RequestError{fmt.Sprintf("there is no verb %q for objects", r.Verb), "leat objects --help lists them"}
+	}
+	return nil
+}
+
+// choose returns the objects that the request is about, with what it makes of
+// them. Each name must stand for one at least; one that a pattern found and
+// that cannot have what is asked for is left out if there are others.
+func (r *ObjectRequest) choose(objects []state.Object) (out []state.Object, err error) {
+	seen := map[batch.TableID]bool{}
+	var refused error
+	for _, name := range r.Tables {
+		found := false
+		for _, o := range objects {
+			if !named(name, o.Table) {
+				continue
+			}
+			found = true
+			if seen[o.Table] {
+				continue
+			}
+			seen[o.Table] = true
+			if err := r.apply(&o); err != nil && !strings.ContainsAny(name, "*?") {
+				return nil, err
+			} else if err != nil {
+				refused = err
+				continue
+			}
+			out = append(out, o)
+		}
+		if !found {
+			return nil, unknownTable(name, tablesOf(objects))
+		}
+	}
+	if len(out) == 0 {
+		return nil, refused
+	}
+	return out, nil
+}
+
+// named says whether a table is meant by its name, from the right, or by a
+// pattern schema.table.
+func named(name string, t batch.TableID) bool {
+	if strings.HasSuffix("."+t.String(), "."+name) {
+		return true
+	}
+	if rest, ok := strings.CutPrefix(name, t.Database+"."); ok {
+		if p, err := spec.ParsePattern(rest); err == nil && p.Match(t.Schema, t.Name) {
+			return true
+		}
+	}
+	p, err := spec.ParsePattern(name)
+	return err == nil && p.Match(t.Schema, t.Name)
+}
+
+func tablesOf(objects []state.Object) []batch.TableID {
+	out := make([]batch.TableID, len(objects))
+	for i, o := range objects {
+		out[i] = o.Table
+	}
+	return out
+}
+
+func unknownTable(name string, tables []batch.TableID) error {
+	known := make([]string, 0, 2*len(tables))
+	for _, t := range tables {
+		known = append(known, t.Schema+"."+t.Name, t.String())
+	}
+	reason := fmt.Sprintf("table %q is not one of the pipeline's", name)
+	if near := strict.Nearest(name, known); near != "" {
+		reason += fmt.Sprintf(": did you mean %q?", near)
+	}
+	return &RequestError{reason, "leat objects list shows its tables; name one as schema.table, or several by a pattern such as public.*; which the pipeline may have stands under [objects] in its file"}
+}
+
+// RequestError says why what an operator asked for cannot be done.
+type RequestError struct {
+	Reason string `json:"reason"`
+	Hint   string `json:"hint"`
+}
+
+// Error implements error.
+func (e *RequestError) Error() string { return e.Reason }
+
+// UnconfirmedError says that a request has rows read again that the
+// destination has, which has not been agreed to.
+type UnconfirmedError struct {
+	Verb   string          `json:"verb"`
+	Tables []batch.TableID `json:"tables"`
+}
+
+// Error implements error.
+func (e *UnconfirmedError) Error() string {
+	names := make([]string, len(e.Tables))
+	for i, t := range e.Tables {
+		names[i] = t.String()
+	}
+	return fmt.Sprintf("%s starts the ingestion anew of %s", e.Verb, strings.Join(names, ", "))
+}
+
+// Hint is what an operator can do.
+func (e *UnconfirmedError) Hint() string {
+	return "the rows at the destination are taken back as by a TRUNCATE and come again, other tables go on: repeat with --yes if that is meant"
+}
