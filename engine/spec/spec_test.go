@@ -66,7 +66,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := s.Source
-	if src.Type != "postgres" || src.Port != 5432 || src.Mode != "logical" || !src.LoadHistoricalData || src.MergeTables ||
+	if src.Type != "postgres" || src.Port != 5432 || src.Mode != "logical" || !src.LoadHistoricalData || !src.IncludeNewTables || src.MergeTables ||
 		src.Heartbeat != 30*time.Second || src.DecoderFormat != "auto" || src.TLS.Mode != "prefer" || !src.TLS.LoadAllCACertificates || src.Password.IsSet() {
 		t.Errorf("source %+v", src)
 	}
@@ -96,7 +96,7 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := s.Source
-	if src.Port != 5433 || src.LoadHistoricalData || !src.MergeTables || src.Heartbeat != time.Minute || src.Decoder != "test_decoding" || src.DecoderFormat != "binary" || src.Streaming != "off" || !src.TwoPhase || len(src.Databases) != 2 {
+	if src.Port != 5433 || src.LoadHistoricalData || src.IncludeNewTables || !src.MergeTables || src.Heartbeat != time.Minute || src.Decoder != "test_decoding" || src.DecoderFormat != "binary" || src.Streaming != "off" || !src.TwoPhase || len(src.Databases) != 2 {
 		t.Errorf("source %+v", src)
 	}
 	if tls := src.TLS; tls.CAFile != filepath.Join(pipelines, "ca.pem") || tls.ClientKey != "/keys/client.key" || tls.LoadAllCACertificates {
