@@ -40,10 +40,11 @@ var rooms = []room{
 	{in: "engine", may: []string{"plugins", "state"}},
 	{in: "plugins/destinations/internal/desttest", may: []string{"plugins", "engine/batch", "pdk/go"}},
 	{in: "plugins/destinations", may: []string{"pdk/go", "plugins/destinations/internal"}, guest: true, each: true},
-	{in: "plugins", may: []string{"engine/batch"}},
+	{in: "plugins", may: []string{"engine/batch", "pdk"}},
 	{in: "state", may: []string{"engine/batch"}},
 	{in: "transforms", may: []string{"pdk/go"}, guest: true, each: true},
 	{in: "pdk/go", guest: true},
+	{in: "pdk", may: []string{"pdk/go"}, guest: true},
 }
 
 // harnesses serve tests, the first one also the demo; no other code may use

@@ -464,7 +464,7 @@ static uint64_t leat_write_plan(const leat_plan *p) {
     return leat_answer();
 }
 
-static uint64_t leat_plan_transform(leat_json request, bool (*plan)(leat_plan *)) {
+LEAT_API uint64_t leat_plan_transform(leat_json request, bool (*plan)(leat_plan *)) {
     leat_planning = true;
     uint32_t number = (uint32_t)leat_int(leat_get(request, "plan"), 0);
     leat_plan *p = leat_new(sizeof *p);
@@ -678,7 +678,7 @@ static uint32_t leat_write_result(const leat_plan *p, const leat_batch *in, leat
     return LEAT_ADDRESS(r);
 }
 
-static uint32_t leat_run_process(const uint32_t *in) {
+LEAT_API uint32_t leat_run_process(const uint32_t *in) {
     leat_sweep();
     leat_plan *p = in[0] < leat_n_plans ? leat_plans[in[0]] : 0;
     leat_output *o = &leat_result;

@@ -63,6 +63,11 @@ export class Json {
 
   integer(otherwise: i64): i64 { return this.kind == Kind.Number ? I64.parseInt(this.word) : otherwise; }
 
+  // Whether there is no such member.
+  isMissing(): bool { return this.kind == Kind.Missing; }
+
+  isText(): bool { return this.kind == Kind.Text; }
+
   isTrue(): bool { return this.kind == Kind.Bool && this.bool; }
 
   write(out: Bytes): void {
