@@ -123,7 +123,10 @@ func subjectsOf(b *bundle.Bundle, files []*golden.File) ([]property.Subject, err
 					samples = append(samples, g)
 				}
 			}
-			plugin := golden.PluginOf(b, c)
+			plugin, err := golden.PluginOf(b, c)
+			if err != nil {
+				return nil, err
+			}
 			out = append(out,
 				property.Subject{Name: c.Table + " as in " + quoted(c.Name), Schema: s, Plugin: plugin, Samples: samples},
 				property.Subject{Name: c.Table + " with every type, as in " + quoted(c.Name), Schema: widened(s), Plugin: plugin, Samples: samples})
@@ -140,7 +143,8 @@ func subjectsOf(b *bundle.Bundle, files []*golden.File) ([]property.Subject, err
 	if bundle.ValidateConfig(b.Manifest, bare.Settings()) != nil {
 		return nil, nil // it takes settings, and there is no case that shows some
 	}
-	return []property.Subject{{Name: "a table with every type", Schema: s, Plugin: golden.PluginOf(b, &bare)}}, nil
+	plugin, err := golden.PluginOf(b, &bare)
+	return []property.Subject{{Name: "a table with every type", Schema: s, Plugin: plugin}}, err
 }
 
 func quoted(s string) string { return `"` + s + `"` }

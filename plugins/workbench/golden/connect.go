@@ -40,7 +40,11 @@ func Connect(ctx context.Context, h *wasm.Host, b *bundle.Bundle, c *Case, dir s
 	if err := bundle.ValidateConfig(b.Manifest, settings); err != nil {
 		return nil, err
 	}
-	guest, private, err := bundle.SplitConfig(b.Manifest, settings, dir)
+	_, private, err := bundle.SplitConfig(b.Manifest, settings, dir)
+	if err != nil {
+		return nil, err
+	}
+	plugin, err := pluginOf(b, settings, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +58,6 @@ func Connect(ctx context.Context, h *wasm.Host, b *bundle.Bundle, c *Case, dir s
 		con.Recorded = &Recorder{}
 		con.SQL = con.Recorded
 	}
-	plugin := PluginOf(b, c)
-	plugin.Config = guest
 	if con.Destination, err = h.Destination(ctx, b.Module, plugin, con.SQL); err == nil {
 		con.Info, err = con.Open(ctx, wasm.OpenInput{Pipeline: "test"})
 	}
@@ -179,6 +181,11 @@ func (r *Recorder) Ingest(_ context.Context, b *batch.Batch, in capability.Inges
 func (r *Recorder) Read(_ context.Context, sql string, _ func(arrow.RecordBatch) error) error {
 	r.note("%s", sql)
 	return nil
+}
+
+// Ask implements capability.SQL.
+func (r *Recorder) Ask(ctx context.Context, sql string, yield func(arrow.RecordBatch) error) error {
+	return r.Read(ctx, sql, yield)
 }
 
 // Begin implements capability.SQL.

@@ -2,6 +2,7 @@ package golden
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,13 +14,23 @@ import (
 	"github.com/leat-etl/leat/plugins/workbench/textbatch"
 )
 
-// PluginOf is what the host has to know of a bundle to run it with settings.
-func PluginOf(b *bundle.Bundle, c *Case) wasm.Plugin {
+// PluginOf is what the host has to know of a bundle to run it with the
+// settings of a case, of which the guest sees its own part.
+func PluginOf(b *bundle.Bundle, c *Case) (wasm.Plugin, error) {
+	return pluginOf(b, c.Settings(), ".")
+}
+
+func pluginOf(b *bundle.Bundle, settings json.RawMessage, dir string) (wasm.Plugin, error) {
+	guest, private, err := bundle.SplitConfig(b.Manifest, settings, dir)
+	if err != nil {
+		return wasm.Plugin{}, err
+	}
 	l := b.Manifest.Limits.Or(bundle.DefaultLimits)
-	return wasm.Plugin{
-		Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: c.Settings(),
+	p := wasm.Plugin{
+		Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: guest,
 		Limits: wasm.Limits{MemoryBytes: uint64(l.Memory), Fuel: uint64(l.Fuel), Deadline: l.Deadline},
 	}
+	return p, json.Unmarshal(private, &p.Settings)
 }
 
 // errUnexpected is what a case did not expect.
@@ -68,7 +79,11 @@ func (r *transformRun) run(ctx context.Context, h *wasm.Host, b *bundle.Bundle) 
 	if err := bundle.ValidateConfig(b.Manifest, c.Settings()); err != nil {
 		return err
 	}
-	t, err := h.Transform(ctx, b.Module, PluginOf(b, c))
+	plugin, err := PluginOf(b, c)
+	if err != nil {
+		return err
+	}
+	t, err := h.Transform(ctx, b.Module, plugin)
 	if err != nil {
 		return err
 	}
