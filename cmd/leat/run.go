@@ -51,6 +51,7 @@ destination stands.`,
 	cmd.Flags().BoolVar(&o.untilCaughtUp, "until-caught-up", false, "end with exit code 0 once everything committed at the source by now is at the destination")
 	cmd.Flags().DurationVar(&o.retryFor, "retry-for", 0, "give up after failing for so long, for example 30s; 0 is never (with --until-caught-up the default is 5m)")
 	cmd.Flags().StringVar(&o.metrics, "metrics", "", "serve Prometheus metrics at this address, for example 127.0.0.1:9187")
+	cmd.Flags().BoolVar(&o.dev, "dev", false, "compile a transform of the pipeline that lies in a folder of your own whenever it is saved, and swap it between two batches")
 	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "show no progress")
 	return cmd
 }
@@ -59,6 +60,7 @@ type runOptions struct {
 	restartChanged       bool
 	resync               bool
 	untilCaughtUp, quiet bool
+	dev                  bool
 	metrics              string
 	retryFor             time.Duration
 }
@@ -89,6 +91,11 @@ func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (er
 	var helpers errgroup.Group
 	if err := p.listen(beside, &helpers, pipelines, o); err != nil {
 		return err
+	}
+	if o.dev {
+		if err := p.develop(beside, &helpers, pipelines); err != nil {
+			return err
+		}
 	}
 	if !o.quiet {
 		helpers.Go(func() error { return p.showProgress(beside, pipelines) })

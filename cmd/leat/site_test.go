@@ -155,10 +155,16 @@ type process struct {
 // start runs leat run beside the test.
 func (s *site) start() *process {
 	s.t.Helper()
+	return s.begin("run", "--quiet", s.file)
+}
+
+// begin runs a command line beside the test.
+func (s *site) begin(args ...string) *process {
+	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
 	p := &process{s: s, out: newTranscript(), cancel: cancel, code: make(chan int, 1)}
 	go func() {
-		p.code <- execute(ctx, []string{"run", "--quiet", s.file}, p.out, p.out)
+		p.code <- execute(ctx, args, p.out, p.out)
 		p.out.end()
 	}()
 	s.t.Cleanup(cancel)

@@ -319,5 +319,5 @@ func TestPlugins(t *testing.T) {
 		}
 	}
 	s.expect(s.leat("plugin", "build", "-o", out, "../../transforms/database-name"), exitOK, "database-name 0.1.0", out)
-	s.expect(s.leat("plugin", "build", "-o", out, t.TempDir()), exitFailure, "compile")
+	s.expect(s.leat("plugin", "build", "-o", out, t.TempDir()), exitPlugin, "holds no source of a plugin", "leat plugin new")
 }

@@ -41,7 +41,7 @@ func Bundled() ([]*Bundle, error) { return library{mustSub(bundledFiles, "bundle
 // the path of its module or of the folder that holds it. Paths start with ./,
 // ../ or / and are relative to baseDir.
 func Resolve(ref, baseDir string) (*Bundle, error) {
-	if isPath(ref) {
+	if IsPath(ref) {
 		path := ref
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(baseDir, path)
@@ -51,7 +51,8 @@ func Resolve(ref, baseDir string) (*Bundle, error) {
 	return library{mustSub(bundledFiles, "bundled")}.resolve(ref)
 }
 
-func isPath(ref string) bool {
+// IsPath says whether a plugin is meant by the path of its module or folder.
+func IsPath(ref string) bool {
 	return filepath.IsAbs(ref) || strings.HasPrefix(ref, "./") || strings.HasPrefix(ref, "../") || strings.HasSuffix(ref, ".wasm") || ref == "." || ref == ".."
 }
 

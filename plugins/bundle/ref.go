@@ -41,7 +41,7 @@ func CheckVersion(version string) error {
 
 // IsRef says whether a plugin is meant by publisher and name, rather than by
 // path or as a bundled one.
-func IsRef(s string) bool { return strings.Contains(s, "/") && !isPath(s) }
+func IsRef(s string) bool { return strings.Contains(s, "/") && !IsPath(s) }
 
 // ParseRef reads publisher/name or publisher/name@version.
 func ParseRef(s string) (Ref, error) {

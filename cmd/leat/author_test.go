@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/plugins/workbench"
+)
+
+// newPlugin makes a plugin in C, the language that compiles fastest.
+func newPlugin(s *site) string {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, "hide")
+	s.expect(s.leat("plugin", "new", dir, "--lang", "c"), exitOK, "plugin.c", "tests/replace.toml", "leat plugin test "+dir)
+	return dir
+}
+
+// edit replaces a part of a file of the plugin.
+func edit(t *testing.T, path, before, after string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), before, after, 1)
+	if changed == string(text) {
+		t.Fatalf("%s has no %q", path, before)
+	}
+	if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAuthorsLoop writes, tests and breaks a plugin.
+func TestAuthorsLoop(t *testing.T) {
+	s := &site{t: t, dir: t.TempDir()}
+	s.expect(s.leat("plugin", "new", filepath.Join(s.dir, "Bad_Name")), exitUsage, "lower-case letters")
+	s.expect(s.leat("plugin", "new", filepath.Join(s.dir, "x"), "--lang", "cobol"), exitUsage, "there are go, rust, c, typescript")
+	s.expect(s.leat("plugin", "new", filepath.Join(s.dir, "x"), "--kind", "source"), exitUsage, "a transform or a destination")
+	dir := newPlugin(s)
+	s.expect(s.leat("plugin", "new", dir), exitUsage, "the folder is not empty")
+	s.expect(s.leat("plugin", "build", dir), exitOK, "hide 0.1.0", "hide.wasm")
+	s.expect(s.leat("plugin", "test", "--no-build", "--seed", "7", dir), exitOK, "0 failed; seed 7")
+
+	edit(t, filepath.Join(dir, "plugin.c"), `leat_str("***")`, `leat_str("+++")`)
+	s.expect(s.leat("plugin", "test", dir), exitPlugin, "FAIL  a value is replaced", "- insert | 1  | ***       | two words", "+ insert | 1  | +++       | two words", "^^^")
+	var r workbench.Report
+	if err := json.Unmarshal([]byte(s.leat("plugin", "test", "--json", dir).out), &r); err != nil || r.Failed() != 1 || r.Results[0].Passed {
+		t.Errorf("as JSON: %v %+v", err, r)
+	}
+	edit(t, filepath.Join(dir, "tests", "replace.toml"), `name = "the text`, `nam = "the text`)
+	s.expect(s.leat("plugin", "test", "--no-build", dir), exitPlugin, "replace.toml:31:1", `unknown: did you mean "name"?`)
+	edit(t, filepath.Join(dir, "plugin.c"), "leat_keep_all(p);", "leat_keep_everything(p);")
+	s.expect(s.leat("plugin", "build", dir), exitPlugin, "clang: exit status 1", "leat_keep_everything")
+	if err := os.RemoveAll(filepath.Join(dir, "leat")); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(s.leat("plugin", "build", dir), exitPlugin, "it needs the kit in the folder leat", "leat plugin kit "+dir)
+	s.expect(s.leat("plugin", "kit", dir), exitOK, "holds the kit for c")
+	edit(t, filepath.Join(dir, "plugin.c"), "leat_keep_everything(p);", "leat_keep_all(p);")
+	s.expect(s.leat("plugin", "build", dir), exitOK)
+
+	t.Setenv("PATH", t.TempDir())
+	for language, says := range map[string]string{"c": "install clang and lld", "go": "install Go 1.26", "typescript": "npm install --save-dev assemblyscript"} {
+		other := filepath.Join(s.dir, "in-"+language)
+		s.expect(s.leat("plugin", "new", other, "--lang", language), exitOK)
+		s.expect(s.leat("plugin", "build", other), exitPlugin, "which is not installed", says)
+	}
+}
+
+// TestWatchedTests tests again at every save.
+func TestWatchedTests(t *testing.T) {
+	s := &site{t: t, dir: t.TempDir()}
+	dir := newPlugin(s)
+	p := s.begin("plugin", "test", "--watch", "--seed", "1", dir)
+	p.says("10 passed, 0 failed")
+	p.says("waiting for changes")
+	edit(t, filepath.Join(dir, "plugin.c"), `leat_str("***")`, `leat_str("+++")`)
+	p.says("9 passed, 1 failed")
+	edit(t, filepath.Join(dir, "plugin.c"), `leat_str("+++")`, `leat_str(`)
+	p.says("clang: exit status 1")
+	if code := p.stop(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestDevelopment swaps a plugin under a running pipeline: no row is lost or
+// comes twice, a broken plugin is not taken.
+func TestDevelopment(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	dir := newPlugin(s)
+	s.expect(s.leat("plugin", "build", dir), exitOK)
+	s.extra = "[[transforms]]\nplugin = \"./hide\"\ntables = [\"public.customers\"]\nconfig = { columns = [\"email\"] }\n"
+	s.write()
+	p := s.begin("run", "--quiet", "--dev", s.file)
+	p.says("watching the plugin for changes")
+	p.listens()
+	s.await("SELECT count(*) FROM customers WHERE email = '***'", "100")
+
+	source := filepath.Join(dir, "plugin.c")
+	edit(t, source, `leat_str("***")`, `leat_str("+++")`)
+	p.says("plugin swapped")
+	s.exec("INSERT INTO customers SELECT i, 'new' FROM generate_series(101, 150) i")
+	s.await("SELECT count(*) FROM customers WHERE email = '+++'", "50")
+
+	edit(t, source, `leat_keep_all(p);`, `leat_keep(p);`)
+	p.says("the changed plugin is not taken: the one before it goes on")
+	p.says("clang: exit status 1")
+	edit(t, source, `leat_keep(p);`, `return leat_refuse(p, "no plan today");`)
+	p.says("no plan today")
+	s.exec("INSERT INTO customers SELECT i, 'new' FROM generate_series(151, 160) i")
+	s.await("SELECT count(*) FROM customers WHERE email = '+++'", "60")
+	s.await("SELECT count(*) FROM customers", "160")
+	if code := p.stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, p.out)
+	}
+}

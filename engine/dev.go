@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/leat-etl/leat/plugins/bundle"
+)
+
+// PathPlugin is a transform of the pipeline that lies in a folder of the
+// author's own, rather than being bundled or installed.
+type PathPlugin struct {
+	// Place of the transform in the chain, from 0.
+	Place int
+	// Dir is the plugin's folder.
+	Dir string
+}
+
+// PathPlugins are the transforms that Reload can take anew.
+func (p *Pipeline) PathPlugins() ([]PathPlugin, error) {
+	transforms, _, err := chainOf(p.Spec)
+	if err != nil {
+		return nil, err
+	}
+	var out []PathPlugin
+	for i, t := range transforms {
+		if !bundle.IsPath(t.Plugin) {
+			continue
+		}
+		dir := t.Plugin
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(p.Spec.Dir, dir)
+		}
+		if filepath.Ext(dir) == ".wasm" {
+			dir = filepath.Dir(dir)
+		}
+		out = append(out, PathPlugin{i, dir})
+	}
+	return out, nil
+}
+
+// Reload puts what lies at the path of a transform by now into its place,
+// between two deliveries, so that no row meets half of each. A plugin that does
+// not load, or whose plan of a known table fails here or at the destination,
+// leaves the one that runs where it is. changed is false if the module and its
+// manifest are the same as before.
+func (p *Pipeline) Reload(ctx context.Context, place int) (changed bool, err error) {
+	transforms, _, err := chainOf(p.Spec)
+	if err != nil {
+		return false, err
+	}
+	if place < 0 || place >= len(transforms) {
+		return false, fmt.Errorf("the pipeline has no transform %d", place+1)
+	}
+	t := &transforms[place]
+	config, err := t.ConfigJSON(true)
+	if err != nil {
+		return false, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)
+	}
+	loaded, err := resolveTransform(p.Spec, t, t.Plugin, config, p.log)
+	if err != nil {
+		return false, err
+	}
+	if p.plugins.runs(place, loaded) {
+		return false, nil
+	}
+	next := boundTransform{loaded: loaded}
+	if next.plugin, err = p.plugins.host.Transform(ctx, loaded.Module, loaded.plugin); err != nil {
+		return false, err
+	}
+	if err := p.swap(ctx, place, next); err != nil {
+		return false, errors.Join(err, next.plugin.Close(context.WithoutCancel(ctx)))
+	}
+	return true, nil
+}
+
+// runs says whether the very plugin stands at a place already.
+func (p *plugins) runs(place int, loaded loadedPlugin) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.transforms[place].loaded
+	return now.Digest == loaded.Digest && now.identity() == loaded.identity() && now.plugin.Limits == loaded.plugin.Limits &&
+		string(now.Manifest.ConfigSchema) == string(loaded.Manifest.ConfigSchema)
+}
+
+// swap puts a transform into its place, if all tables can be planned with it.
+func (p *Pipeline) swap(ctx context.Context, place int, next boundTransform) error {
+	a := p.applier
+	a.holder.Lock()
+	defer a.holder.Unlock()
+	p.plugins.mu.Lock()
+	defer p.plugins.mu.Unlock()
+	at := &p.plugins.transforms[place]
+	before := *at
+	at.plugin, at.loaded = next.plugin, next.loaded
+	if a.destination != nil {
+		a.chain.replan(a.destination)
+		if err := a.chain.planKnown(ctx); err != nil {
+			*at = before
+			a.chain.replan(a.destination)
+			return err
+		}
+	}
+	p.log.Info("plugin swapped", "transform", p.plugins.place(place), "plugin", next.loaded.identity(), "digest", next.loaded.Digest)
+	return before.plugin.Close(context.WithoutCancel(ctx))
+}
+
+// planKnown plans the newest schema of every table that is known.
+func (c *Chain) planKnown(ctx context.Context) error {
+	for _, databases := range c.current {
+		for _, s := range databases {
+			if _, err := c.plan(ctx, s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
