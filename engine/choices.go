@@ -149,8 +149,8 @@ func (l *lane) noteStreaming() error {
 	return l.p.store.Update(func(tx *state.Tx) error {
 		for _, t := range l.tables {
 			if err := tx.ChangeObject(t.ID(), func(o *state.Object) {
-				if o.Restart || o.Choice == state.Skip {
-					return // asked for since the session began
+				if _, loads := l.diverted.get(t.OID); loads || o.Restart || o.Choice == state.Skip {
+					return // under load, or asked for since the session began
 				}
 				o.OID, o.State, o.Reason, o.Fix = t.OID, state.Streaming, "", ""
 			}); err != nil {

@@ -111,11 +111,11 @@ func (r *chunkReader) read(ctx context.Context) error {
 	defer close(r.parts)
 	for i, c := range r.task.chunks {
 		r.chunk = c
-		rows, bytes, err := r.reader.ReadChunk(ctx, r.task.table, c, r.limit, r.hand)
+		rows, bytes, err := r.reader.ReadChunk(ctx, r.task.load.table, c, r.limit, r.hand)
 		if err != nil {
 			return err
 		}
-		r.done = append(r.done, state.Chunk{Table: r.task.table.ID(), Seq: r.task.chunks[i].Seq, Rows: rows, Bytes: bytes})
+		r.done = append(r.done, state.Chunk{Table: r.task.load.table.ID(), Seq: r.task.chunks[i].Seq, Rows: rows, Bytes: bytes})
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func (w *chunkWriter) write(ctx context.Context, parts <-chan part) error {
 func (w *chunkWriter) commit(ctx context.Context, done []state.Chunk) error {
 	ctx = context.WithoutCancel(ctx)
 	failpoint("chunk-written")
-	id := w.task.table.ID()
+	id := w.task.load.table.ID()
 	value, err := json.Marshal(readIn{w.snapshot.Visible, w.snapshot.LSN})
 	if err != nil {
 		return fmt.Errorf("record chunks of %s: %w", id, err)
@@ -200,7 +200,12 @@ func (w *chunkWriter) commit(ctx context.Context, done []state.Chunk) error {
 		return err
 	}
 	failpoint("chunk-recorded")
-	w.p.progress.table(id, func(t *TableProgress) { t.LoadChunks += len(done) })
+	w.p.progress.table(id, func(t *TableProgress) {
+		t.LoadChunks += len(done)
+		for _, c := range w.task.chunks {
+			t.LoadBytes += c.Bytes
+		}
+	})
 	return nil
 }
 

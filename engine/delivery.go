@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -25,6 +26,7 @@ type applier struct {
 	sql         capability.SQL
 	compacts    bool
 	fills       bool // see wasm.Info
+	empties     bool
 	// changesApart: the destination changes tables in transactions of their own.
 	changesApart bool
 	quarantine   *quarantine
@@ -43,7 +45,7 @@ func (a *applier) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.destination, a.sql, a.compacts, a.fills, a.changesApart = destination, sql, info.Compacts, info.Fills, info.ChangesApart
+	a.destination, a.sql, a.compacts, a.fills, a.changesApart, a.empties = destination, sql, info.Compacts, info.Fills, info.ChangesApart, info.Empties
 	a.current.Store(destination)
 	a.chain.replan(destination)
 	entries, err := destination.Checkpoint(ctx)
@@ -107,6 +109,7 @@ var errSetAside = errors.New("rows set aside")
 // it; abort after commit does nothing.
 type delivery struct {
 	*applier
+	began  time.Time
 	failed []state.Failed
 	tally  tally
 	ended  bool
@@ -119,6 +122,9 @@ type delivery struct {
 	emptied map[*batch.Schema]*batch.Schema
 	// diverts are the diversions that end as the delivery does, nil for none.
 	diverts *diversions
+	// loadedAt is the LSN before which the rows of its tables will be replaced
+	// by those of a load in full, 0 if that is not so.
+	loadedAt uint64
 }
 
 // begin waits for the destination and connects to it again if need be.
@@ -128,7 +134,7 @@ func (a *applier) begin(ctx context.Context) (*delivery, error) {
 		a.holder.Unlock()
 		return nil, err
 	}
-	return &delivery{applier: a, shapes: map[uint32]*batch.Schema{}, emptied: map[*batch.Schema]*batch.Schema{}}, nil
+	return &delivery{applier: a, began: time.Now(), shapes: map[uint32]*batch.Schema{}, emptied: map[*batch.Schema]*batch.Schema{}}, nil
 }
 
 // write passes a batch of a source table through the chain to the

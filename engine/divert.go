@@ -51,6 +51,9 @@ type diversion struct {
 	// From is the LSN before which every commit is at the destination, or will
 	// be by the load.
 	From uint64 `json:"from"`
+	// Lost: log of it is gone with its spool, so that it has to be loaded in
+	// full.
+	Lost bool `json:"lost,omitempty"`
 	// Spool is the ID of the spool, empty as long as it holds nothing; Begin and
 	// End are the offsets of what counts in it.
 	Spool string `json:"spool,omitempty"`
@@ -86,7 +89,6 @@ type diverted struct {
 	diversion            // as the delivery under way leaves it
 	before    *diversion // as the destination has it, nil if it has none
 	spool     *spool.Spool
-	lost      bool // log of it is gone with its spool: it has to be loaded in full
 	joins     bool // ends with the delivery under way
 	touched   bool // by the delivery under way
 }
@@ -136,12 +138,12 @@ func (s *diversions) read(stored *checkpointEntries, database, dir string, log f
 		if err := json.Unmarshal([]byte(stored.get(key)), &d); err != nil {
 			return fmt.Errorf("checkpoint %q at the destination: %w", key, err)
 		}
-		known := d
-		t := &diverted{diversion: d, before: &known}
+		known, before := d, d
+		t := &diverted{diversion: d, before: &before}
 		if err := s.reopen(t); err != nil {
 			return err
 		}
-		if t.lost {
+		if t.Lost && t.Spool == "" && known.Spool != "" {
 			log("the spool of a table is gone or damaged: the table is loaded again in full", "table", t.Table.String(), "spool", s.path(t.OID))
 		}
 		s.byOID[t.OID] = t
@@ -162,7 +164,8 @@ func (s *diversions) reopen(t *diverted) error {
 	if err == nil && t.spool.ID() == t.Spool && t.spool.End() >= t.End && t.spool.Begin() <= t.Begin {
 		return t.spool.Truncate(t.End)
 	}
-	t.lost = true
+	t.Lost, t.Reason, t.Spool, t.Begin, t.End = true, forLoad, "", 0, 0
+	*t.before = t.diversion
 	return s.remove(t)
 }
 

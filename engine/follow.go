@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,9 +42,6 @@ func (l *lane) follow(ctx context.Context) error {
 	err = g.Wait()
 	if errors.Is(err, postgres.ErrSilent) {
 		l.stale = stream.PID()
-	}
-	if errors.Is(err, errCaughtUp) {
-		return nil
 	}
 	if errors.Is(err, postgres.ErrNeedsText) && l.p.Spec.Source.DecoderFormat == "binary" {
 		return fmt.Errorf("decoder_format is \"binary\", set it to \"auto\" or \"text\": %w", errors.New(err.Error())) // not worth another try
@@ -111,7 +106,7 @@ func (l *lane) deliver(ctx context.Context, stream *postgres.Stream) error {
 			return err
 		}
 		stream.Widen(size.after(d.taken, d.kept))
-		if l.untilCaughtUp && l.reached() || l.atSnapshot() {
+		if l.untilCaughtUp && l.reached() {
 			return errCaughtUp
 		}
 	}
@@ -129,10 +124,6 @@ func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres
 	// of a large transaction is given up.
 	work := context.WithoutCancel(ctx)
 	for {
-		var ended bool
-		if group, ended = l.untilSnapshot(group); ended {
-			stream = silent{}
-		}
 		if err := d.take(&l.diverted, group); err != nil {
 			return d, d.abort(work, nil, err)
 		}
@@ -182,72 +173,12 @@ func (l *lane) write(ctx context.Context, d *delivery, group *postgres.Group) (*
 		if err := l.emptyBefore(ctx, d, b); err != nil {
 			return nil, err
 		}
-		settled, err := l.settle(b)
-		if err != nil {
-			return nil, err
+		if err := d.write(ctx, b); err != nil {
+			return b, err
 		}
-		if settled == nil {
-			continue
-		}
-		if err := d.write(ctx, settled); err != nil {
-			return settled, err
-		}
-		settled.Release()
+		b.Release()
 	}
 	return nil, nil
-}
-
-// settle leaves out changes of tables without a key that their load has or
-// will have. It takes over the reference and returns nil if nothing is left.
-func (l *lane) settle(b *batch.Batch) (*batch.Batch, error) {
-	if len(b.Schema.Key()) > 0 || b.Len() == 0 {
-		return b, nil
-	}
-	until, err := l.loadedUntil(b.Schema.Table)
-	if err != nil || b.LSN[0] >= until {
-		return b, err
-	}
-	return before(b, until, false), nil
-}
-
-// loadedUntil is the LSN below which the load of a table without a key has
-// every change, or will have.
-func (l *lane) loadedUntil(t batch.TableID) (uint64, error) {
-	if h := l.ahead; h != nil && slices.ContainsFunc(h.tables, func(o *postgres.Table) bool { return o.ID() == t }) {
-		read, err := h.readBefore(t, 0) // all of its chunks are read in one snapshot
-		if err != nil || read.Visible != "" {
-			return read.LSN, err
-		}
-		return h.snapshot.LSN, nil
-	}
-	until, err := strconv.ParseUint(l.stored.get(loadKey(t)), 10, 64)
-	if err != nil {
-		return 0, nil // a table that was never loaded has no entry
-	}
-	return until, nil
-}
-
-// before parts a batch at a commit: it returns the rows that were committed
-// before LSN until, or, the other way round, the others; nil for none. It takes
-// over the reference.
-func before(b *batch.Batch, until uint64, first bool) *batch.Batch {
-	n := 0
-	for n < b.Len() && b.LSN[n] < until {
-		n++
-	}
-	from, to := n, b.Len()
-	if first {
-		from, to = 0, n
-	}
-	switch {
-	case from == to:
-		b.Release()
-		return nil
-	case to-from == b.Len():
-		return b
-	}
-	defer b.Release()
-	return batch.Take(b, rowRange(from, to))
 }
 
 // advance records the position and only then lets the slot move (invariants 1
@@ -266,6 +197,7 @@ func (l *lane) advance(stream changes, group *postgres.Group) error {
 	failpoint("position-recorded")
 	stream.Acknowledge(group.Position)
 	failpoint("acknowledged")
+	l.hasMoved()
 	l.progress(func(d *DatabaseProgress) {
 		d.Durable = group.Position
 		d.LagSeconds = time.Since(time.UnixMicro(group.LastCommitTime)).Seconds()
@@ -277,7 +209,7 @@ func (l *lane) advance(stream changes, group *postgres.Group) error {
 // the heartbeat and measures the lag.
 func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 	every := statusInterval
-	if l.untilCaughtUp || l.ahead != nil {
+	if l.untilCaughtUp {
 		every = endInterval
 	}
 	tick := time.NewTicker(every)
@@ -307,7 +239,7 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 			if err := l.reloadDue(); err != nil {
 				return err
 			}
-			if l.untilCaughtUp && l.reached() || l.atSnapshot() {
+			if l.untilCaughtUp && l.reached() {
 				return errCaughtUp
 			}
 		}
@@ -329,6 +261,7 @@ func (l *lane) idle(stream *postgres.Stream) error {
 		return err
 	}
 	failpoint("idle-recorded")
+	l.hasMoved()
 	stream.Acknowledge(at)
 	return nil
 }
@@ -337,19 +270,16 @@ func (l *lane) idle(stream *postgres.Stream) error {
 // at the destination.
 func (l *lane) reached() bool { return l.has(l.goal) }
 
-// has says whether everything before lsn is at the destination, and the
-// history before that.
+// has says whether everything before lsn is at the destination, and all
+// history.
 func (l *lane) has(lsn uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.following && !l.shapes.anyDue() && l.record.Relay == nil && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
+	return l.following && !l.shapes.anyDue() && len(l.diverted.loading()) == 0 && l.record.Relay == nil && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
 }
 
 // until is where a run that is to end does so, 0 for one that goes on.
 func (l *lane) until() uint64 {
-	if l.ahead != nil {
-		return l.ahead.snapshot.LSN
-	}
 	if l.untilCaughtUp {
 		return l.goal
 	}

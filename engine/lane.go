@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/plugins/wasm"
@@ -45,19 +47,23 @@ type lane struct {
 	system      postgres.System
 	diverged    string // why the destination has what the server has not, empty if that is not so
 	stored      checkpointEntries
-	ahead       *history // the load that approach brings the log to, otherwise nil
 	shapes      shapes
 	diverted    diversions
 	successors  map[uint32]*postgres.Table // tables under the names of dropped ones, by the OID of those
 	rekeyed     bool                       // the key of a table has changed: it may belong into the other publication
 
-	mu        sync.Mutex // guards record while the log is followed
+	dueLoads chan struct{} // wakes loadBeside
+	readers  chan struct{} // has a place for each reader of historical loads
+
+	mu        sync.Mutex // guards what follows while the log is followed
 	record    state.Source
-	following bool // the historical load is done
+	following bool          // the log is followed
+	moved     chan struct{} // closed with the next move of the position; nil while nobody waits
 }
 
 func newLane(p *Pipeline, database string) *lane {
-	return &lane{p: p, applier: p.applier, database: database, log: p.log.With("database", database)}
+	return &lane{p: p, applier: p.applier, database: database, log: p.log.With("database", database),
+		dueLoads: make(chan struct{}, 1), readers: make(chan struct{}, p.Spec.Engine.LoadWorkers)}
 }
 
 // ingest implements databaseLane.
@@ -141,32 +147,40 @@ func (l *lane) session(ctx context.Context) (err error) {
 	if l.tables, err = l.selectTables(ctx); err != nil {
 		return err
 	}
-	load, err := l.prepare(ctx, l.tables)
+	first, err := l.prepare(ctx, l.tables)
 	if err != nil {
 		return err
 	}
-	if load != nil {
-		err := l.load(ctx, load)
-		err = errors.Join(err, load.snapshot.Close(context.WithoutCancel(ctx)))
+	return l.replicate(ctx, first)
+}
+
+// replicate follows the log and loads history beside it, first where there is
+// one, until ctx ends, something fails or the run has caught up.
+func (l *lane) replicate(ctx context.Context, first *history) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.loadBeside(ctx, first) })
+	g.Go(func() error {
+		if err := l.drainRelay(ctx); err != nil {
+			return err
+		}
+		l.mu.Lock()
+		l.following, l.record.Followed = true, true
+		err := l.p.store.PutSource(l.record)
+		l.mu.Unlock()
 		if err != nil {
 			return err
 		}
+		if err := l.noteStreaming(); err != nil {
+			return err
+		}
+		l.showPhase()
+		return l.follow(ctx)
+	})
+	err := g.Wait()
+	if errors.Is(err, errCaughtUp) {
+		return nil
 	}
-	if err := l.drainRelay(ctx); err != nil {
-		return err
-	}
-	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "streaming", "" })
-	l.mu.Lock()
-	l.following, l.record.Followed = true, true
-	err = l.p.store.PutSource(l.record)
-	l.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	if err := l.noteStreaming(); err != nil {
-		return err
-	}
-	return l.follow(ctx)
+	return err
 }
 
 // selectTables returns the tables that are replicated, and says why others
@@ -219,8 +233,8 @@ func (l *lane) number(s *batch.Schema, after uint64) (err error) {
 	return err
 }
 
-// prepare makes sure of publication and slot. It returns the historical load
-// that is to be done before the log is followed, nil for none.
+// prepare makes sure of publication and slot. It returns the first historical
+// load, whose snapshot is that of the slot, nil if the slot is not new.
 func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history, error) {
 	var err error
 	if l.system, err = l.source.System(ctx); err != nil {
@@ -272,13 +286,10 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	if err := l.applier.dropUnsettled(ctx, l.database); err != nil {
 		return nil, err
 	}
-	if err := l.startReloads(ctx); err != nil {
-		return nil, err
-	}
 	if err := l.forgetDropped(ctx); err != nil {
 		return nil, err
 	}
-	return l.unfinished(ctx, tables)
+	return nil, l.divertUnfinished(ctx, tables, position)
 }
 
 // position is the value of a database in the destination's checkpoint.
@@ -335,8 +346,8 @@ func (l *lane) begin(ctx context.Context, tables []*postgres.Table, found *postg
 	}
 	failpoint("slot-created")
 	l.log.Info("slot created", "slot", l.record.Slot, "at", batch.FormatLSN(snapshot.LSN))
-	h := &history{lane: l, tables: tables, snapshot: snapshot, resumed: l.record.Beside}
-	if err := l.start(ctx, h); err != nil {
+	h := &history{lane: l, snapshot: snapshot, resumed: l.record.Beside}
+	if err := l.start(ctx, h, tables); err != nil {
 		return nil, errors.Join(err, snapshot.Close(context.WithoutCancel(ctx)))
 	}
 	return h, nil
@@ -344,20 +355,35 @@ func (l *lane) begin(ctx context.Context, tables []*postgres.Table, found *postg
 
 // start records where the log begins, at the destination first: from then on
 // the slot is known.
-func (l *lane) start(ctx context.Context, h *history) error {
-	var err error
-	if l.p.Spec.Source.LoadHistoricalData {
-		if h.tasks, err = h.plan(ctx); err != nil {
+func (l *lane) start(ctx context.Context, h *history, tables []*postgres.Table) error {
+	var oids []uint32
+	for _, t := range tables {
+		oids = append(oids, t.OID)
+	}
+	now, err := l.catalogue(ctx, oids)
+	if err != nil {
+		return err
+	}
+	if !slices.EqualFunc(tables, now, sameTable) {
+		return errAnew // a table was altered around the moment of the snapshot
+	}
+	loads := l.p.Spec.Source.LoadHistoricalData
+	for _, t := range tables {
+		if !loads {
+			break
+		}
+		if err := h.plan(ctx, t); err != nil {
 			return err
 		}
 	}
+	h.arrange()
 	failpoint("load-planned")
 	at := batch.Position{Timeline: h.snapshot.Timeline, LSN: h.snapshot.LSN} // a commit exactly there is still to come
 	entry, err := l.checkpoint(at, h.snapshot.LSN)
 	if err != nil {
 		return err
 	}
-	for _, t := range h.tables {
+	for _, t := range tables {
 		l.shapes.put(shapeOf(t))
 	}
 	shapes, saved, err := l.shapes.entries()
@@ -367,6 +393,10 @@ func (l *lane) start(ctx context.Context, h *history) error {
 	d, err := l.applier.begin(ctx)
 	if err != nil {
 		return err
+	}
+	for _, t := range h.loads {
+		id := t.table.ID()
+		d.divert(&l.diverted, diversion{Table: id, OID: t.table.OID, Reason: forLoad, Fresh: true, From: h.snapshot.LSN})
 	}
 	entries := append(shapes, entry)
 	if err := d.commit(ctx, entries...); err != nil {
@@ -432,42 +462,32 @@ func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
 	return l.p.store.PutSource(l.record)
 }
 
-// unfinished returns the rest of a historical load, nil if it is complete.
-func (l *lane) unfinished(ctx context.Context, tables []*postgres.Table) (*history, error) {
-	h := &history{lane: l}
-	for _, t := range tables {
-		if noted, ok := l.shapes.get(t.OID); ok && noted.Table != t.ID() {
-			continue // loaded under the name that the log still has
-		}
-		if l.p.Spec.Source.LoadHistoricalData && l.stored.get(loadKey(t.ID())) == "" {
-			h.tables = append(h.tables, t)
-		}
+// divertUnfinished diverts the tables whose history is not at the destination.
+func (l *lane) divertUnfinished(ctx context.Context, tables []*postgres.Table, at position) error {
+	if !l.p.Spec.Source.LoadHistoricalData {
+		return nil
 	}
-	if len(h.tables) == 0 {
-		return nil, nil
-	}
-	var err error
-	if h.snapshot, err = l.source.ExactSnapshot(ctx); err != nil {
-		return nil, err
-	}
-	if h.tasks, err = h.resume(ctx); err != nil {
-		return nil, errors.Join(err, h.snapshot.Close(context.WithoutCancel(ctx)))
-	}
-	return h, nil
-}
-
-func (l *lane) load(ctx context.Context, h *history) error {
-	if err := l.approach(ctx, h); err != nil {
+	d, err := l.applier.begin(ctx)
+	if err != nil {
 		return err
 	}
-	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "loading", "" })
-	if len(h.tasks) > 0 {
-		if err := h.run(ctx); err != nil {
-			return err
+	for _, t := range tables {
+		noted, known := l.shapes.get(t.OID)
+		if known && noted.Table != t.ID() {
+			continue // loaded under the name that the log still has
 		}
-		l.log.Info("historical load finished", "tables", len(h.tables))
+		if _, ok := l.diverted.get(t.OID); !ok && l.stored.get(loadKey(t.ID())) == "" {
+			d.divert(&l.diverted, diversion{Table: t.ID(), OID: t.OID, Reason: forLoad, Fresh: !known, From: at.Position.LSN})
+		}
 	}
-	return h.finish(ctx)
+	if d.diverts == nil {
+		return d.abort(ctx, nil, nil)
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := d.commit(ctx); err != nil {
+		return d.abort(ctx, nil, err)
+	}
+	return nil
 }
 
 // checkpointEntries is the destination's checkpoint as this process knows it.

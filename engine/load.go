@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
+	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,38 +18,23 @@ import (
 	"github.com/leat-etl/leat/state"
 )
 
-// history is the historical load of one database: every chunk of every table
-// read in one snapshot, each chunk one transaction at the destination that
-// also records the chunk, so that a chunk is loaded exactly once. After a
-// crash a new snapshot reads the chunks that are left and, again, what has
-// changed in those that are done (see postgres.Chunk.CatchUp). Before it does,
-// the log is brought to where that snapshot was taken (see lane.approach).
+// history is the historical load of some tables: every chunk of every table
+// read in one snapshot, each chunk one transaction at the destination that also
+// records the chunk, so that a chunk is loaded exactly once. After a crash a new
+// snapshot reads the chunks that are left and, again, what has changed in those
+// that are done (see postgres.Chunk.CatchUp).
 //
-// A table without identity cannot be caught up: all of it is one transaction.
+// The rows of a table without a key cannot be caught up: after a crash they are
+// taken back and loaded anew. Where the destination does not take rows back all
+// of them are one transaction.
 type history struct {
 	*lane
-	tables   []*postgres.Table
 	snapshot *postgres.Snapshot
-	tasks    []task
-	resumed  bool
-}
+	resumed  bool // rows of the tables may be at the destination
 
-// task is the chunks of a table that make one transaction at the destination.
-type task struct {
-	table  *postgres.Table
-	chunks []postgres.Chunk
-}
-
-// tasksOf parts the chunks of a table into transactions.
-func tasksOf(t *postgres.Table, chunks []postgres.Chunk) []task {
-	if len(t.Schema.Key()) == 0 && len(chunks) > 0 {
-		return []task{{t, chunks}}
-	}
-	tasks := make([]task, len(chunks))
-	for i := range chunks {
-		tasks[i] = task{t, chunks[i : i+1]}
-	}
-	return tasks
+	mu    sync.Mutex   // guards what is left of the loads, and again
+	loads []*tableLoad // in the order in which they are read
+	again []uint32     // to be loaded in another snapshot
 }
 
 // ledger is the payload of a chunk in the state folder.
@@ -68,60 +56,82 @@ func chunkPrefix(t batch.TableID) string {
 	return fmt.Sprintf("chunk/%s/%s/%s/", t.Database, t.Schema, t.Name)
 }
 
-// run loads the chunks in parallel. Each worker reads a chunk while another
-// writes.
-func (h *history) run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	queue := make(chan task)
-	var ended error
-	g.Go(func() error {
-		defer close(queue)
-		for _, t := range h.tasks {
-			if h.asked.Load() { // what is being read is finished
-				ended = errAnew
-				return nil
-			}
-			select {
-			case queue <- t:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		return nil
-	})
-	for range min(h.p.Spec.Engine.LoadWorkers, len(h.tasks)) {
-		g.Go(func() error { return h.work(ctx, queue) })
+// chunkEntries forget the chunks of a table.
+func (l *lane) chunkEntries(t batch.TableID) []wasm.Checkpoint {
+	var out []wasm.Checkpoint
+	for _, key := range l.stored.keys(chunkPrefix(t)) {
+		out = append(out, wasm.Checkpoint{Key: key})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return ended
+	return out
 }
 
-// work loads tasks over a connection of its own until there are no more. Rows
-// that the destination refuses are set aside, and the task made again in the
-// same snapshot.
-func (h *history) work(ctx context.Context, queue <-chan task) (err error) {
+// run loads the tables in parallel. Each worker reads a chunk while another
+// writes. Who loads the last chunk of a table lets the table join the stream.
+func (h *history) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, t := range h.loads {
+		if len(t.left) == 0 {
+			g.Go(func() error { return h.join(ctx, t) }) // complete as of an earlier snapshot
+		}
+	}
+	for range h.p.Spec.Engine.LoadWorkers {
+		g.Go(func() error { return h.work(ctx) })
+	}
+	return g.Wait()
+}
+
+// work loads tasks over a connection of its own until there are no more. It
+// reads while it has one of the lane's places for readers.
+func (h *history) work(ctx context.Context) (err error) {
 	var reader *postgres.Reader
 	defer func() {
 		if reader != nil {
 			err = errors.Join(err, reader.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for t := range queue {
-		for again := true; again; {
-			if reader == nil || reader.Closed() {
-				if reader, err = h.snapshot.Join(ctx); err != nil {
-					return err
-				}
-			}
-			err := h.loadTask(ctx, reader, t)
-			if again = errors.Is(err, errSetAside); err != nil && !again {
+	for {
+		select {
+		case h.readers <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		t, err := h.next()
+		if err == nil && t.load != nil {
+			err = h.attempt(ctx, &reader, t)
+		}
+		<-h.readers
+		if err != nil || t.load == nil {
+			return err
+		}
+		if h.ended(t.load) {
+			if err := h.join(ctx, t.load); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+}
+
+// attempt loads a task. Rows that the destination refuses are set aside, and
+// the task made again in the same snapshot.
+func (h *history) attempt(ctx context.Context, reader **postgres.Reader, t task) error {
+	for {
+		if *reader == nil || (*reader).Closed() {
+			var err error
+			if *reader, err = h.snapshot.Join(ctx); err != nil {
+				return err
+			}
+		}
+		err := h.loadTask(ctx, *reader, t)
+		var again *postgres.RestartError
+		switch {
+		case errors.As(err, &again):
+			h.log.Warn("loading a table again from its first chunk", "table", t.load.table.ID().String(), "reason", again.Reason)
+			h.giveUp(t.load)
+			return nil
+		case !errors.Is(err, errSetAside):
+			return err
+		}
+	}
 }
 
 // readAhead is how many batches of a worker wait for the destination. With the
@@ -155,35 +165,35 @@ func (h *history) loadTask(ctx context.Context, reader *postgres.Reader, t task)
 	if err != nil {
 		return w.abort(ctx, err)
 	}
-	return w.commit(ctx, r.done)
-}
-
-// plan cuts the tables for a first load and records the ledger.
-func (h *history) plan(ctx context.Context) ([]task, error) {
-	var tasks []task
-	for _, t := range h.tables {
-		chunks, err := h.source.PlanChunks(ctx, t, int64(h.p.Spec.Engine.ChunkBytes))
-		if err != nil {
-			return nil, err
-		}
-		if err := h.record(t, chunks); err != nil {
-			return nil, err
-		}
-		tasks = append(tasks, tasksOf(t, chunks)...)
+	if err := w.commit(ctx, r.done); err != nil {
+		return err
 	}
-	return tasks, nil
+	h.measured(t, r.done, time.Since(w.delivery.began))
+	return nil
 }
 
+// plan begins the load of a table. Its chunks are cut off as they are read.
+func (h *history) plan(ctx context.Context, t *postgres.Table) error {
+	chunks, err := h.source.PlanChunks(ctx, t, math.MaxInt64/2)
+	if t.Ordered() {
+		chunks, err = h.source.PlanChunks(ctx, t, int64(h.p.Spec.Engine.ChunkBytes))
+	}
+	if err != nil {
+		return err
+	}
+	if err := h.record(t, chunks); err != nil {
+		return err
+	}
+	h.enqueue(t, chunks, false)
+	return nil
+}
+
+// record writes the ledger of a load that begins.
 func (h *history) record(t *postgres.Table, chunks []postgres.Chunk) error {
-	records := make([]state.Chunk, len(chunks))
-	for i, c := range chunks {
-		payload, err := json.Marshal(ledger{c})
-		if err != nil {
-			return fmt.Errorf("record chunk %d of %s: %w", c.Seq, t.ID(), err)
-		}
-		records[i] = state.Chunk{Table: t.ID(), Seq: c.Seq, Payload: payload}
+	records, err := ledgerOf(t, chunks)
+	if err != nil {
+		return err
 	}
-	h.p.progress.table(t.ID(), func(p *TableProgress) { p.LoadTotal, p.LoadChunks, p.LoadEstimate = len(chunks), 0, t.Rows })
 	return h.p.store.Update(func(tx *state.Tx) error {
 		if err := tx.DeleteChunks(t.ID()); err != nil {
 			return err
@@ -198,44 +208,87 @@ func (h *history) record(t *postgres.Table, chunks []postgres.Chunk) error {
 	})
 }
 
-// resume finds what is left of a load that was interrupted: the destination's
-// checkpoint says which chunks it has, the ledger what they are.
-func (h *history) resume(ctx context.Context) ([]task, error) {
-	h.resumed = true
-	var tasks []task
-	for _, t := range h.tables {
-		var entries []postgres.LedgerEntry
-		left := 0
-		for c, err := range h.p.store.Chunks(t.ID(), 0) {
-			if err != nil {
-				return nil, err
-			}
-			var l ledger
-			if err := json.Unmarshal(c.Payload, &l); err != nil {
-				return nil, fmt.Errorf("ledger of %s, chunk %d: %w", t.ID(), c.Seq, err)
-			}
-			read, err := h.readBefore(t.ID(), c.Seq)
-			if err != nil {
-				return nil, err
-			}
-			if read.Visible == "" {
-				left++
-			}
-			entries = append(entries, postgres.LedgerEntry{Chunk: l.Chunk, ReadIn: read.Visible})
-		}
-		if len(t.Schema.Key()) == 0 && left == 0 && len(entries) > 0 {
-			continue // complete as of an earlier snapshot
-		}
-		chunks, err := h.remaining(ctx, t, entries)
-		if err != nil {
-			return nil, err
-		}
-		h.p.progress.table(t.ID(), func(p *TableProgress) {
-			p.LoadTotal, p.LoadChunks, p.LoadEstimate = len(chunks), 0, t.Rows
-		})
-		tasks = append(tasks, tasksOf(t, chunks)...)
+// putChunks adds chunks to the ledger, or changes them.
+func (h *history) putChunks(t *postgres.Table, chunks []postgres.Chunk) error {
+	records, err := ledgerOf(t, chunks)
+	if err != nil {
+		return err
 	}
-	return tasks, nil
+	return h.p.store.PutChunks(records)
+}
+
+func ledgerOf(t *postgres.Table, chunks []postgres.Chunk) ([]state.Chunk, error) {
+	records := make([]state.Chunk, len(chunks))
+	for i, c := range chunks {
+		c.CatchUp = "" // is said by the destination
+		payload, err := json.Marshal(ledger{c})
+		if err != nil {
+			return nil, fmt.Errorf("record chunk %d of %s: %w", c.Seq, t.ID(), err)
+		}
+		records[i] = state.Chunk{Table: t.ID(), Seq: c.Seq, Payload: payload}
+	}
+	return records, nil
+}
+
+// resume finds what is left of the load of a table: the destination's
+// checkpoint says which chunks it has, the ledger what they are.
+func (h *history) resume(ctx context.Context, t *postgres.Table) error {
+	d, _ := h.diverted.get(t.OID)
+	var entries []postgres.LedgerEntry
+	done := 0
+	for c, err := range h.p.store.Chunks(t.ID(), 0) {
+		if err != nil {
+			return err
+		}
+		var l ledger
+		if err := json.Unmarshal(c.Payload, &l); err != nil {
+			return fmt.Errorf("ledger of %s, chunk %d: %w", t.ID(), c.Seq, err)
+		}
+		read, err := h.readBefore(t.ID(), c.Seq)
+		if err != nil {
+			return err
+		}
+		if read.Visible != "" {
+			done++
+		}
+		entries = append(entries, postgres.LedgerEntry{Chunk: l.Chunk, ReadIn: read.Visible})
+	}
+	rekeyed, err := h.keyedOtherwise(t)
+	if err != nil {
+		return err
+	}
+	keyless, there := len(t.Schema.Key()) == 0, len(h.chunkEntries(t.ID()))
+	switch {
+	case d.Lost, rekeyed, keyless && there > 0 && done < max(there, len(entries)):
+		h.log.Warn("loading a table again from its first row: what is there cannot be completed", "table", t.ID().String())
+		if err := h.startOver(ctx, t, true); err != nil {
+			return err
+		}
+	case done < there: // the ledger is gone with its state folder
+		if err := h.startOver(ctx, t, false); err != nil {
+			return err
+		}
+	case keyless && done > 0:
+		h.enqueue(t, nil, true) // complete as of an earlier snapshot
+		return nil
+	case done > 0:
+		chunks, err := h.source.ResumeChunks(ctx, t, entries, math.MaxInt64/2)
+		var again *postgres.RestartError
+		if !errors.As(err, &again) {
+			if err == nil {
+				err = h.putChunks(t, chunks)
+			}
+			h.enqueue(t, chunks, false)
+			return err
+		}
+		// Rows of the old storage are replaced by key; those that are gone by
+		// now are deleted by the log, which is applied up to the snapshot.
+		h.log.Warn("loading a table again from its first chunk", "table", t.ID().String(), "reason", again.Reason)
+		if err := h.startOver(ctx, t, false); err != nil {
+			return err
+		}
+	}
+	return h.plan(ctx, t)
 }
 
 // readBefore returns the snapshot in which the destination has a chunk, the
@@ -249,88 +302,11 @@ func (h *history) readBefore(t batch.TableID, seq int) (read readIn, err error) 
 	return read, nil
 }
 
-// remaining is what to read of a table in the new snapshot.
-func (h *history) remaining(ctx context.Context, t *postgres.Table, entries []postgres.LedgerEntry) ([]postgres.Chunk, error) {
-	target := int64(h.p.Spec.Engine.ChunkBytes)
-	chunks, err := h.source.ResumeChunks(ctx, t, entries, target)
-	var again *postgres.RestartError
-	switch {
-	case errors.As(err, &again):
-		// Rows of the old storage are replaced by key; those that are gone by
-		// now are deleted by the log, which is applied up to the snapshot.
-		h.log.Warn("loading a table again from its first chunk", "table", t.ID().String(), "reason", again.Reason)
-	case err != nil || len(entries) > 0 && len(chunks) == len(entries):
-		return chunks, err
-	}
-	// New storage or new partitions: a new ledger, in which what is to be
-	// caught up counts as not read, so that another crash reads it in full.
-	if again != nil {
-		if chunks, err = h.source.PlanChunks(ctx, t, target); err != nil {
-			return nil, err
-		}
-		seq := 0 // not one of those that the destination has of the old storage
-		for _, e := range entries {
-			if e.ReadIn != "" {
-				seq = max(seq, e.Chunk.Seq+1)
-			}
-		}
-		for i := range chunks {
-			chunks[i].Seq += seq
-		}
-	}
-	return chunks, h.record(t, chunks)
-}
-
 // loadKey marks a table as loaded in the destination's checkpoint. The value
 // is the LSN below which the load has what the log says of a table without a
 // key.
 func loadKey(t batch.TableID) string {
 	return fmt.Sprintf("loaded/%s/%s/%s", t.Database, t.Schema, t.Name)
-}
-
-// finish replaces the chunks of the tables in the checkpoint by one entry each.
-func (h *history) finish(ctx context.Context) error {
-	entries, err := h.destination()
-	if err != nil {
-		return err
-	}
-	d, err := h.applier.begin(ctx)
-	if err != nil {
-		return err
-	}
-	ctx = context.WithoutCancel(ctx)
-	for _, t := range h.tables {
-		if err := d.makeTables(ctx, t.Schema); err != nil {
-			return d.abort(ctx, nil, err)
-		}
-	}
-	for _, t := range h.tables {
-		if _, ok := h.shapes.get(t.OID); !ok {
-			h.shapes.put(shapeOf(t))
-		}
-	}
-	shapes, saved, err := h.shapes.entries()
-	if err != nil {
-		return d.abort(ctx, nil, err)
-	}
-	entries = append(entries, shapes...)
-	if err := d.commit(ctx, entries...); err != nil {
-		return d.abort(ctx, nil, err)
-	}
-	saved()
-	h.stored.apply(entries)
-	return h.p.store.Update(func(tx *state.Tx) error {
-		for _, t := range h.tables {
-			if err := tx.ChangeObject(t.ID(), func(o *state.Object) {
-				if !o.Restart && o.Choice != state.Skip { // asked for meanwhile
-					o.OID, o.State, o.Reason, o.Fix = t.OID, state.HistoricalLoadFinished, "", ""
-				}
-			}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // makeTables lets the destination have the tables of a source table that may
@@ -349,30 +325,6 @@ func (d *delivery) makeTables(ctx context.Context, s *batch.Schema) error {
 		}
 	}
 	return nil
-}
-
-// destination returns the entries that end the load.
-func (h *history) destination() ([]wasm.Checkpoint, error) {
-	var entries []wasm.Checkpoint
-	for _, t := range h.tables {
-		last := uint64(0)
-		for c, err := range h.p.store.Chunks(t.ID(), 0) {
-			if err != nil {
-				return nil, err
-			}
-			read, err := h.readBefore(t.ID(), c.Seq)
-			if err != nil {
-				return nil, err
-			}
-			last = max(last, read.LSN)
-		}
-		for _, key := range h.stored.keys(chunkPrefix(t.ID())) {
-			entries = append(entries, wasm.Checkpoint{Key: key})
-		}
-		value := strconv.FormatUint(last, 10)
-		entries = append(entries, wasm.Checkpoint{Key: loadKey(t.ID()), Value: &value})
-	}
-	return entries, nil
 }
 
 // orderLoad lets a table be loaded in the order that its query mode asks for:

@@ -33,6 +33,11 @@ type TableProgress struct {
 	LoadChunks   int   `json:"load_chunks"`
 	LoadTotal    int   `json:"load_total"`
 	LoadEstimate int64 `json:"load_estimate"`
+	// LoadBytes of LoadBytesTotal are read, by the size of the table at the
+	// source, since LoadStarted.
+	LoadBytes      int64     `json:"load_bytes,omitempty"`
+	LoadBytesTotal int64     `json:"load_bytes_total,omitempty"`
+	LoadStarted    time.Time `json:"load_started,omitzero"`
 	// NullCursors rows have no value by which a query mode finds them; Waiting
 	// rows have one that a run may not read yet.
 	NullCursors int64 `json:"null_cursors,omitempty"`
@@ -45,8 +50,9 @@ func (t *TableProgress) Changes() int64 { return t.Inserts + t.Updates + t.Delet
 // DatabaseProgress is where one source database stands.
 type DatabaseProgress struct {
 	Database string `json:"database"`
-	// Phase is connecting, loading, streaming or retrying; of a pipeline that
-	// runs now and then also reading, or waiting for its next run.
+	// Phase is connecting, spooling, draining, loading beside the stream,
+	// streaming or retrying; of a pipeline that runs now and then also reading,
+	// or waiting for its next run.
 	Phase string `json:"phase"`
 	// Durable is what the destination has.
 	Durable batch.Position `json:"durable"`

@@ -21,6 +21,8 @@ type slice struct {
 	whole bool
 	// skips says that what lies before until is not needed.
 	skips bool
+	// replaced says that a load in full follows.
+	replaced bool
 	// opening comes before the rows, ending with the last of them; both may be
 	// nil. A slice without ending leaves the table diverted.
 	opening func(context.Context, *delivery) error
@@ -37,7 +39,7 @@ func (l *lane) rejoin(ctx context.Context, oid uint32, opening func(context.Cont
 	if ending == nil {
 		ending = func() []wasm.Checkpoint { return nil }
 	}
-	for s := (slice{oid, endOfLog, true, false, opening, ending}); ; s.opening = nil {
+	for s := (slice{oid: oid, until: endOfLog, whole: true, opening: opening, ending: ending}); ; s.opening = nil {
 		done, err := l.apply(ctx, s)
 		if err != nil || done {
 			return err
@@ -72,6 +74,9 @@ func (l *lane) applyOnce(ctx context.Context, s slice) (done bool, err error) {
 	t := l.diverted.held(s.oid)
 	if t == nil {
 		return true, d.abort(ctx, nil, nil)
+	}
+	if s.replaced {
+		d.loadedAt = s.until
 	}
 	if s.opening != nil {
 		if err := s.opening(ctx, d); err != nil {

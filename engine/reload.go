@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -10,97 +11,172 @@ import (
 	"github.com/leat-etl/leat/state"
 )
 
-// Loading a table again while the pipeline stands: its mark as loaded is taken
-// from the destination's checkpoint, and the next session loads it as one whose
-// load was interrupted. Rows are replaced by key; those that are gone by now
-// are deleted by the log, which is older than the load. A table without a key
-// is emptied first, and its log skipped up to the load.
+// A table that is loaded again has its mark as loaded taken from the
+// destination's checkpoint, and is diverted, in one commit. Rows are replaced by
+// key; those that are gone by the load's snapshot are deleted by the log, which
+// is applied up to it. A table without a key is emptied first.
 
-// errAnew ends a session so that the next one loads tables again or publishes
-// them otherwise.
+// errAnew ends a session so that the next one chooses and publishes tables
+// otherwise.
 var errAnew = errors.New("the session begins anew")
 
-// reloadDue ends the session when a table is due.
+// reloadDue ends the session when it has other tables to replicate or to
+// publish, and wakes loadBeside when a table is to be loaded again.
 func (l *lane) reloadDue() error {
 	if l.asked.Load() {
 		return errAnew
 	}
 	l.mu.Lock()
-	if l.rekeyed {
-		l.mu.Unlock()
+	rekeyed := l.rekeyed
+	l.mu.Unlock()
+	if rekeyed {
 		return errAnew
 	}
-	at := max(l.record.Durable.LSN, l.record.IdleAcknowledged)
-	l.mu.Unlock()
-	if len(l.shapes.due(at)) > 0 {
-		return errAnew
+	for _, noted := range l.dueNow() {
+		if noted.Dropped {
+			return errAnew // for its successor
+		}
+		select {
+		case l.dueLoads <- struct{}{}:
+		default:
+		}
 	}
 	return nil
 }
 
-// startReloads takes the marks of the tables that are due, and of those that
-// an operator wants loaded again.
-func (l *lane) startReloads(ctx context.Context) error {
+// passedLSN is where the log has been delivered to.
+func (l *lane) passedLSN() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.record.Durable.LSN, l.record.IdleAcknowledged)
+}
+
+// dueNow are the tables that are to be loaded again and are not under load.
+func (l *lane) dueNow() []shape {
+	return slices.DeleteFunc(l.shapes.due(l.passedLSN()), func(s shape) bool {
+		_, ok := l.diverted.get(s.OID)
+		return ok
+	})
+}
+
+// startReloads diverts the tables that are due, and those that an operator
+// wants loaded again, and returns them.
+func (l *lane) startReloads(ctx context.Context, asked bool) (started []uint32, err error) {
+	due := map[uint32]shape{}
+	for _, noted := range l.dueNow() {
+		due[noted.OID] = noted
+	}
+	if asked {
+		if err := l.askedFor(due); err != nil {
+			return nil, err
+		}
+	}
+	if len(due) == 0 {
+		return nil, nil
+	}
+	var oids []uint32
+	for oid := range due {
+		oids = append(oids, oid)
+	}
+	tables, err := l.catalogue(ctx, oids)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tables {
+		if err := l.describe(t); err != nil {
+			return nil, err
+		}
+		if err := l.startReload(ctx, t, due[t.OID]); err != nil {
+			return nil, err
+		}
+		started = append(started, t.OID)
+	}
+	return started, nil
+}
+
+// askedFor adds the tables that an operator wants loaded again.
+func (l *lane) askedFor(due map[uint32]shape) error {
 	records, err := l.objectRecords()
 	if err != nil {
 		return err
 	}
-	due := map[uint32]shape{}
-	for _, noted := range l.shapes.due(max(l.record.Durable.LSN, l.record.IdleAcknowledged)) {
-		due[noted.OID] = noted
-	}
 	for _, t := range l.tables {
-		noted, again := due[t.OID]
-		if records[t.ID()].Restart {
-			known, ok := l.shapes.get(t.OID)
-			if !ok {
-				known = shapeOf(t) // nothing of it is at the destination
-			}
-			noted, again = known, true
-			noted.Why, noted.Left = "an operator asks for it", true
-		}
-		if !again {
+		if !records[t.ID()].Restart {
 			continue
 		}
-		if err := l.startReload(ctx, t, noted); err != nil {
-			return err
+		noted, ok := l.shapes.get(t.OID)
+		if !ok {
+			noted = shapeOf(t) // nothing of it is at the destination
 		}
+		noted.Why, noted.Left = "an operator asks for it", true
+		due[t.OID] = noted
 	}
 	return nil
 }
 
 func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) error {
 	l.log.Warn("loading a table again", "table", t.ID().String(), "reason", noted.Why)
-	empty := noted.Left || len(t.Schema.Key()) == 0
+	if _, ok := l.diverted.get(t.OID); ok {
+		return l.startOver(ctx, t, true)
+	}
+	rekeyed, err := l.keyedOtherwise(t)
+	if err != nil {
+		return err
+	}
+	empty := noted.Left || rekeyed || len(t.Schema.Key()) == 0
 	noted.Due, noted.Why, noted.Left = 0, "", false
 	entry, err := noted.entry()
 	if err != nil {
 		return err
 	}
-	if err := l.unload(ctx, t, empty, entry); err != nil {
+	err = l.unload(ctx, t, empty, func(d *delivery) {
+		d.divert(&l.diverted, diversion{Table: t.ID(), OID: t.OID, Reason: forLoad, Fresh: empty, From: l.durable().LSN})
+	}, entry, wasm.Checkpoint{Key: loadKey(noted.Table)})
+	if err != nil {
 		return err
 	}
 	l.shapes.put(noted)
 	return nil
 }
 
+// keyedOtherwise says whether the rows of a table at the destination have a key
+// and those to be loaded have none, or the other way round.
+func (l *lane) keyedOtherwise(t *postgres.Table) (bool, error) {
+	before, err := l.previous(t.OID)
+	if err != nil || before == nil || len(before.Columns) == 0 {
+		return false, err
+	}
+	return (len(before.Key()) == 0) != (len(t.Schema.Key()) == 0), nil
+}
+
+// startOver takes back what the load of a table has brought, or lets it count
+// for nothing where it is to be replaced by key.
+func (l *lane) startOver(ctx context.Context, t *postgres.Table, empty bool) error {
+	nothing := len(l.chunkEntries(t.ID())) == 0
+	return l.unload(ctx, t, empty, func(d *delivery) {
+		d.change(&l.diverted, t.OID, func(t *diverted) { t.Fresh, t.Lost = empty || t.Fresh && nothing, false })
+	})
+}
+
 // unload takes the mark of a table as loaded, and what was begun of a load, from
-// the checkpoint, together with its rows if it is to be emptied.
-func (l *lane) unload(ctx context.Context, t *postgres.Table, empty bool, entries ...wasm.Checkpoint) error {
+// the checkpoint, together with its rows if it is to be emptied, and with what
+// diverts it, which may be nil.
+func (l *lane) unload(ctx context.Context, t *postgres.Table, empty bool, divert func(*delivery), entries ...wasm.Checkpoint) error {
 	d, err := l.applier.begin(ctx)
 	if err != nil {
 		return err
 	}
 	work := context.WithoutCancel(ctx)
 	if empty {
-		if err := l.emptyTable(work, d, t); err != nil {
+		if err := l.emptyTable(work, d, t, l.durable()); err != nil {
 			return d.abort(work, nil, err)
 		}
 	}
-	entries = append(entries, wasm.Checkpoint{Key: loadKey(t.ID())})
-	for _, key := range l.stored.keys(chunkPrefix(t.ID())) {
-		entries = append(entries, wasm.Checkpoint{Key: key})
+	if divert != nil {
+		divert(d)
 	}
+	entries = append(entries, wasm.Checkpoint{Key: loadKey(t.ID())})
+	entries = append(entries, l.chunkEntries(t.ID())...)
 	if err := d.commit(work, entries...); err != nil {
 		return d.abort(work, nil, err)
 	}
@@ -142,17 +218,17 @@ func (l *lane) succeed(ctx context.Context, dropped shape, t *postgres.Table) er
 // that follows finds the new ones as tables that it does not know.
 func (l *lane) forgetDropped(ctx context.Context) error {
 	var again error
-	for _, noted := range l.shapes.due(max(l.record.Durable.LSN, l.record.IdleAcknowledged)) {
+	for _, noted := range l.shapes.due(l.passedLSN()) {
 		t := l.successors[noted.OID]
-		if !noted.Dropped || t == nil {
-			continue
+		if _, ok := l.diverted.get(noted.OID); !noted.Dropped || t == nil || ok {
+			continue // of a diverted one the log is still to be applied
 		}
 		l.log.Warn("a table is replaced by a new one of its name", "table", t.ID().String())
 		if err := l.number(t.Schema, 0); err != nil {
 			return err
 		}
 		l.applier.announce(t.Schema)
-		if err := l.unload(ctx, t, true, wasm.Checkpoint{Key: shapeKey(t.ID())}); err != nil {
+		if err := l.unload(ctx, t, true, nil, wasm.Checkpoint{Key: shapeKey(t.ID())}); err != nil {
 			return err
 		}
 		l.shapes.forget(noted.OID)
@@ -161,12 +237,18 @@ func (l *lane) forgetDropped(ctx context.Context) error {
 	return again
 }
 
+func (l *lane) durable() batch.Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.record.Durable
+}
+
 // emptyTable does at the destination what a TRUNCATE of the source does.
-func (l *lane) emptyTable(ctx context.Context, d *delivery, t *postgres.Table) error {
+func (l *lane) emptyTable(ctx context.Context, d *delivery, t *postgres.Table, at batch.Position) error {
 	if err := d.makeTables(ctx, t.Schema); err != nil {
 		return err
 	}
-	b := truncation(t.Schema, l.record.Durable)
+	b := truncation(t.Schema, at)
 	defer b.Release()
 	return d.write(ctx, b)
 }

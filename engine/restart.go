@@ -122,7 +122,7 @@ func (l *poller) restartAsked(ctx context.Context) error {
 // logKeys are the entries of the checkpoint that a lane of the log has made.
 func logKeys(stored *checkpointEntries, database string) []string {
 	keys := []string{"position/" + database}
-	for _, prefix := range []string{"loaded/", "chunk/"} {
+	for _, prefix := range []string{"loaded/", "chunk/", divertedPrefix} {
 		keys = append(keys, stored.keys(prefix+database+"/")...)
 	}
 	return keys

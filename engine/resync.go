@@ -35,7 +35,7 @@ func (l *lane) resync(ctx context.Context, gap *GapError) error {
 		}
 		return tx.PutSource(l.record)
 	})
-	return errors.Join(err, spool.Remove(l.relayDir()))
+	return errors.Join(err, spool.Remove(l.relayDir()), l.removeDiverted())
 }
 
 // truncateAll truncates the tables and takes the database out of the

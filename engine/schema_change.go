@@ -224,7 +224,7 @@ func (l *lane) changes(ctx context.Context, d *delivery, before *batch.Schema, b
 			}
 			due = max(due, system.LSN)
 		}
-		if l.shapes.promise(after.OID, due, why) {
+		if due >= d.loadedAt && l.shapes.promise(after.OID, due, why) {
 			return errPromised
 		}
 	}
@@ -260,14 +260,16 @@ func (l *lane) emptyBefore(ctx context.Context, d *delivery, b *batch.Batch) err
 	return d.write(ctx, empty)
 }
 
-// savePromises commits what has to be known before a delivery is made again.
-func (l *lane) savePromises(ctx context.Context) error {
+// savePromises commits what has to be known before a delivery is made again,
+// and what goes with it.
+func (l *lane) savePromises(ctx context.Context, with ...wasm.Checkpoint) error {
 	d, err := l.applier.begin(ctx)
 	if err != nil {
 		return err
 	}
 	entries, saved, err := l.shapes.entries()
 	if err == nil {
+		entries = append(with, entries...)
 		err = d.commit(ctx, entries...)
 	}
 	if err != nil {

@@ -119,6 +119,24 @@ func (s *Source) ResumeChunks(ctx context.Context, t *Table, ledger []LedgerEntr
 	return out, nil
 }
 
+// Cut cuts the first blocks off a chunk of a leaf that has so many pages. The
+// rest is numbered seq. ok is false where it is to be read as it is.
+func (c *Chunk) Cut(blocks uint32, pages int64, seq int) (head, rest Chunk, ok bool) {
+	to := int64(c.FromBlock) + int64(blocks)
+	end := int64(c.ToBlock)
+	if end == 0 {
+		end = pages
+	}
+	if c.Rows != "" || c.CatchUp != "" || to >= end {
+		return *c, Chunk{}, false
+	}
+	head, rest = *c, *c
+	head.ToBlock, rest.FromBlock, rest.Seq = uint32(to), uint32(to), seq
+	head.Bytes = c.Bytes / (end - int64(c.FromBlock)) * int64(blocks)
+	rest.Bytes = c.Bytes - head.Bytes
+	return head, rest, true
+}
+
 func rewritten(t *Table, c Chunk) error {
 	return &RestartError{Table: t.ID(), Reason: fmt.Sprintf("%s.%s was rewritten (VACUUM FULL, CLUSTER, TRUNCATE or ALTER TABLE)", c.Schema, c.Name)}
 }

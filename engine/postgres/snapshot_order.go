@@ -19,6 +19,9 @@ func (s *Source) OrderLoad(t *Table, setting, column string, timestamp bool) err
 	return err
 }
 
+// Ordered says whether OrderLoad has been asked for.
+func (t *Table) Ordered() bool { return t.order != nil }
+
 // samplePages is how many blocks the cuts of a large table are drawn from.
 const samplePages = 10_000
 

@@ -59,7 +59,7 @@ type Source struct {
 	Slot               string        `toml:"slot" doc:"Name of the replication slot; the default is made from the pipeline's name. With several databases the number of the database is appended." max:"63"`
 	Heartbeat          time.Duration `toml:"heartbeat" doc:"How often a quiet database is written a message, so that its slot moves on and old log can be removed." default:"30s" min:"1s" max:"24h"`
 	WALBudget          strict.Bytes  `toml:"wal_budget" doc:"How much log a slot may keep at the source; 0B is no budget." default:"0B"`
-	WALBudgetAction    string        `toml:"wal_budget_action" doc:"What happens beyond wal_budget. alert logs it; spool takes the log to the state folder until the destination takes it, up to spool_budget, once the historical load is done; drop_slot saves the disk of the source: the slot is dropped, the pipeline ends, and everything has to be loaded again." default:"alert" enum:"alert|spool|drop_slot"`
+	WALBudgetAction    string        `toml:"wal_budget_action" doc:"What happens beyond wal_budget. alert logs it; spool takes the log to the state folder until the destination takes it, up to spool_budget; drop_slot saves the disk of the source: the slot is dropped, the pipeline ends, and everything has to be loaded again." default:"alert" enum:"alert|spool|drop_slot"`
 	Decoder            string        `toml:"decoder" doc:"Plugin with which the server decodes its log. test_decoding is for servers without pgoutput; it needs a database in UTF8." default:"pgoutput" enum:"pgoutput|test_decoding"`
 	DecoderFormat      string        `toml:"decoder_format" doc:"How the server sends values. auto chooses what is faster for the tables." default:"auto" enum:"auto|text|binary"`
 	Streaming          string        `toml:"streaming" doc:"When large transactions are received. auto: while they are in progress, where the server can (14 and later); what is not committed waits in the state folder. off: at their commit." default:"auto" enum:"auto|off"`
@@ -143,14 +143,15 @@ type Engine struct {
 	StateDir      string        `toml:"state_dir" doc:"Folder that remembers where the pipeline stands; the default is .leat/<name> beside the pipeline file."`
 	BatchRows     int           `toml:"batch_rows" doc:"The most rows of one batch." default:"50000" min:"1" max:"10000000"`
 	BatchBytes    strict.Bytes  `toml:"batch_bytes" doc:"The size at which a batch is cut." default:"32MB" min:"1kB" max:"1GB"`
-	SpoolBudget   strict.Bytes  `toml:"spool_budget" doc:"How much log may be kept in the state folder while the destination does not take it." default:"10GB" min:"1MB"`
+	SpoolBudget   strict.Bytes  `toml:"spool_budget" doc:"How much log may be kept in the state folder while the destination does not take it: all of it, or that of tables whose history is loaded beside the stream. Beyond it the log waits at the source." default:"10GB" min:"1MB"`
 	Capsules      string        `toml:"capsules" doc:"Whether the call of a transform that stops the pipeline is kept in the state folder, where leat plugin test capsule makes it again: with the values of its rows, with masked values, or not." default:"values" enum:"values|masked|off"`
 	MaxEventBytes strict.Bytes  `toml:"max_event_bytes" doc:"The largest row or change that is replicated. Of a larger one a failed event keeps key and size, and nothing else stops. One that is replicated takes up to about eight times its size in memory on its way, beside memory." default:"128MB" min:"1kB" max:"1GB"`
 	FlushInterval time.Duration `toml:"flush_interval" doc:"The longest that a change waits before it is sent to the destination." default:"1s" min:"10ms" max:"24h"`
 	Memory        strict.Bytes  `toml:"memory" doc:"Budget for rows that are on their way." default:"256MB" min:"16MB"`
 	LoadWorkers   int           `toml:"load_workers" doc:"How many connections read the source during a historical load." default:"2" min:"1" max:"64"`
+	LoadOrder     string        `toml:"load_order" doc:"Which tables a historical load reads first: the smallest, so that most of them are soon up to date; the largest; or listed, those that an earlier pattern of include names." default:"smallest" enum:"smallest|largest|listed"`
 	LoadRows      int           `toml:"load_rows" doc:"The most rows of one batch of a historical load." default:"65536" min:"1" max:"10000000"`
-	ChunkBytes    strict.Bytes  `toml:"chunk_bytes" doc:"Size of the parts in which a table is loaded; each is one transaction at the destination, and a crash repeats at most the parts under way." default:"128MB" min:"64kB" max:"16GB"`
+	ChunkBytes    strict.Bytes  `toml:"chunk_bytes" doc:"Size of the parts in which a table is loaded, by what the rows take on their way, large values included. Each is one transaction at the destination; one that would take it from the other tables for longer than a second or two is made smaller. A crash repeats at most the parts under way." default:"128MB" min:"64kB" max:"16GB"`
 }
 
 // Metrics says where metrics can be read.

@@ -59,6 +59,10 @@ type Info struct {
 	// ChangesApart says that a table cannot be changed in a transaction with
 	// rows: the host then has all changes of a delivery made before its rows.
 	ChangesApart bool `json:"changes_apart,omitempty"`
+	// Empties says that a TRUNCATE takes back the rows of a table: a load that
+	// was interrupted may then begin anew, and a large table without a key need
+	// not be one transaction.
+	Empties bool `json:"empties,omitempty"`
 }
 
 // TablePlan says how a table lands.

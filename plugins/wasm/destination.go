@@ -36,13 +36,15 @@ type OpenInput struct {
 
 // Info tells what a destination is: its SQL dialect, and whether rows of one
 // key may be merged to the last state before Write. ChangesApart asks for the
-// changes of a delivery's tables before its rows.
+// changes of a delivery's tables before its rows. Empties says that a TRUNCATE
+// takes the rows of a table back.
 type Info struct {
 	Driver   string `json:"driver"`
 	Compacts bool   `json:"compacts"`
 	// Fills: absent cells are filled from earlier rows of the batch.
 	Fills        bool `json:"fills"`
 	ChangesApart bool `json:"changes_apart"`
+	Empties      bool `json:"empties"`
 }
 
 // DestinationPlan says how a table lands.

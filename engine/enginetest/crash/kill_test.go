@@ -15,7 +15,8 @@ import (
 
 // loading are the failpoints of a historical load, in order; the others are
 // those of the log.
-var loading = []string{"slot-intent", "slot-created", "load-planned", "chunk-written", "chunk-committed", "chunk-recorded"}
+var loading = []string{"slot-intent", "slot-created", "load-planned", "chunk-written", "chunk-committed", "chunk-recorded",
+	"load-snapshot", "diverted-appended", "diverted-synced", "diverted-applied", "load-read", "load-joined"}
 
 // variants are those that are killed everywhere.
 var variants = []variant{

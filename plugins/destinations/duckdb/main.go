@@ -28,5 +28,5 @@ func (d *destination) Open(in *pdk.OpenInput) (*pdk.Info, error) {
 	}
 	var err error
 	d.Destination, err = relational.Open(dialect(c.Arrays != "text"), in.Pipeline, c.Config)
-	return &pdk.Info{Driver: "duckdb", Compacts: c.Compacts(), Fills: c.Fills(), ChangesApart: true}, err
+	return &pdk.Info{Driver: "duckdb", Compacts: c.Compacts(), Fills: c.Fills(), Empties: c.Empties(), ChangesApart: true}, err
 }

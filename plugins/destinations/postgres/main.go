@@ -21,5 +21,5 @@ func (d *destination) Open(in *pdk.OpenInput) (*pdk.Info, error) {
 	}
 	var err error
 	d.Destination, err = relational.Open(dialect, in.Pipeline, c)
-	return &pdk.Info{Driver: "postgres", Compacts: c.Compacts(), Fills: c.Fills()}, err
+	return &pdk.Info{Driver: "postgres", Compacts: c.Compacts(), Fills: c.Fills(), Empties: c.Empties()}, err
 }

@@ -81,6 +81,11 @@ func (c *Config) Compacts() bool { return c.LoadMode == "" || c.LoadMode == merg
 // Fills is described with Compacts.
 func (c *Config) Fills() bool { return c.LoadMode == history }
 
+// Empties says that a TRUNCATE takes rows back.
+func (c *Config) Empties() bool {
+	return c.LoadMode != appended && c.Truncate != ignore && (c.Truncate != "" || c.Deletes != ignore)
+}
+
 // marks says whether tables have a column that marks deleted rows.
 func (c *Config) marks() bool { return c.LoadMode != appended && c.Deletes == soft }
 

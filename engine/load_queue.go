@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/state"
+)
+
+// tableLoad is a table under load: which chunks of it are left to read. A
+// history guards it.
+type tableLoad struct {
+	table *postgres.Table
+	left  []postgres.Chunk
+	// whole: all chunks are one transaction.
+	whole bool
+	// complete: all chunks are at the destination since an earlier session.
+	// fresh: no row of it is there but what this load brings.
+	complete, fresh bool
+	under           int // chunks being read
+	seq             int // of the next chunk that is cut off
+	gone            bool
+	paces           map[uint32]*pace // by leaf
+}
+
+// task is the chunks of a table that make one transaction at the destination.
+type task struct {
+	load   *tableLoad
+	chunks []postgres.Chunk
+}
+
+// enqueue puts a table into the queue.
+func (h *history) enqueue(t *postgres.Table, chunks []postgres.Chunk, complete bool) {
+	d, _ := h.diverted.get(t.OID)
+	l := &tableLoad{
+		table: t, left: chunks, complete: complete,
+		whole: len(t.Schema.Key()) == 0 && !h.applier.empties,
+		fresh: len(t.Schema.Key()) == 0 || d.Fresh && len(h.chunkEntries(t.ID())) == 0,
+		paces: map[uint32]*pace{},
+	}
+	for _, leaf := range t.Leaves {
+		l.paces[leaf.OID] = &pace{pages: leaf.Pages, bytes: float64(leaf.Bytes) / float64(max(1, leaf.Pages))}
+	}
+	total := int64(0)
+	for _, c := range chunks {
+		l.seq = max(l.seq, c.Seq+1)
+		total += c.Bytes
+	}
+	h.loads = append(h.loads, l)
+	h.p.progress.table(t.ID(), func(p *TableProgress) {
+		p.LoadTotal, p.LoadChunks, p.LoadEstimate, p.LoadBytes, p.LoadBytesTotal, p.LoadStarted = len(chunks), 0, t.Rows, 0, total, time.Now()
+	})
+}
+
+// arrange puts the tables into the order of load_order.
+func (h *history) arrange() {
+	size := func(a, b *tableLoad) int { return cmp.Compare(a.table.Bytes, b.table.Bytes) }
+	switch h.p.Spec.Engine.LoadOrder {
+	case "smallest":
+		slices.SortStableFunc(h.loads, size)
+	case "largest":
+		slices.SortStableFunc(h.loads, func(a, b *tableLoad) int { return size(b, a) })
+	default:
+		place := func(l *tableLoad) int {
+			id := l.table.ID()
+			return slices.IndexFunc(h.p.Spec.Objects.Include, func(p spec.Pattern) bool { return p.Match(id.Schema, id.Name) })
+		}
+		slices.SortStableFunc(h.loads, func(a, b *tableLoad) int { return cmp.Compare(place(a), place(b)) })
+	}
+}
+
+// next returns the next task, the zero value where there is none.
+func (h *history) next() (task, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range h.loads {
+		if len(l.left) == 0 {
+			continue
+		}
+		l.under++
+		if l.whole {
+			out := task{l, l.left}
+			l.left = nil
+			return out, nil
+		}
+		c := l.left[0]
+		leaf := l.paces[c.Leaf]
+		if leaf == nil {
+			leaf = &pace{} // a partition that came after the catalogue was read
+			l.paces[c.Leaf] = leaf
+		}
+		head, rest, cut := c.Cut(leaf.blocks(int64(h.p.Spec.Engine.ChunkBytes)), leaf.pages, l.seq)
+		if !cut {
+			l.left = l.left[1:]
+			return task{l, []postgres.Chunk{c}}, nil
+		}
+		if err := h.putChunks(l.table, []postgres.Chunk{head, rest}); err != nil {
+			return task{}, err
+		}
+		l.seq++
+		l.left[0] = rest
+		h.p.progress.table(l.table.ID(), func(p *TableProgress) { p.LoadTotal++ })
+		return task{l, []postgres.Chunk{head}}, nil
+	}
+	return task{}, nil
+}
+
+// pace is what a block of a leaf takes, as far as known.
+type pace struct {
+	pages   int64
+	bytes   float64
+	seconds float64 // of the destination, 0 for not known
+}
+
+// longest is how long one chunk is to keep the destination from the tables that
+// are followed.
+const longest = 1.5
+
+// blocks is how many blocks of a leaf are to be read at once.
+func (p *pace) blocks(target int64) uint32 {
+	n := float64(target) / max(1, p.bytes)
+	if p.seconds > 0 {
+		n = min(n, longest/p.seconds)
+	}
+	return uint32(min(math.MaxUint32, max(1, n)))
+}
+
+// mostChange is how much one chunk may change what a block is taken to need:
+// a run of empty blocks must not make the next chunk take all the rest.
+const mostChange = 4
+
+func (p *pace) learn(blocks, bytes int64, took time.Duration) {
+	now, seconds := float64(bytes)/float64(blocks), took.Seconds()/float64(blocks)
+	p.bytes = (p.bytes + min(max(now, p.bytes/mostChange), p.bytes*mostChange)) / 2
+	if p.seconds == 0 {
+		p.seconds = seconds
+	}
+	p.seconds = (p.seconds + min(max(seconds, p.seconds/mostChange), p.seconds*mostChange)) / 2
+}
+
+// measured learns from what a task has really taken.
+func (h *history) measured(t task, done []state.Chunk, took time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(t.chunks) != 1 {
+		return
+	}
+	if c := t.chunks[0]; c.ToBlock > c.FromBlock && c.CatchUp == "" && c.Rows == "" {
+		t.load.paces[c.Leaf].learn(int64(c.ToBlock-c.FromBlock), done[0].Bytes, took)
+	}
+}
+
+// giveUp leaves the rest of a table to a load in another snapshot.
+func (h *history) giveUp(l *tableLoad) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.left, l.gone = nil, true
+}
+
+// ended notes that a task of a table is done, and says whether the table is.
+func (h *history) ended(l *tableLoad) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.under--
+	if l.under > 0 || len(l.left) > 0 {
+		return false
+	}
+	if l.gone {
+		h.again = append(h.again, l.table.OID)
+	}
+	return !l.gone
+}
