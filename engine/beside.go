@@ -81,6 +81,7 @@ func (l *lane) load(ctx context.Context, h *history, oids []uint32) (err error) 
 		}
 		h, oids = nil, h.again
 	}
+	l.showPhase()
 	if tables > 0 {
 		l.log.Info("historical load finished", "tables", tables)
 	}
