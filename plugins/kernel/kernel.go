@@ -92,6 +92,7 @@ type binding struct {
 // kernels are all there are.
 var kernels = map[string]func(b *binding) (*Kernel, error){
 	"aes-siv":      bindSIV,
+	"any":          bindAny,
 	"array-json":   bindArrayJSON,
 	"case":         bindCase,
 	"cast":         bindCast,
