@@ -17,6 +17,7 @@ type config struct {
 	Encoding  string   `json:"encoding"`
 	Text      *string  `json:"text"`
 	Keep      *int     `json:"keep"`
+	Context   string   `json:"context"`
 }
 
 func init() { pdk.RegisterTransform(plan) }
@@ -56,6 +57,15 @@ func (c *config) kernel() (name string, parameters map[string]any, err error) {
 	}
 	set := map[string]any{}
 	switch c.Method {
+	case "encrypt", "decrypt":
+		set["action"], set["context"], set["key"] = c.Method, c.Context, pdk.Setting{Name: "key"}
+		if c.Encoding != "" {
+			set["encoding"] = c.Encoding
+		}
+		if c.Algorithm != "" {
+			return "", nil, fmt.Errorf("algorithm: %s is by AES-SIV always", c.Method)
+		}
+		return "aes-siv", set, nil
 	case "hash", "hmac":
 		if c.Algorithm != "" {
 			set["algorithm"] = c.Algorithm
@@ -82,5 +92,5 @@ func (c *config) kernel() (name string, parameters map[string]any, err error) {
 		}
 		return "mask", set, nil
 	}
-	return "", nil, fmt.Errorf("method: %q is not hash, hmac, redact, keep-domain, keep-first or keep-last", c.Method)
+	return "", nil, fmt.Errorf("method: %q is not hash, hmac, encrypt, decrypt, redact, keep-domain, keep-first or keep-last", c.Method)
 }

@@ -19,6 +19,7 @@ func TestMethods(t *testing.T) {
 		`{"columns": ["email"]}`: `{"kernel":"hash","inputs":[{"column":1}],"parameters":{"salt":{"setting":"salt"}}}`,
 		`{"columns": ["email"], "algorithm": "md5", "encoding": "base64"}`:  `{"kernel":"hash","inputs":[{"column":1}],"parameters":{"algorithm":"md5","encoding":"base64","salt":{"setting":"salt"}}}`,
 		`{"columns": ["email"], "method": "hmac"}`:                          `{"kernel":"hmac","inputs":[{"column":1}],"parameters":{"key":{"setting":"key"}}}`,
+		`{"columns": ["email"], "method": "encrypt", "context": "mail"}`:    `{"kernel":"aes-siv","inputs":[{"column":1}],"parameters":{"action":"encrypt","context":"mail","key":{"setting":"key"}}}`,
 		`{"columns": ["email"], "method": "redact", "text": ""}`:            `{"kernel":"mask","inputs":[{"column":1}],"parameters":{"method":"redact","text":""}}`,
 		`{"columns": ["email", "email"], "method": "keep-last", "keep": 4}`: `{"kernel":"mask","inputs":[{"column":1}],"parameters":{"keep":4,"method":"keep-last"}}`,
 		`{"columns": ["email"], "method": "keep-domain", "text": "hidden"}`: `{"kernel":"mask","inputs":[{"column":1}],"parameters":{"method":"keep-domain","text":"hidden"}}`,
@@ -41,7 +42,7 @@ func TestMethods(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for _, config := range []string{
 		`{}`, `{"columns": []}`, `{"columns": ["nobody"]}`, `{"columns": ["id"]}`, `{"columns": ["email"], "method": "rot13"}`, `{"column": "email"}`,
-		`{"columns": ["email"], "method": "redact", "algorithm": "md5"}`,
+		`{"columns": ["email"], "method": "redact", "algorithm": "md5"}`, `{"columns": ["email"], "method": "encrypt", "algorithm": "sha256"}`,
 	} {
 		if _, err := plan(&pdk.PlanInput{Schema: schema, RawConfig: []byte(config)}); err == nil {
 			t.Errorf("%s was accepted", config)
