@@ -108,7 +108,7 @@ func (l *lane) places(ctx context.Context, all []*postgres.Table, records map[ba
 func (l *lane) place(t *postgres.Table, record state.Object) place {
 	switch {
 	case t.Reason != "":
-		return place{state: state.Inaccessible, reason: t.Reason}
+		return place{state: state.Inaccessible, reason: t.Reason, fix: t.Fix}
 	case record.Choice == state.Skip:
 		return place{state: state.Skipped, reason: record.Reason, fix: record.Fix}
 	case record.Choice == "" && !l.p.Spec.Source.IncludeNewTables && l.isNew(t, record):

@@ -64,6 +64,7 @@ func whyLost(s *postgres.Slot) string {
 func (l *lane) publish(ctx context.Context, name string, tables []*postgres.Table) (err error) {
 	if !l.system.Standby {
 		l.publication, err = l.source.EnsurePublication(ctx, name, tables)
+		l.onlyTheirs(tables)
 		return err
 	}
 	if l.publication, err = l.source.StandbyPublication(ctx, name, tables); err != nil {

@@ -158,7 +158,17 @@ func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres
 // write hands the batches of a group to a delivery and releases them. It
 // returns the batch that failed.
 func (l *lane) write(ctx context.Context, d *delivery, group *postgres.Group) (*batch.Batch, error) {
+	group.Batches = slices.DeleteFunc(group.Batches, func(b *batch.Batch) bool {
+		if l.passes(b.Schema) {
+			b.Release()
+			return true
+		}
+		return false
+	})
 	for _, f := range group.Failed { // first: rows of their keys have to wait
+		if l.passes(f.Schema) {
+			continue
+		}
 		if err := d.undecodable(f); err != nil {
 			return nil, err
 		}

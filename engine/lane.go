@@ -50,6 +50,7 @@ type lane struct {
 	shapes      shapes
 	diverted    diversions
 	successors  map[uint32]*postgres.Table // tables under the names of dropped ones, by the OID of those
+	followed    map[uint32]bool            // see onlyTheirs; nil is every relation in the log
 	rekeyed     bool                       // the key of a table has changed: it may belong into the other publication
 
 	dueLoads chan struct{} // wakes loadBeside
@@ -187,13 +188,13 @@ func (l *lane) replicate(ctx context.Context, first *history) error {
 // that are selected cannot be.
 func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 	l.asked.Store(false)
-	all, err := l.source.Tables(ctx, selection(l.p.Spec))
+	all, err := l.listTables(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range all {
 		if t.Reason != "" {
-			l.log.Warn("table is not replicated", "table", t.ID().String(), "reason", t.Reason)
+			l.log.Warn("table is not replicated", "table", t.ID().String(), "reason", t.Reason, "fix", t.Fix)
 		}
 	}
 	if err := l.missTables(ctx, all); err != nil {

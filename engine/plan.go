@@ -109,6 +109,9 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 			return nil, err
 		}
 		found, err := source.Tables(ctx, selection(p.Spec))
+		if err == nil {
+			err = markObstacles(ctx, p.Spec, source, found, func(*postgres.Table) bool { return p.Spec.Source.LoadHistoricalData })
+		}
 		if err := errors.Join(err, source.Close(ctx)); err != nil {
 			return nil, err
 		}
@@ -130,6 +133,9 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 
 func (own *ownChain) planTable(ctx context.Context, t *postgres.Table) (PlannedTable, error) {
 	out := PlannedTable{Source: t.ID(), Reason: t.Reason, Skipped: t.Skipped}
+	if t.Fix != "" {
+		out.Reason += ": " + t.Fix
+	}
 	if t.Reason != "" {
 		return out, nil
 	}

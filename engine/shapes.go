@@ -268,7 +268,7 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 // lookAtAll looks at every table. It returns errAnew where one is to join that
 // the session does not replicate.
 func (l *lane) lookAtAll(ctx context.Context) error {
-	all, err := l.source.Tables(ctx, selection(l.p.Spec))
+	all, err := l.listTables(ctx)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/engine/spec"
 )
 
 func (p *program) initCommand() *cobra.Command {
@@ -40,7 +42,7 @@ give a role of its own what replication needs.`,
 	return cmd
 }
 
-func (p *program) initialise(ctx context.Context, dsn string, ssh sshFlags, output, destination string) error {
+func (p *program) initialise(ctx context.Context, dsn string, ssh sshFlags, output, destination string) (err error) {
 	cfg, err := postgres.ParseDSN(dsn)
 	if err != nil {
 		return err
@@ -57,8 +59,9 @@ func (p *program) initialise(ctx context.Context, dsn string, ssh sshFlags, outp
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, source.Close(context.WithoutCancel(ctx))) }()
 	tables, err := source.Tables(ctx, postgres.Selection{Include: []string{"*"}})
-	if err := errors.Join(err, source.Close(ctx)); err != nil {
+	if err != nil {
 		return err
 	}
 	if output == "" {
@@ -85,12 +88,32 @@ func (p *program) initialise(ctx context.Context, dsn string, ssh sshFlags, outp
 	for _, sql := range postgres.Grants(cfg.User, []string{database}, schemasOf(tables)) {
 		fmt.Fprintf(p.out, "  %s\n", sql)
 	}
+	if err := p.printPublication(ctx, source, output, tables); err != nil {
+		return err
+	}
 	export := ""
 	if cfg.Password != "" && cfg.Service == "" {
 		export = "export PGPASSWORD=..., "
 	}
 	fmt.Fprintf(p.out, "\nThen: %[2]sleat check %[1]s, leat plan %[1]s, leat run %[1]s\n", output, export)
 	return nil
+}
+
+// printPublication prints what it takes to publish tables that the role does
+// not own.
+func (p *program) printPublication(ctx context.Context, source *postgres.Source, file string, tables []*postgres.Table) error {
+	s, err := spec.Load(file)
+	if err != nil {
+		return err
+	}
+	choices, err := source.PublicationChoices(ctx, engine.PublicationName(s, source.Database), tables)
+	if len(choices) > 0 {
+		fmt.Fprintln(p.out)
+	}
+	for _, sql := range choices {
+		fmt.Fprintf(p.out, "  %s\n", sql)
+	}
+	return err
 }
 
 func schemasOf(tables []*postgres.Table) []string {

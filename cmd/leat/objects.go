@@ -59,5 +59,13 @@ func (p *program) printObjects(objects []state.Object) error {
 		}
 		out.row(o.Table, o.State, o.RowsLoaded, loaded, o.Reason, o.Fix)
 	}
-	return out.end()
+	if err := out.end(); err != nil {
+		return err
+	}
+	for _, o := range objects { // a cell is cut, what is to be copied is not
+		if cell := o.Reason + o.Fix; o.Fix != "" && (oneLine(o.Reason)+oneLine(o.Fix)) != cell {
+			fmt.Fprintf(p.out, "%s: %s\n  what to do: %s\n", o.Table, o.Reason, o.Fix)
+		}
+	}
+	return nil
 }

@@ -151,6 +151,14 @@ func (c *checker) publication(ctx context.Context, tables []*Table) {
 			item.Found, item.Outcome, item.Code, item.SQLState = "not as it should be, and the role may not change it", Fail, CodePrerequisite, "42501"
 			item.Causes = []string{"Publishing a table takes its ownership, creating a publication CREATE on the database."}
 			item.Fix = strings.Join(missing, ";\n") + ";"
+			choices, err := c.source.PublicationChoices(ctx, c.want.Publication, tables)
+			if err != nil {
+				c.error("publication", c.want.Publication, err)
+				return
+			}
+			if len(choices) > 0 {
+				item.Fix = strings.Join(choices, "\n")
+			}
 		}
 	}
 	c.add(item)

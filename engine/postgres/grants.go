@@ -14,7 +14,7 @@ func Grants(user string, databases, schemas []string) []string {
 	for _, database := range databases {
 		out = append(out, fmt.Sprintf(`\connect %s`, quoteIdent(database)),
 			fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s;", quoteIdent(database), role),
-			fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; -- to create the publication", quoteIdent(database), role))
+			fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; -- to create the publication, unless a superuser does", quoteIdent(database), role))
 		for _, schema := range schemas {
 			s := quoteIdent(schema)
 			out = append(out,

@@ -23,6 +23,9 @@ type Publication struct {
 	Missing  []batch.TableID `json:"missing,omitempty"`
 	Unsafe   []batch.TableID `json:"unsafe,omitempty"`
 	Filtered []batch.TableID `json:"filtered,omitempty"`
+	// Foreign says that another role owns one of the publications: it may hold
+	// tables beside, which EnsurePublication cannot take out.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // keylessSuffix makes the name of the second publication.
@@ -43,10 +46,17 @@ func (s *Source) EnsurePublication(ctx context.Context, name string, tables []*T
 	out := &Publication{Names: []string{name, name + keylessSuffix}}
 	err := s.do(ctx, func(conn *pgx.Conn) error {
 		statements, err := s.publicationChanges(ctx, conn, name, tables)
-		if err != nil || len(statements) == 0 {
-			return err
+		if err == nil && len(statements) > 0 {
+			err = runPublicationChanges(ctx, conn, statements)
 		}
-		return runPublicationChanges(ctx, conn, statements)
+		for _, n := range out.Names {
+			var have published
+			if err == nil {
+				have, err = readPublication(ctx, conn, n, s.Version)
+			}
+			out.Foreign = out.Foreign || !have.mine
+		}
+		return err
 	})
 	if err != nil {
 		return nil, wrap("ensure publication", name, err)
@@ -93,6 +103,7 @@ func runPublicationChanges(ctx context.Context, conn *pgx.Conn, statements []str
 // published is a publication as it stands.
 type published struct {
 	exists, allTables, viaRoot bool
+	mine                       bool // the role may change it
 	actions                    string
 	tables                     []uint32
 }
@@ -152,7 +163,7 @@ func (p publicationWant) diff(ctx context.Context, conn *pgx.Conn, version int, 
 		}
 		missing = append(missing, t.published())
 	}
-	if len(have.tables) > 0 {
+	if len(have.tables) > 0 && have.mine {
 		gone, err := publishedNames(ctx, conn, have.tables)
 		if err != nil {
 			return nil, nil, err
@@ -191,11 +202,11 @@ func readPublication(ctx context.Context, conn *pgx.Conn, name string, version i
 		viaRoot = "false"
 	}
 	p := published{exists: true}
-	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT p.puballtables, %s, concat_ws(', ', CASE WHEN p.pubinsert THEN 'insert' END,
+	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT p.puballtables, pg_catalog.pg_has_role(p.pubowner, 'usage'), %s, concat_ws(', ', CASE WHEN p.pubinsert THEN 'insert' END,
 			CASE WHEN p.pubupdate THEN 'update' END, CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN %s THEN 'truncate' END),
 			coalesce((SELECT array_agg(r.prrelid) FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid), '{}')
 		FROM pg_catalog.pg_publication p WHERE p.pubname = $1`, viaRoot, truncate), name).
-		Scan(&p.allTables, &p.viaRoot, &p.actions, &p.tables)
+		Scan(&p.allTables, &p.mine, &p.viaRoot, &p.actions, &p.tables)
 	if err == pgx.ErrNoRows {
 		return published{}, nil
 	}

@@ -60,6 +60,8 @@ type Table struct {
 	// Reason is why the object cannot be replicated from the log, empty where
 	// it can.
 	Reason string `json:"reason,omitempty"`
+	// Fix is what mends Reason, where something does.
+	Fix string `json:"fix,omitempty"`
 	// Pages is the size of the main fork in blocks, Bytes that of the table
 	// with its TOAST data, Rows an estimate, -1 where there is none.
 	Pages int64 `json:"pages"`

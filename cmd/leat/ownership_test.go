@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+)
+
+// TestTablesOfAnotherOwner sets single tables aside that the role cannot
+// publish or read, and takes them in once it can. Nothing else stops.
+func TestTablesOfAnotherOwner(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.mended()
+	s.exec("CREATE TABLE payroll (id integer PRIMARY KEY, pay numeric)", "INSERT INTO payroll VALUES (1, 100)", "GRANT SELECT ON payroll TO "+s.role,
+		"CREATE TABLE hidden (id integer PRIMARY KEY)", "INSERT INTO hidden VALUES (1)", "ALTER TABLE hidden OWNER TO "+s.role, "REVOKE SELECT ON hidden FROM "+s.role,
+		"UPDATE orders SET note = 'goes on' WHERE id = 1")
+	s.expect(s.run(), exitOK, "table is not replicated")
+	s.expect(s.leat("query", s.file, "SELECT note FROM orders WHERE id = 1"), exitOK, "goes on")
+	s.expect(s.leat("objects", "list", s.file), exitOK, "payroll", "INACCESSIBLE", `belongs to role "postgres"`, fmt.Sprintf(`GRANT "postgres" TO "%s";`, s.role), "ADD TABLE ONLY",
+		"hidden", "may not SELECT", fmt.Sprintf(`GRANT SELECT ON "public"."hidden" TO "%s";`, s.role))
+	s.expect(s.leat("plan", s.file), exitOK, "payroll is not replicated", "hidden is not replicated")
+	s.expect(s.leat("check", s.file), exitSource, `GRANT "postgres" TO`, "ALTER PUBLICATION", "GRANT SELECT ON")
+
+	s.exec("ALTER TABLE payroll OWNER TO "+s.role, "GRANT SELECT ON hidden TO "+s.role, "INSERT INTO payroll VALUES (2, 200)")
+	s.mended()
+	s.expect(s.leat("query", s.file, "SELECT count(*) FROM payroll"), exitOK, "2")
+	s.expect(s.leat("query", s.file, "SELECT count(*) FROM hidden"), exitOK, "1")
+	s.expect(s.leat("check", s.file), exitOK)
+}
+
+// TestPublicationOfASuperuser runs a role that owns nothing with the
+// publications that leat init prints, made by a superuser.
+func TestPublicationOfASuperuser(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.exec("ALTER TABLE orders OWNER TO postgres", "ALTER TABLE customers OWNER TO postgres", "CREATE TABLE log (line text)",
+		"GRANT SELECT ON ALL TABLES IN SCHEMA public TO "+s.role, fmt.Sprintf("REVOKE CREATE ON DATABASE %s FROM %s", s.database, s.role))
+	t.Chdir(s.dir)
+	t.Setenv("PGPASSWORD", rolePassword)
+	r := s.leat("init", "-o", "made.toml", "--duckdb", "made.duckdb", fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", s.role, s.host, s.port, s.database))
+	s.expect(r, exitOK, `GRANT "postgres" TO`, "or a superuser makes the publications", "CREATE PUBLICATION", `ONLY "public"."orders"`)
+	s.file = filepath.Join(s.dir, "made.toml")
+	s.expect(s.leat("check", s.file), exitSource, "CREATE PUBLICATION")
+	_, sql, _ := strings.Cut(r.out, "each table that comes later:\n")
+	sql, _, _ = strings.Cut(sql, "\n\n")
+	s.exec(sql)
+	s.expect(s.leat("check", s.file), exitOK, "in place")
+	s.mended()
+
+	// A table that comes later waits alone; one that somebody added beside is
+	// none of the pipeline's.
+	s.exec("CREATE TABLE later (id integer PRIMARY KEY)", "INSERT INTO later VALUES (1)", "GRANT SELECT ON later TO "+s.role,
+		"CREATE SCHEMA other", "CREATE TABLE other.beside (id integer PRIMARY KEY)", "UPDATE customers SET email = 'goes on' WHERE id = 1")
+	publication := strings.Fields(sql)[2]
+	s.exec("ALTER PUBLICATION "+publication+" ADD TABLE other.beside", "INSERT INTO other.beside VALUES (1)")
+	s.expect(s.run(), exitOK)
+	s.expect(s.leat("objects", "list", s.file), exitOK, "later", "INACCESSIBLE", "belongs to another role", "ALTER PUBLICATION "+publication+` ADD TABLE ONLY "public"."later";`)
+	s.expect(s.leat("query", s.file, "SELECT email FROM customers WHERE id = 1"), exitOK, "goes on")
+	s.exec("ALTER PUBLICATION " + publication + ` ADD TABLE ONLY "public"."later"`)
+	s.exec("INSERT INTO later VALUES (2)", "INSERT INTO other.beside VALUES (2)")
+	s.mended()
+	s.expect(s.leat("query", s.file, "SELECT count(*) FROM later"), exitOK, "2")
+	if r := s.leat("query", s.file, "SHOW TABLES"); strings.Contains(r.out, "beside") {
+		t.Errorf("a table that is not selected was replicated:\n%s", r.out)
+	}
+
+	// A table that leaves the publication is loaded again when it comes back.
+	s.exec("ALTER PUBLICATION "+publication+` DROP TABLE ONLY "public"."later"`, "INSERT INTO later VALUES (3)")
+	s.expect(s.run(), exitOK)
+	s.exec("DELETE FROM later WHERE id = 1", "ALTER PUBLICATION "+publication+` ADD TABLE ONLY "public"."later"`)
+	s.mended()
+}

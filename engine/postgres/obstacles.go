@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Obstacle is why one table cannot be replicated by the role, with the
+// statement that mends it.
+type Obstacle struct{ Reason, Fix string }
+
+// owned is who may publish and read a relation.
+type owned struct {
+	owner string
+	mine  bool // the role is the owner, or has the owner's rights
+	access
+}
+
+// Obstacles finds the tables that the role cannot read, where load says that
+// it has to, or publish as EnsurePublication would: publishing a table takes
+// its ownership, and changing a publication that of the publication. name is
+// empty where nothing is published. The other tables need not wait for these.
+func (s *Source) Obstacles(ctx context.Context, name string, tables []*Table, load func(*Table) bool) (map[uint32]Obstacle, error) {
+	out := make(map[uint32]Obstacle)
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		relations, err := readOwned(ctx, conn, tables)
+		if err != nil {
+			return err
+		}
+		have := map[bool]published{}
+		publishes := name != "" && s.cfg.Decoder != TestDecoding
+		for keyless, n := range map[bool]string{false: name, true: name + keylessSuffix} {
+			if !publishes {
+				break
+			}
+			if have[keyless], err = readPublication(ctx, conn, n, s.Version); err != nil {
+				return err
+			}
+		}
+		for _, t := range tables {
+			if t.Reason != "" {
+				continue
+			}
+			o, ok := s.unreadable(t, relations)
+			if !ok || !load(t) {
+				o, ok = s.unpublishable(t, name, have[t.Keyless], relations[t.OID])
+				ok = ok && publishes
+			}
+			if ok {
+				out[t.OID] = o
+			}
+		}
+		return nil
+	})
+	return out, wrap("read the rights on tables of", "database "+s.Database, err)
+}
+
+func (s *Source) unreadable(t *Table, relations map[uint32]owned) (Obstacle, bool) {
+	user := quoteIdent(s.cfg.User)
+	for _, l := range t.Leaves {
+		switch a := relations[l.OID]; {
+		case !a.usage:
+			return Obstacle{"the role has no USAGE on the schema", fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", quoteIdent(l.Schema), user)}, true
+		case !a.selects:
+			return Obstacle{"the role may not SELECT it", fmt.Sprintf("GRANT SELECT ON %s TO %s;", l.quoted(), user)}, true
+		case a.policed:
+			return Obstacle{"a row security policy hides rows from the role", fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", user)}, true
+		}
+	}
+	return Obstacle{}, false
+}
+
+func (s *Source) unpublishable(t *Table, name string, have published, is owned) (Obstacle, bool) {
+	if t.Keyless {
+		name += keylessSuffix
+	}
+	add := fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s;", quoteIdent(name), t.published())
+	switch {
+	case slices.Contains(have.tables, t.OID), have.allTables:
+		return Obstacle{}, false
+	case have.exists && !have.mine:
+		return Obstacle{fmt.Sprintf("publication %s belongs to another role and does not hold it", quoteIdent(name)), add + " -- as a superuser"}, true
+	case !is.mine:
+		fix := fmt.Sprintf("GRANT %s TO %s;", quoteIdent(is.owner), quoteIdent(s.cfg.User))
+		if have.exists {
+			fix += " -- or, as a superuser: " + add
+		}
+		return Obstacle{fmt.Sprintf("it belongs to role %s, and publishing a table takes its ownership", quoteIdent(is.owner)), fix}, true
+	}
+	return Obstacle{}, false
+}
+
+func readOwned(ctx context.Context, conn *pgx.Conn, tables []*Table) (map[uint32]owned, error) {
+	oids := oidsOf(tables)
+	for _, t := range tables {
+		for _, l := range t.Leaves {
+			oids = append(oids, l.OID)
+		}
+	}
+	// A standby publishes nothing by itself: what is missing there is another message.
+	rows, err := conn.Query(ctx, `SELECT c.oid, pg_catalog.pg_get_userbyid(c.relowner)::text, pg_catalog.pg_has_role(c.relowner, 'usage') OR pg_catalog.pg_is_in_recovery(),
+			pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT'), pg_catalog.row_security_active(c.oid)
+		FROM pg_catalog.pg_class c WHERE c.oid = ANY($1::oid[])`, oids)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[uint32]owned)
+	var oid uint32
+	var o owned
+	_, err = pgx.ForEachRow(rows, []any{&oid, &o.owner, &o.mine, &o.usage, &o.selects, &o.policed}, func() error {
+		out[oid] = o
+		return nil
+	})
+	return out, err
+}
+
+// PublicationChoices are the ways for a role to have its tables published that
+// owns not all of them: statements for an administrator, and comments that
+// tell them apart. It returns nothing where the role may publish them all.
+func (s *Source) PublicationChoices(ctx context.Context, name string, tables []*Table) ([]string, error) {
+	var owners []string
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		relations, err := readOwned(ctx, conn, tables)
+		for _, t := range tables {
+			if o := relations[t.OID]; t.Reason == "" && !o.mine && !slices.Contains(owners, o.owner) {
+				owners = append(owners, o.owner)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, wrap("read the owners of tables of", "database "+s.Database, err)
+	}
+	if len(owners) == 0 {
+		return nil, nil
+	}
+	missing, err := s.PublicationSQL(ctx, name, tables)
+	if err != nil || len(missing) == 0 {
+		return nil, err
+	}
+	slices.Sort(owners)
+	out := []string{"-- Publishing a table takes its ownership. Either the role joins the owners (it may then write their tables, too):"}
+	for _, owner := range owners {
+		out = append(out, fmt.Sprintf("GRANT %s TO %s;", quoteIdent(owner), quoteIdent(s.cfg.User)))
+	}
+	out = append(out, "-- or a superuser makes the publications, and adds each table that comes later:")
+	return append(out, strings.Split(strings.Join(missing, ";\n")+";", "\n")...), nil
+}
