@@ -353,6 +353,21 @@ func (l *lane) comesTo(s *batch.Schema, what string) error {
 	})
 }
 
+// beginsAnew says whether a table is under load whose load would begin anew in
+// another session: a new table does not end this one for it, or a source where
+// tables come and go would never get it loaded.
+func (l *lane) beginsAnew() bool {
+	for _, d := range l.diverted.loading() {
+		if len(l.chunkEntries(d.Table)) == 0 {
+			continue // nothing would be lost
+		}
+		if i := slices.IndexFunc(l.tables, func(t *postgres.Table) bool { return t.OID == d.OID }); i >= 0 && len(l.tables[i].Schema.Key()) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // showPhase says whether a historical load runs beside the stream.
 func (l *lane) showPhase() {
 	l.mu.Lock()

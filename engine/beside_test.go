@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +24,29 @@ type besideCase struct {
 	dir      string
 	into     string // database of the destination, empty for DuckDB
 	extra    []string
+	log      lines
 	*engine.Pipeline
+}
+
+// lines keeps what the engine logs, and shows it where the test fails.
+type lines struct {
+	testLog
+	mu   *sync.Mutex
+	text *strings.Builder
+}
+
+// Write implements io.Writer.
+func (l lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	l.text.Write(line)
+	l.mu.Unlock()
+	return l.testLog.Write(line)
+}
+
+func (l lines) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
 }
 
 // beside runs a test against every destination.
@@ -30,7 +54,8 @@ func beside(t *testing.T, test func(*besideCase), extra ...string) {
 	for _, destination := range []string{"duckdb", "postgres"} {
 		t.Run(destination, func(t *testing.T) {
 			server := pgserver.Test(t, pgserver.Options{})
-			c := &besideCase{t: t, server: server, database: server.Database(t), dir: t.TempDir(), extra: extra}
+			c := &besideCase{t: t, server: server, database: server.Database(t), dir: t.TempDir(), extra: extra,
+				log: lines{testLog{t}, new(sync.Mutex), new(strings.Builder)}}
 			if destination == "postgres" {
 				c.into = server.Database(t)
 			}
@@ -70,7 +95,7 @@ load_workers = 1
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if c.Pipeline, err = engine.Open(c.t.Context(), s, engine.Options{CacheDir: cacheDir, Log: slog.New(slog.NewTextHandler(testLog{c.t}, nil))}); err != nil {
+	if c.Pipeline, err = engine.Open(c.t.Context(), s, engine.Options{CacheDir: cacheDir, Log: slog.New(slog.NewTextHandler(c.log, nil))}); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -230,6 +255,92 @@ func TestReloadBesideStream(t *testing.T) {
 		c.open()
 		c.proves()
 	})
+}
+
+// TestFullSpoolsWaitAtTheSource fills spool_budget while a load is held: the
+// log waits, and comes once the load goes on.
+func TestFullSpoolsWaitAtTheSource(t *testing.T) {
+	beside(t, func(c *besideCase) {
+		c.shop()
+		c.open()
+		at, release := engine.HoldAt(t, "chunk-recorded", 2)
+		stop := started(t, c.Pipeline)
+		c.arrives(at)
+		for n := range 6 {
+			c.exec(fmt.Sprintf(`INSERT INTO big SELECT n, 'much', (SELECT string_agg(md5(n::text || i), '') FROM generate_series(1, 100) i), 0 FROM generate_series(%d, %d) n`, 70_000+100*n, 70_000+100*n+99))
+		}
+		c.await("the spools to be full", func() bool { return c.log.has("take spool_budget") })
+		c.exec(`INSERT INTO small VALUES (2, 'waits')`)
+		release()
+		streams(t, c.Pipeline)
+		c.await("what waited", func() bool { return c.answers(`SELECT count(*)::text FROM small`) == "2" })
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		c.open()
+		c.proves()
+	}, `spool_budget = "1MB"`)
+}
+
+// TestLostSpoolLoadsAgain loses the spools of tables under load while the
+// pipeline stands: those tables are loaded in full, without rows that are gone.
+func TestLostSpoolLoadsAgain(t *testing.T) {
+	beside(t, func(c *besideCase) {
+		c.shop()
+		c.open()
+		at, release := engine.HoldAt(t, "chunk-recorded", 8) // in the middle of big
+		stop := started(t, c.Pipeline)
+		c.arrives(at)
+		c.disturb(1)
+		c.slotPasses()
+		stopped := make(chan error, 1)
+		go func() { stopped <- stop() }()
+		release()
+		if err := <-stopped; err != nil {
+			t.Fatal(err)
+		}
+		if c.spools() == 0 {
+			t.Fatal("there is no spool to lose")
+		}
+		if err := os.RemoveAll(filepath.Join(c.dir, ".leat", "beside", "diverted")); err != nil {
+			t.Fatal(err)
+		}
+		c.disturb(2)
+		c.open()
+		c.proves()
+		if !c.log.has("the spool of a table is gone") {
+			t.Error("nothing was said of the lost spool")
+		}
+	})
+}
+
+// TestLoadOrder holds a load at its first chunk: it is of the table that
+// load_order puts first.
+func TestLoadOrder(t *testing.T) {
+	for order, want := range map[string]string{"smallest": "small", "largest": "big", "listed": "bag"} {
+		t.Run(order, func(t *testing.T) {
+			server := pgserver.Test(t, pgserver.Options{})
+			c := &besideCase{t: t, server: server, database: server.Database(t), dir: t.TempDir(), log: lines{testLog{t}, new(sync.Mutex), new(strings.Builder)},
+				extra: []string{`load_order = "` + order + `"`, "[objects]", `include = ["public.bag", "public.*"]`}}
+			c.shop()
+			c.exec(`ANALYZE`)
+			c.open()
+			at, release := engine.HoldAt(t, "chunk-recorded", 1)
+			stop := started(t, c.Pipeline)
+			c.arrives(at)
+			for _, p := range c.Status().Tables {
+				if (p.Loaded > 0) != (p.Table.Name == want) {
+					t.Errorf("%d rows of %s are loaded", p.Loaded, p.Table)
+				}
+			}
+			stopped := make(chan error, 1)
+			go func() { stopped <- stop() }()
+			release()
+			if err := <-stopped; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // TestTableMovesUnderLoad lets a table be rewritten, truncated, altered,

@@ -38,6 +38,10 @@ type TableProgress struct {
 	LoadBytes      int64     `json:"load_bytes,omitempty"`
 	LoadBytesTotal int64     `json:"load_bytes_total,omitempty"`
 	LoadStarted    time.Time `json:"load_started,omitzero"`
+	// LoadRate is the bytes of a second since then, LoadLeft the seconds that
+	// the rest will take at that rate; both 0 where nothing is left.
+	LoadRate float64 `json:"load_rate,omitempty"`
+	LoadLeft float64 `json:"load_left_seconds,omitempty"`
 	// NullCursors rows have no value by which a query mode finds them; Waiting
 	// rows have one that a run may not read yet.
 	NullCursors int64 `json:"null_cursors,omitempty"`
@@ -93,12 +97,22 @@ func (p *Progress) Status() Status {
 	defer p.mu.Unlock()
 	s := Status{Started: p.started, Failed: p.failed, Batches: p.batches}
 	for _, t := range p.tables {
-		s.Tables = append(s.Tables, *t)
+		one := *t
+		one.estimate(time.Since(t.LoadStarted))
+		s.Tables = append(s.Tables, one)
 	}
 	for _, d := range p.databases {
 		s.Databases = append(s.Databases, *d)
 	}
 	return s
+}
+
+// estimate says how fast a load is that began so long ago.
+func (t *TableProgress) estimate(since time.Duration) {
+	if left := t.LoadBytesTotal - t.LoadBytes; left > 0 && t.LoadBytes > 0 && t.LoadChunks < t.LoadTotal {
+		t.LoadRate = float64(t.LoadBytes) / max(since.Seconds(), 1e-3)
+		t.LoadLeft = float64(left) / t.LoadRate
+	}
 }
 
 func (p *Progress) table(id batch.TableID, change func(*TableProgress)) {

@@ -279,7 +279,7 @@ func (l *lane) lookAtAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if l.joining(tables) {
+	if l.joining(tables) && !l.beginsAnew() {
 		return errAnew
 	}
 	for _, t := range tables {

@@ -57,7 +57,8 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	s := pipeline.Status()
 	slices.SortFunc(s.Tables, func(a, b engine.TableProgress) int { return strings.Compare(a.Table.String(), b.Table.String()) })
 	slices.SortFunc(s.Databases, func(a, b engine.DatabaseProgress) int { return strings.Compare(a.Database, b.Database) })
-	var rows, loaded, estimate int64
+	var rows, loaded, estimate, read, toRead int64
+	loadRate := 0.0
 	loading := false
 	for _, t := range s.Tables {
 		rows += t.Changes() + t.Loaded
@@ -65,6 +66,7 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		if t.LoadTotal > t.LoadChunks {
 			loading = true
 		}
+		read, toRead, loadRate = read+t.LoadBytes, toRead+t.LoadBytesTotal, loadRate+t.LoadRate
 		estimate += max(t.LoadEstimate, t.Loaded)
 	}
 	now := time.Now()
@@ -102,7 +104,7 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	}
 	w.WriteString("\n")
 	if loading {
-		fmt.Fprintf(w, "  historical load %s %s\n", bar(loaded, estimate), left(estimate-loaded, rate))
+		fmt.Fprintf(w, "  historical load %s %s %s\n", bar(read, toRead), size(int64(loadRate))+"/s", left(toRead-read, loadRate))
 	}
 	for _, d := range s.Databases {
 		fmt.Fprintf(w, "  %-20s %-10s%s\n", d.Database, d.Phase, place(d))
@@ -113,7 +115,7 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	for _, t := range s.Tables {
 		fmt.Fprintf(w, "  %-40s", t.Table)
 		if t.LoadTotal > t.LoadChunks {
-			fmt.Fprintf(w, " loading %d of about %d rows, part %d of %d\n", t.Loaded, max(t.LoadEstimate, t.Loaded), t.LoadChunks, t.LoadTotal)
+			fmt.Fprintf(w, " loading %d of about %d rows, %s of %s %s\n", t.Loaded, max(t.LoadEstimate, t.Loaded), size(t.LoadBytes), size(t.LoadBytesTotal), left(t.LoadBytesTotal-t.LoadBytes, t.LoadRate))
 			continue
 		}
 		fmt.Fprintf(w, " loaded %d, +%d ~%d -%d, last %s\n", t.Loaded, t.Inserts, t.Updates, t.Deletes, t.Position)
@@ -137,11 +139,11 @@ func bar(done, total int64) string {
 	return "[" + strings.Repeat("#", n) + strings.Repeat("-", width-n) + "]"
 }
 
-func left(rows int64, rate float64) string {
-	if rows <= 0 || rate < 1 {
+func left(bytes int64, rate float64) string {
+	if bytes <= 0 || rate < 1 {
 		return ""
 	}
-	return "about " + (time.Duration(float64(rows)/rate) * time.Second).Round(time.Second).String() + " left"
+	return "about " + (time.Duration(float64(bytes)/rate) * time.Second).Round(time.Second).String() + " left"
 }
 
 // size prints bytes for people.
