@@ -39,7 +39,7 @@ import (
 
 // Version changes whenever the output for the same input may change. It is
 // part of the key under which compiled modules are cached.
-const Version = "1"
+const Version = "2"
 
 // Names that Instrument adds to a module. A module that uses them itself is
 // refused.

@@ -62,6 +62,8 @@ type frame struct {
 	op       byte
 	targeted bool // some branch leads to its end
 	loop     int  // index of the loop, for opLoop
+	before   int  // the run that leads into it, -1 in dead code
+	out      int  // the outermost block, counted from outside, that a branch inside leads to
 }
 
 // shape is what the scan of a function body finds out.
@@ -151,7 +153,13 @@ func (s *scanner) step(locals int, leaves []int64) {
 		}
 		s.add(2)
 		s.dead = true
-	case opReturn, opUnreachable:
+	case opReturn:
+		if !s.dead {
+			s.leave(0)
+		}
+		s.add(1)
+		s.dead = true
+	case opUnreachable:
 		s.add(1)
 		s.dead = true
 	case opCall:
@@ -191,9 +199,12 @@ func (s *scanner) open(op byte, inputs int) {
 		s.r.fail("blocks are nested more than %d deep", MaxNesting)
 		return
 	}
-	f := frame{op: op}
 	if op == opIf {
 		s.add(1)
+	}
+	f := frame{op: op, before: s.run, out: len(s.frames)}
+	if s.dead {
+		f.before = -1
 	}
 	if op == opLoop {
 		f.loop = len(s.shape.loops)
@@ -221,6 +232,7 @@ func (s *scanner) alternate() {
 func (s *scanner) close() {
 	f := s.frames[len(s.frames)-1]
 	s.frames = s.frames[:len(s.frames)-1]
+	s.leave(f.out)
 	if f.op == opLoop {
 		s.loops = s.loops[:len(s.loops)-1]
 		if n := len(s.loops); n > 0 {
@@ -232,7 +244,25 @@ func (s *scanner) close() {
 	joins := f.targeted || f.op == opIf
 	if f.op == opLoop && !s.dead || joins {
 		s.dead = s.dead && !joins
+		s.follow(f)
+	}
+}
+
+// follow begins the run behind a block. Where every way through the block comes
+// to its end, what follows it is executed as often as what led into it, and is
+// charged there.
+func (s *scanner) follow(f frame) {
+	if f.before < 0 || f.out < len(s.frames) {
 		s.start()
+		return
+	}
+	s.run = f.before
+}
+
+// leave notes for the innermost block a branch to block i, counted from outside.
+func (s *scanner) leave(i int) {
+	if n := len(s.frames); n > 0 {
+		s.frames[n-1].out = min(s.frames[n-1].out, i)
 	}
 }
 
@@ -242,9 +272,11 @@ func (s *scanner) target(depth uint32) {
 	if s.r.err != nil || s.dead {
 		return
 	}
-	if f := &s.frames[len(s.frames)-1-int(depth)]; f.op != opLoop {
+	at := len(s.frames) - 1 - int(depth)
+	if f := &s.frames[at]; f.op != opLoop {
 		f.targeted = true
 	}
+	s.leave(at)
 }
 
 // blockInputs reads a block type and returns how many operands it takes.

@@ -159,3 +159,44 @@ func TestFuelIsLinearInTheWork(t *testing.T) {
 		t.Errorf("fuel %d for 1000, 2000 and 3000 rounds of 9 instructions", fuel)
 	}
 }
+
+// What follows a block is charged with what leads into it only where every way
+// through the block comes to its end.
+func TestCodeThatIsLeftOutIsNotCharged(t *testing.T) {
+	rest := strings.Repeat("\x01", 1000)
+	for name, code := range map[string]string{
+		"return in an if":         "\x20\x00\x04\x40\x20\x00\x0f\x0b" + rest,
+		"branch out of an if":     "\x02\x40\x20\x00\x04\x40\x0c\x01\x0b" + rest + "\x0b",
+		"branch out of two":       "\x02\x40\x02\x40\x02\x40\x20\x00\x41\x02\x46\x0d\x00\x20\x00\x0d\x02\x0b\x0b" + rest + "\x0b",
+		"return in a loop":        "\x03\x40\x20\x00\x04\x40\x20\x00\x0f\x0b\x0b" + rest,
+		"br_table out of a block": "\x02\x40\x02\x40\x02\x40\x20\x00\x0e\x01\x00\x01\x0b" + rest + "\x0b\x0b",
+		"next round of a loop":    "\x03\x40\x02\x40\x20\x00\x41\x01\x46\x04\x40\x41\x00\x21\x00\x0c\x02\x0b\x0b" + rest + "\x41\x00\x0d\x00\x0b",
+	} {
+		h := newHost(t)
+		wasm, _ := instrument(t, assemble(function{typ: typeI32, code: code + "\x20\x00"}))
+		m := h.instance(t, wasm)
+		_, all, err := h.call(m, "f0", 0)
+		_, some, err2 := h.call(m, "f0", 1)
+		if err != nil || err2 != nil {
+			t.Fatal(name, err, err2)
+		}
+		want := all - 1000
+		if name == "next round of a loop" {
+			want = all
+		}
+		if all < 1000 || some < want-20 || some > want+20 {
+			t.Errorf("%s: fuel %d, and %d for the way that leaves out 1000", name, all, some)
+		}
+	}
+}
+
+// A block that nothing leaves early costs no charge behind it.
+func TestCodeBehindABlockIsChargedBeforeIt(t *testing.T) {
+	metered := func(inside string) int {
+		wasm, _ := instrument(t, assemble(function{typ: typeI32, code: strings.Repeat("\x20\x00\x04\x40"+inside+"\x0b", 20) + "\x20\x00"}))
+		return len(wasm)
+	}
+	if joined, left := metered("\x20\x00\x1a"), metered("\x20\x00\x0f"); joined >= left {
+		t.Errorf("%d bytes where every way comes to the end, %d otherwise", joined, left)
+	}
+}
