@@ -28,6 +28,8 @@ type Host struct {
 	runtime wazero.Runtime
 	cache   wazero.CompilationCache
 	log     *slog.Logger
+	// cacheDir keeps metered modules, empty for none.
+	cacheDir string
 }
 
 // NewHost starts a runtime without any module.
@@ -45,7 +47,7 @@ func NewHost(ctx context.Context, c Config) (*Host, error) {
 	config := wazero.NewRuntimeConfig().
 		WithCompilationCache(cache).
 		WithCoreFeatures(api.CoreFeaturesV2)
-	h := &Host{runtime: wazero.NewRuntimeWithConfig(ctx, config), cache: cache, log: c.Log}
+	h := &Host{runtime: wazero.NewRuntimeWithConfig(ctx, config), cache: cache, log: c.Log, cacheDir: c.CacheDir}
 	if err := h.defineImports(ctx); err != nil {
 		h.Close(ctx)
 		return nil, err

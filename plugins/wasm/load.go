@@ -61,7 +61,7 @@ func (h *Host) load(ctx context.Context, code []byte, p Plugin, exports map[stri
 	if p.Digest != digest {
 		return nil, m.failure("load", KindContract, "the module's digest is %s, expected %s", digest, p.Digest)
 	}
-	metered, info, err := meter.Instrument(code, meter.Options{TickEvery: tickEvery})
+	metered, info, err := h.instrument(code)
 	if err != nil {
 		return nil, m.failure("load", KindContract, "%v", err)
 	}
