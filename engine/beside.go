@@ -311,7 +311,7 @@ func (h *history) settle(ctx context.Context) error {
 		}
 		now := shapeOf(t.table)
 		if noted.Due > h.snapshot.LSN {
-			now.Due, now.Why = noted.Due, noted.Why
+			now.Due, now.Why, now.Empty = noted.Due, noted.Why, noted.Empty
 		}
 		h.shapes.put(now)
 	}
@@ -346,7 +346,7 @@ func (h *history) join(ctx context.Context, t *tableLoad) error {
 func (l *lane) comesTo(s *batch.Schema, what string) error {
 	return l.p.store.Update(func(tx *state.Tx) error {
 		return tx.ChangeObject(s.Table, func(o *state.Object) {
-			if !o.Restart && o.Choice != state.Skip { // asked for meanwhile
+			if !o.Restart && o.Choice != state.Skip && o.Choice != state.Pause { // asked for meanwhile
 				o.OID, o.State, o.Reason, o.Fix = s.OID, what, "", ""
 			}
 		})

@@ -51,7 +51,7 @@ func (l *lane) chooseTables(ctx context.Context, all []*postgres.Table) ([]*post
 // note writes down where a table stands. One that is replicated keeps the state
 // that its load has got to.
 func (p place) note(o *state.Object) {
-	if p.joins && (o.Restart || slices.Contains([]string{state.HistoricalLoad, state.HistoricalLoadFinished, state.Streaming}, o.State)) {
+	if p.joins && p.state != state.Paused && (o.Restart || slices.Contains([]string{state.HistoricalLoad, state.HistoricalLoadFinished, state.Streaming}, o.State)) {
 		return
 	}
 	o.State, o.Reason, o.Fix = p.state, p.reason, p.fix
@@ -64,7 +64,7 @@ func (p *Pipeline) leavesOut(t batch.TableID) (bool, error) {
 	if errors.Is(err, state.ErrNotFound) {
 		return false, nil
 	}
-	return o.State == state.Skipped, err
+	return o.State == state.Skipped || o.State == state.Paused, err
 }
 
 func (l *lane) objectRecords() (map[batch.TableID]state.Object, error) {
@@ -86,6 +86,7 @@ func (l *lane) places(ctx context.Context, all []*postgres.Table, records map[ba
 		byName[noted.Table] = noted
 	}
 	out := make([]place, len(all))
+	l.successors = map[uint32]*postgres.Table{}
 	for i, t := range all {
 		out[i] = l.place(t, records[t.ID()])
 		noted, taken := byName[t.ID()]
@@ -101,6 +102,11 @@ func (l *lane) places(ctx context.Context, all []*postgres.Table, records map[ba
 			return nil, err
 		}
 	}
+	for _, noted := range byName {
+		if noted.Dropped && noted.Due != 0 && l.successors[noted.OID] == nil {
+			l.shapes.update(noted.OID, func(s *shape) { s.Due = 0 }) // that one is not to follow any more
+		}
+	}
 	return out, nil
 }
 
@@ -114,6 +120,10 @@ func (l *lane) place(t *postgres.Table, record state.Object) place {
 	case record.Choice == "" && !l.p.Spec.Source.IncludeNewTables && l.isNew(t, record):
 		return place{state: state.Skipped, reason: "it was created after the pipeline, and include_new_tables is off",
 			fix: fmt.Sprintf("leat objects include %s %s.%s", l.p.Spec.Path, t.ID().Schema, t.ID().Name)}
+	}
+	if record.Choice == state.Pause {
+		loaded := !l.p.Spec.Source.LoadHistoricalData || l.stored.get(loadKey(t.ID())) != ""
+		return place{joins: loaded, state: state.Paused, reason: record.Reason, fix: record.Fix}
 	}
 	return place{joins: true, state: state.Queued}
 }
@@ -149,8 +159,8 @@ func (l *lane) noteStreaming() error {
 	return l.p.store.Update(func(tx *state.Tx) error {
 		for _, t := range l.tables {
 			if err := tx.ChangeObject(t.ID(), func(o *state.Object) {
-				if _, loads := l.diverted.get(t.OID); loads || o.Restart || o.Choice == state.Skip {
-					return // under load, or asked for since the session began
+				if _, held := l.diverted.get(t.OID); held || o.Restart || o.Choice == state.Skip || o.Choice == state.Pause {
+					return // under load, on its way back, or asked for since the session began
 				}
 				o.OID, o.State, o.Reason, o.Fix = t.OID, state.Streaming, "", ""
 			}); err != nil {

@@ -60,6 +60,7 @@ type lane struct {
 	record    state.Source
 	following bool          // the log is followed
 	moved     chan struct{} // closed with the next move of the position; nil while nobody waits
+	resuming  []uint32      // tables whose changes have waited and are being delivered
 }
 
 func newLane(p *Pipeline, database string) *lane {
@@ -160,6 +161,7 @@ func (l *lane) session(ctx context.Context) (err error) {
 func (l *lane) replicate(ctx context.Context, first *history) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.loadBeside(ctx, first) })
+	g.Go(func() error { return l.resume(ctx) })
 	g.Go(func() error {
 		if err := l.drainRelay(ctx); err != nil {
 			return err
@@ -288,6 +290,9 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 		return nil, err
 	}
 	if err := l.forgetDropped(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.settlePauses(ctx); err != nil {
 		return nil, err
 	}
 	return nil, l.divertUnfinished(ctx, tables, position)

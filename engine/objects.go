@@ -15,6 +15,8 @@ import (
 const (
 	SkipObjects    = "skip"
 	IncludeObjects = "include"
+	PauseObjects   = "pause"
+	ResumeObjects  = "resume"
 	RestartObjects = "restart"
 )
 
@@ -89,10 +91,26 @@ func (r *ObjectRequest) apply(o *state.Object) error {
 		if o.Choice == state.Include || o.Choice == "" && o.State != state.Skipped {
 			return nil // it is one already
 		}
+		if o.Choice == state.Pause {
+			return refuse("it is paused", "leat objects resume delivers what waits")
+		}
 		o.Choice, o.State, o.Reason, o.Fix = state.Include, state.Queued, "", ""
-	case RestartObjects:
+	case PauseObjects:
 		if o.State == state.Skipped {
+			return refuse("it is skipped", "leat objects include takes it in")
+		}
+		o.Choice, o.State, o.Reason, o.Fix = state.Pause, state.Paused, "an operator pauses it: its changes wait", "leat objects resume delivers them in order"
+	case ResumeObjects:
+		if o.Choice != state.Pause {
+			return refuse("it is not paused", "leat objects list shows the states")
+		}
+		o.Choice, o.State, o.Reason, o.Fix = state.Include, state.Queued, "what has waited of it is delivered", ""
+	case RestartObjects:
+		switch o.Choice {
+		case state.Skip:
 			return refuse("it is skipped", "leat objects include loads it")
+		case state.Pause:
+			return refuse("it is paused", "leat objects resume first")
 		}
 		o.Restart, o.State, o.Reason, o.Fix = true, state.Queued, "an operator restarts its historical load", ""
 	default:

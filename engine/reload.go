@@ -108,7 +108,7 @@ func (l *lane) askedFor(due map[uint32]shape) error {
 		if !ok {
 			noted = shapeOf(t) // nothing of it is at the destination
 		}
-		noted.Why, noted.Left = "an operator asks for it", true
+		noted.Why, noted.Empty = "an operator asks for it", true
 		due[t.OID] = noted
 	}
 	return nil
@@ -123,8 +123,8 @@ func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) 
 	if err != nil {
 		return err
 	}
-	empty := noted.Left || rekeyed || len(t.Schema.Key()) == 0
-	noted.Due, noted.Why, noted.Left = 0, "", false
+	empty := noted.Left || noted.Empty || rekeyed || len(t.Schema.Key()) == 0
+	noted.Due, noted.Why, noted.Left, noted.Empty = 0, "", false, false
 	entry, err := noted.entry()
 	if err != nil {
 		return err
@@ -198,9 +198,6 @@ func (l *lane) unload(ctx context.Context, t *postgres.Table, empty bool, divert
 // succeed notes that a table has the name of a dropped one, whose changes are
 // delivered first.
 func (l *lane) succeed(ctx context.Context, dropped shape, t *postgres.Table) error {
-	if l.successors == nil {
-		l.successors = map[uint32]*postgres.Table{}
-	}
 	l.successors[dropped.OID] = t
 	if dropped.Due != 0 {
 		return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -27,10 +26,16 @@ type shape struct {
 	// TRUNCATE change the first alone, a new name or column the second.
 	Storage    string `json:"storage"`
 	Definition string `json:"definition"`
+	// Leaves names the relations that hold the rows: a partition that is attached
+	// or detached brings or takes rows of which the log tells nothing.
+	Leaves string `json:"leaves,omitempty"`
 	// Due is the LSN from which on the table is to be loaded again, 0 for no
 	// need; Why says the need.
 	Due uint64 `json:"due,omitempty"`
 	Why string `json:"why,omitempty"`
+	// Empty: rows may be at the destination that the table has no more, so that
+	// it is emptied before it is loaded again.
+	Empty bool `json:"empty,omitempty"`
 	// Dropped: the source has the table no more.
 	Dropped bool `json:"dropped,omitempty"`
 	// Left: the table is not selected, and the log passes without its changes.
@@ -39,7 +44,7 @@ type shape struct {
 
 // shapeOf is the shape of a table that is loaded as it is now.
 func shapeOf(t *postgres.Table) shape {
-	return shape{Table: t.ID(), OID: t.OID, Version: t.Schema.Version, Storage: t.Storage(), Definition: t.Definition()}
+	return shape{Table: t.ID(), OID: t.OID, Version: t.Schema.Version, Storage: t.Storage(), Definition: t.Definition(), Leaves: t.Parts()}
 }
 
 const shapePrefix = "schema/"
@@ -185,11 +190,6 @@ func (s *shapes) anyLeft() bool {
 	return false
 }
 
-// anyDue says whether a table is still to be loaded again.
-func (s *shapes) anyDue() bool {
-	return slices.ContainsFunc(s.all(), func(one shape) bool { return one.Due != 0 })
-}
-
 // due returns the tables that are to be loaded again once the log has been
 // delivered up to lsn.
 func (s *shapes) due(lsn uint64) (out []shape) {
@@ -249,19 +249,29 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 	if noted.Left {
 		l.shapes.update(t.OID, func(s *shape) { s.Due, s.Why = 1, "it was not selected for a while" })
 	}
-	storage, definition := t.Storage(), t.Definition()
-	if storage != noted.Storage && definition != noted.Definition && noted.Storage != "" {
-		system, err := l.source.System(ctx)
-		if err != nil {
+	storage, definition, leaves := t.Storage(), t.Definition(), t.Parts()
+	why, empty, made := t.PartsMoved(noted.Leaves, noted.Storage)
+	if why == "" && len(made) > 0 {
+		var err error
+		if why, err = l.source.BornWithRows(ctx, made); err != nil {
 			return err
 		}
-		l.shapes.update(t.OID, func(s *shape) {
-			s.Storage, s.Definition = storage, definition
-			s.Due, s.Why = system.LSN, "its rows were rewritten, which the log does not tell"
-		})
+	}
+	if storage != noted.Storage && definition != noted.Definition && noted.Storage != "" {
+		why = "its rows were rewritten, which the log does not tell"
+	}
+	if why == "" {
+		l.shapes.update(t.OID, func(s *shape) { s.Storage, s.Definition, s.Leaves = storage, definition, leaves })
 		return nil
 	}
-	l.shapes.update(t.OID, func(s *shape) { s.Storage, s.Definition = storage, definition })
+	system, err := l.source.System(ctx)
+	if err != nil {
+		return err
+	}
+	l.shapes.update(t.OID, func(s *shape) {
+		s.Storage, s.Definition, s.Leaves = storage, definition, leaves
+		s.Due, s.Why, s.Empty = system.LSN, why, s.Empty || empty
+	})
 	return nil
 }
 

@@ -24,7 +24,7 @@ func SourceConfig(s *spec.Spec) (*postgres.Config, error) {
 	src, tls := s.Source, s.Source.TLS
 	cfg := &postgres.Config{
 		Host: src.Host, Port: uint16(src.Port), User: src.User, Password: password, Databases: Databases(s),
-		Decoder: postgres.Decoder(src.Decoder), Target: postgres.Target(src.TargetSessionAttrs),
+		ByLeaf: src.Partitions == "leaf", Decoder: postgres.Decoder(src.Decoder), Target: postgres.Target(src.TargetSessionAttrs),
 		TLS: postgres.TLSConfig{
 			Mode: postgres.TLSMode(tls.Mode), CAFile: tls.CAFile, LoadAllCA: &tls.LoadAllCACertificates,
 			ClientCertificate: tls.ClientCertificate, ClientKey: tls.ClientKey, ClientKeyPassword: keyPassword,

@@ -23,6 +23,12 @@ rows stay at the destination, and the source keeps no log for them.`},
 		{engine.IncludeObjects, "Take tables in that are skipped", `Include takes tables in that were skipped, by an operator or because
 include_new_tables is off, and loads them beside the others: what changed in
 the meantime is not in the log any more.`},
+		{engine.PauseObjects, "Let the changes of tables wait", `Pause keeps the changes of tables on this machine, up to spool_budget, until the
+tables are resumed: neither the log at the source nor other tables wait. A table
+whose historical load is not done is loaded anew then. In a pipeline that
+queries its source the runs leave the tables out.`},
+		{engine.ResumeObjects, "Deliver what has waited of tables that are paused", `Resume delivers what has waited of paused tables, in order and beside the log of
+the others, and then lets them follow it again.`},
 		{engine.RestartObjects, "Load tables again", `Restart takes the rows of tables back at the destination, as a TRUNCATE does, and
 loads them again. Other tables go on. In a pipeline that queries its source the
 tables are read from the beginning at the next run.`},

@@ -132,7 +132,7 @@ func (s *Source) Tables(ctx context.Context, sel Selection) ([]*Table, error) {
 	}
 	var out []*Table
 	err = s.do(ctx, func(conn *pgx.Conn) error {
-		oids, err := chosenOIDs(ctx, conn, s.Version, choose)
+		oids, err := chosenOIDs(ctx, conn, s.cfg.ByLeaf, s.Version, choose)
 		if err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func (s *Source) Tables(ctx context.Context, sel Selection) ([]*Table, error) {
 func (s *Source) Names(ctx context.Context) ([]batch.TableID, error) {
 	var out []batch.TableID
 	err := s.do(ctx, func(conn *pgx.Conn) error {
-		return eachRelation(ctx, conn, s.Version, func(_ uint32, schema, name string) {
+		return eachRelation(ctx, conn, s.cfg.ByLeaf, s.Version, func(_ uint32, schema, name string) {
 			out = append(out, batch.TableID{Database: s.Database, Schema: schema, Name: name})
 		})
 	})
@@ -195,8 +195,8 @@ func (s *Source) Exist(ctx context.Context, oids []uint32) (map[uint32]bool, err
 
 // chosenOIDs lists the relations that could be an object and that choose
 // takes.
-func chosenOIDs(ctx context.Context, conn *pgx.Conn, version int, choose *selector) (oids []uint32, err error) {
-	err = eachRelation(ctx, conn, version, func(oid uint32, schema, name string) {
+func chosenOIDs(ctx context.Context, conn *pgx.Conn, byLeaf bool, version int, choose *selector) (oids []uint32, err error) {
+	err = eachRelation(ctx, conn, byLeaf, version, func(oid uint32, schema, name string) {
 		if choose.matches(schema, name) {
 			oids = append(oids, oid)
 		}
@@ -205,14 +205,15 @@ func chosenOIDs(ctx context.Context, conn *pgx.Conn, version int, choose *select
 }
 
 // eachRelation calls take for the relations that could be an object. A
-// partition is none where its root can be published.
-func eachRelation(ctx context.Context, conn *pgx.Conn, version int, take func(oid uint32, schema, name string)) error {
+// partition is none where its root can be published, and with byLeaf is one
+// instead of the root.
+func eachRelation(ctx context.Context, conn *pgx.Conn, byLeaf bool, version int, take func(oid uint32, schema, name string)) error {
 	const list = `SELECT c.oid, n.nspname::text, c.relname::text
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (NOT c.relispartition OR $1)
+		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (NOT c.relispartition OR $1) AND NOT (c.relkind = 'p' AND $2)
 		AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_toast_temp_'
 		ORDER BY n.nspname, c.relname`
-	rows, err := conn.Query(ctx, list, version < partitionRootVersion)
+	rows, err := conn.Query(ctx, list, byLeaf || version < partitionRootVersion, byLeaf)
 	if err != nil {
 		return err
 	}

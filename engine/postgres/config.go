@@ -37,6 +37,9 @@ type Config struct {
 	// Decoder is the output plugin of slots, TestDecoding where the server has
 	// no other; empty means PgOutput.
 	Decoder Decoder
+	// ByLeaf takes each partition for a table of its own instead of the
+	// partitioned table.
+	ByLeaf bool
 	// ApplicationName is shown in pg_stat_activity; empty means "leat".
 	ApplicationName string
 	// ConnectTimeout 0 means DefaultConnectTimeout.

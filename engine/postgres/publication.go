@@ -119,8 +119,8 @@ func (s *Source) publicationChanges(ctx context.Context, conn *pgx.Conn, name st
 	}
 	var adds, drops []string
 	for _, want := range []publicationWant{
-		{name, "insert, update, delete" + truncate, false},
-		{name + keylessSuffix, "insert" + truncate, true},
+		{name, "insert, update, delete" + truncate, false, !s.cfg.ByLeaf},
+		{name + keylessSuffix, "insert" + truncate, true, !s.cfg.ByLeaf},
 	} {
 		have, err := readPublication(ctx, conn, want.name, s.Version)
 		if err != nil {
@@ -143,8 +143,8 @@ func (s *Source) publicationChanges(ctx context.Context, conn *pgx.Conn, name st
 
 // publicationWant is a publication as it should be.
 type publicationWant struct {
-	name, actions string
-	keyless       bool
+	name, actions    string
+	keyless, viaRoot bool
 }
 
 // diff returns the statements that change one publication. Tables are removed
@@ -152,7 +152,7 @@ type publicationWant struct {
 func (p publicationWant) diff(ctx context.Context, conn *pgx.Conn, version int, have published, tables []*Table) (add, drop []string, err error) {
 	options := "publish = " + quoteLiteral(p.actions)
 	if version >= partitionRootVersion {
-		options += ", publish_via_partition_root = true"
+		options += fmt.Sprintf(", publish_via_partition_root = %t", p.viaRoot)
 	}
 	name := quoteIdent(p.name)
 	var missing []string
@@ -175,7 +175,7 @@ func (p publicationWant) diff(ctx context.Context, conn *pgx.Conn, version int, 
 		return append(add, fmt.Sprintf("CREATE PUBLICATION %s WITH (%s)", name, options)), drop, nil
 	case !have.exists:
 		return append(add, fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE %s WITH (%s)", name, strings.Join(missing, ", "), options)), drop, nil
-	case have.actions != p.actions || !have.viaRoot && version >= partitionRootVersion:
+	case have.actions != p.actions || have.viaRoot != p.viaRoot && version >= partitionRootVersion:
 		drop = append(drop, fmt.Sprintf("ALTER PUBLICATION %s SET (%s)", name, options))
 	}
 	if len(missing) > 0 {

@@ -93,6 +93,9 @@ type Leaf struct {
 	Bytes  int64  `json:"bytes"`
 	// Filenode changes when the table is rewritten.
 	Filenode uint32 `json:"filenode"`
+	// Attached says that it was a table of its own before it became a partition,
+	// or is below one that was.
+	Attached bool `json:"attached,omitempty"`
 }
 
 // Storage names where the rows are: another one after the table, or one of its
@@ -103,6 +106,82 @@ func (t *Table) Storage() string {
 		nodes[i] = strconv.FormatUint(uint64(l.Filenode), 10)
 	}
 	return strings.Join(nodes, ",")
+}
+
+// Parts names the relations that hold the rows of a partitioned table.
+func (t *Table) Parts() string {
+	if t.Kind != PartitionedTable {
+		return ""
+	}
+	oids := make([]string, len(t.Leaves))
+	for i, l := range t.Leaves {
+		oids[i] = strconv.FormatUint(uint64(l.OID), 10)
+	}
+	return strings.Join(oids, ",")
+}
+
+// PartsMoved says why the rows of a partitioned table are others than the log
+// tells since Parts and Storage were these, empty if they are not, and whether
+// there may be less of them. made are parts that came as partitions: their rows
+// are in the log, unless Source.BornWithRows says otherwise.
+//
+// The log tells of a TRUNCATE of the whole table only. One of a partition looks
+// like whatever else writes its rows anew.
+func (t *Table) PartsMoved(parts, storage string) (why string, less bool, made []Leaf) {
+	if parts == "" {
+		return "", false, nil
+	}
+	nodes := strings.Split(storage, ",")
+	before := map[string]string{}
+	for i, oid := range strings.Split(parts, ",") {
+		if i < len(nodes) {
+			before[oid] = nodes[i]
+		}
+	}
+	for _, l := range t.Leaves {
+		oid, node := strconv.FormatUint(uint64(l.OID), 10), strconv.FormatUint(uint64(l.Filenode), 10)
+		was, known := before[oid]
+		delete(before, oid)
+		switch {
+		case known && was != node:
+			why, less = fmt.Sprintf("partition %s.%s was truncated or written anew, which the log does not tell", l.Schema, l.Name), true
+		case !known && l.Attached && !less:
+			why = l.brought()
+		case !known:
+			made = append(made, l)
+		}
+	}
+	if len(before) > 0 {
+		why, less = "a partition was detached or dropped, and its rows are no longer in the table", true
+	}
+	return why, less, made
+}
+
+// brought says that rows came with a partition.
+func (l *Leaf) brought() string {
+	return fmt.Sprintf("table %s.%s was attached to it as a partition, with its rows", l.Schema, l.Name)
+}
+
+// BornWithRows says that rows came with partitions which were made, filled and
+// attached in one transaction, empty if none were.
+func (s *Source) BornWithRows(ctx context.Context, leaves []Leaf) (why string, err error) {
+	err = s.do(ctx, func(conn *pgx.Conn) error {
+		for i := range leaves {
+			if leaves[i].Pages == 0 || why != "" {
+				continue
+			}
+			born := false
+			if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ONLY `+leaves[i].quoted()+` WHERE xmin = (
+				SELECT a.xmin FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1 AND a.attnum = -1))`, leaves[i].OID).Scan(&born); err != nil {
+				return err
+			}
+			if born {
+				why = leaves[i].brought()
+			}
+		}
+		return nil
+	})
+	return why, wrap("look into partitions of", "database "+s.Database, err)
 }
 
 // Definition is another one after a column that travels was added, dropped or
@@ -135,18 +214,25 @@ type relation struct {
 	pages, bytes, rows             int64
 	filenode                       uint32
 	hasPrimaryKey, hasIdentityUniq bool
+	attached                       bool
 }
 
-// relationQuery reads the objects $1 and all partitions under them.
-const relationQuery = `WITH RECURSIVE tree(root, oid) AS (
-		SELECT oid, oid FROM pg_catalog.pg_class WHERE oid = ANY($1::oid[])
-		UNION ALL SELECT t.root, i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid
-		JOIN pg_catalog.pg_class child ON child.oid = i.inhrelid WHERE child.relispartition)
+// relationQuery reads the objects $1 and all partitions under them. A table and
+// its place in a tree are written by one transaction if it was created as a
+// partition. attached is the age of the youngest place in the path that was
+// not; it is no older than the table itself if that came with it.
+const relationQuery = `WITH RECURSIVE tree(root, oid, attached, made) AS (
+		SELECT oid, oid, NULL::int, NULL::int FROM pg_catalog.pg_class WHERE oid = ANY($1::oid[])
+		UNION ALL SELECT t.root, i.inhrelid,
+			CASE WHEN i.xmin::text <> a.xmin::text THEN least(t.attached, age(i.xmin)) ELSE t.attached END, age(a.xmin)
+		FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid
+		JOIN pg_catalog.pg_class child ON child.oid = i.inhrelid
+		JOIN pg_catalog.pg_attribute a ON a.attrelid = child.oid AND a.attnum = -1 WHERE child.relispartition)
 	SELECT t.root, c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relreplident::text,
 		c.relrowsecurity, s.pages, s.bytes,
 		(CASE WHEN c.reltuples < 0 OR c.relpages = 0 THEN -1 ELSE c.reltuples / c.relpages * s.pages END)::bigint,
 		coalesce(pg_catalog.pg_relation_filenode(c.oid), 0),
-		coalesce(k.pk, false), coalesce(k.ident, false)
+		coalesce(k.pk, false), coalesce(k.ident, false), coalesce(t.attached <= t.made, false)
 	FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	CROSS JOIN LATERAL (SELECT
 		CASE WHEN c.relkind IN ('r', 'm') THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) ELSE 0 END
@@ -166,7 +252,7 @@ func (s *Source) load(ctx context.Context, conn *pgx.Conn, oids []uint32) ([]*Ta
 	var r relation
 	var all []relation
 	if _, err := pgx.ForEachRow(rows, []any{&r.root, &r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.replident,
-		&r.rowSecurity, &r.pages, &r.bytes, &r.rows, &r.filenode, &r.hasPrimaryKey, &r.hasIdentityUniq}, func() error {
+		&r.rowSecurity, &r.pages, &r.bytes, &r.rows, &r.filenode, &r.hasPrimaryKey, &r.hasIdentityUniq, &r.attached}, func() error {
 		all = append(all, r)
 		return nil
 	}); err != nil {
@@ -223,7 +309,7 @@ func (t *Table) add(r relation, version int) {
 	if r.kind != "r" && r.kind != "m" {
 		return
 	}
-	t.Leaves = append(t.Leaves, Leaf{OID: r.oid, Schema: r.schema, Name: r.name, Pages: r.pages, Bytes: r.bytes, Filenode: r.filenode})
+	t.Leaves = append(t.Leaves, Leaf{OID: r.oid, Schema: r.schema, Name: r.name, Pages: r.pages, Bytes: r.bytes, Filenode: r.filenode, Attached: r.attached})
 	t.Pages += r.pages
 	t.Bytes += r.bytes
 	if r.rows >= 0 {

@@ -1,0 +1,137 @@
+package engine_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/state"
+)
+
+// started runs the pipeline beside the test. What it returns stops it.
+func (p *polled) started(ctx context.Context) (stop func()) {
+	running, end := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(running, engine.RunOptions{}) }()
+	return func() {
+		p.t.Helper()
+		end()
+		if err := <-ended; err != nil {
+			p.t.Error(err)
+		}
+	}
+}
+
+// change asks something of objects of the running pipeline.
+func (p *polled) change(verb string, tables ...string) {
+	p.t.Helper()
+	if _, err := p.ChangeObjects(engine.ObjectRequest{Verb: verb, Tables: tables, Confirmed: true}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// arrives waits until a query at the destination has an answer.
+func (p *polled) arrives(ctx context.Context, sql, want string) {
+	p.t.Helper()
+	waitFor(p.t, ctx, sql+" to be "+want, func() bool { return p.ask(sql) == want })
+}
+
+func (p *polled) stands(ctx context.Context, table, want string) {
+	p.t.Helper()
+	waitFor(p.t, ctx, table+" to be "+want, func() bool {
+		objects, err := p.Objects()
+		return err == nil && slices.ContainsFunc(objects, func(o state.Object) bool { return o.Table.Name == table && o.State == want })
+	})
+}
+
+// TestNewTables lets tables join that are created, or dropped and created
+// again, while the pipeline runs.
+func TestNewTables(t *testing.T) {
+	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a VALUES (1, 'x')`)
+	p.open(`heartbeat = "1s"`, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	stop := p.started(ctx)
+	p.stands(ctx, "a", state.Streaming)
+	p.exec(`CREATE TABLE b (id int PRIMARY KEY, v text)`, `INSERT INTO b SELECT n, 'made' FROM generate_series(1, 1000) n`, `UPDATE a SET v = 'y'`)
+	p.stands(ctx, "b", state.Streaming)
+	p.exec(`UPDATE b SET v = 'changed' WHERE id = 7`, `DELETE FROM b WHERE id = 8`)
+	p.arrives(ctx, `SELECT count(*) || max(v) FILTER (WHERE id = 7) FROM b WHERE NOT __leat_marked_deleted`, "999changed")
+	p.exec(`DROP TABLE b`, `CREATE TABLE b (id int PRIMARY KEY, n int, v text)`, `INSERT INTO b VALUES (7, 70, 'anew'), (2000, 71, 'anew')`)
+	p.arrives(ctx, `SELECT count(*) FROM information_schema.columns WHERE table_name = 'b' AND column_name = 'n'`, "1")
+	p.arrives(ctx, `SELECT string_agg(concat(id, n, v), ' ' ORDER BY id) FROM b WHERE NOT __leat_marked_deleted AND v = 'anew'`, "770anew 200071anew")
+	p.exec(`DELETE FROM b WHERE id = 7`)
+	p.arrives(ctx, `SELECT count(*) FROM b WHERE NOT __leat_marked_deleted`, "1")
+	p.expect("1y")
+	stop()
+	p.verify()
+
+	p.open(`heartbeat = "1s"`+"\ninclude_new_tables = false", "")
+	stop = p.started(ctx)
+	p.exec(`CREATE TABLE c (id int PRIMARY KEY, v text)`, `INSERT INTO c VALUES (1, 'old')`, `UPDATE a SET v = 'z'`)
+	p.stands(ctx, "c", state.Skipped)
+	if o := p.object("c"); !strings.Contains(o.Reason, "include_new_tables") || !strings.Contains(o.Fix, "leat objects include") {
+		t.Errorf("a table that came later: %+v", o)
+	}
+	p.arrives(ctx, `SELECT v FROM a`, "z")
+	p.change(engine.IncludeObjects, "public.c")
+	p.stands(ctx, "c", state.Streaming)
+	p.exec(`INSERT INTO c VALUES (2, 'new')`)
+	p.arrives(ctx, `SELECT string_agg(v, ' ' ORDER BY id) FROM c`, "old new")
+	stop()
+	p.verify()
+
+	p.open("", "[objects]\nexclude = [\"*.*\"]") // nothing is selected
+	p.mustRun()
+	p.open(`include_new_tables = false`, "")
+	p.exec(`UPDATE a SET v = 'unseen'`)
+	p.mustRun()
+	p.expect("1unseen")
+	p.verify()
+}
+
+// TestPausedTable keeps the changes of one table while those of another and the
+// slot go on, over a restart of the engine, and delivers them in order.
+func TestPausedTable(t *testing.T) {
+	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `CREATE TABLE b (id int PRIMARY KEY, v text)`,
+		`INSERT INTO a SELECT n, 'x' FROM generate_series(1, 3) n`, `INSERT INTO b VALUES (1, 'x')`)
+	p.open(`heartbeat = "1s"`, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	stop := p.started(ctx)
+	p.stands(ctx, "a", state.Streaming)
+	p.change(engine.PauseObjects, "public.a")
+	p.exec(`INSERT INTO b VALUES (2, 'first')`)
+	p.arrives(ctx, `SELECT max(v) FROM b WHERE id = 2`, "first")
+	p.exec(`UPDATE b SET v = 'behind' WHERE id = 2`)
+	p.arrives(ctx, `SELECT max(v) FROM b WHERE id = 2`, "behind") // the session that pauses has begun
+	held := p.ask(`SELECT string_agg(concat(id, v), ' ' ORDER BY id) FROM a`)
+	p.exec(`UPDATE a SET id = 9 WHERE id = 1`, `UPDATE a SET id = 1 WHERE id = 2`, `DELETE FROM a WHERE id = 3`, `INSERT INTO a VALUES (3, 'again')`,
+		`CREATE TABLE marks AS SELECT pg_current_wal_lsn() AS lsn`, `INSERT INTO b VALUES (3, 'later')`)
+	p.arrives(ctx, `SELECT max(v) FROM b WHERE id = 3`, "later")
+	waitFor(t, ctx, "the slot to pass what waits", func() bool {
+		return p.server.Exec(ctx, p.database, `DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_replication_slots, marks WHERE database = current_database() AND confirmed_flush_lsn > lsn) THEN RAISE 'not yet'; END IF; END $$`) == nil
+	})
+	if got := p.ask(`SELECT string_agg(concat(id, v), ' ' ORDER BY id) FROM a`); got != held {
+		t.Errorf("while it is paused the table changed from %q to %q", held, got)
+	}
+	p.stands(ctx, "a", state.Paused)
+	stop()
+	p.verify() // of what is not paused
+
+	p.open(`heartbeat = "1s"`, "")
+	stop = p.started(ctx)
+	p.exec(`UPDATE a SET v = 'last' WHERE id = 9`, `INSERT INTO b VALUES (4, 'goes on')`)
+	p.arrives(ctx, `SELECT max(v) FROM b WHERE id = 4`, "goes on")
+	p.change(engine.ResumeObjects, "public.a")
+	p.arrives(ctx, `SELECT max(v) FROM a WHERE id = 9`, "last")
+	p.stands(ctx, "a", state.Streaming)
+	p.exec(`INSERT INTO a VALUES (10, 'live')`)
+	p.arrives(ctx, `SELECT max(v) FROM a WHERE id = 10`, "live")
+	p.expect("1x 3again 9last 10live")
+	stop()
+	p.verify()
+}
