@@ -98,7 +98,7 @@ func TestNewTables(t *testing.T) {
 func TestPausedTable(t *testing.T) {
 	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `CREATE TABLE b (id int PRIMARY KEY, v text)`,
 		`INSERT INTO a SELECT n, 'x' FROM generate_series(1, 3) n`, `INSERT INTO b VALUES (1, 'x')`)
-	p.open(`heartbeat = "1s"`, "")
+	p.open(`heartbeat = "1s"`, "[objects]\nexclude = [\"public.marks\"]")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	stop := p.started(ctx)
@@ -122,7 +122,7 @@ func TestPausedTable(t *testing.T) {
 	stop()
 	p.verify() // of what is not paused
 
-	p.open(`heartbeat = "1s"`, "")
+	p.open(`heartbeat = "1s"`, "[objects]\nexclude = [\"public.marks\"]")
 	stop = p.started(ctx)
 	p.exec(`UPDATE a SET v = 'last' WHERE id = 9`, `INSERT INTO b VALUES (4, 'goes on')`)
 	p.arrives(ctx, `SELECT max(v) FROM b WHERE id = 4`, "goes on")

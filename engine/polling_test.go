@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,7 +84,7 @@ func (p *polled) open(source, objects string) *polled {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if p.Pipeline, err = engine.Open(p.t.Context(), s, engine.Options{CacheDir: cacheDir}); err != nil {
+	if p.Pipeline, err = engine.Open(p.t.Context(), s, engine.Options{CacheDir: cacheDir, Log: slog.New(slog.NewTextHandler(testLog{p.t}, nil))}); err != nil {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(p.close)
