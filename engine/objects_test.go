@@ -103,6 +103,7 @@ func TestPausedTable(t *testing.T) {
 	defer cancel()
 	stop := p.started(ctx)
 	p.stands(ctx, "a", state.Streaming)
+	p.stands(ctx, "b", state.Streaming)
 	p.change(engine.PauseObjects, "public.a")
 	p.exec(`INSERT INTO b VALUES (2, 'first')`)
 	p.arrives(ctx, `SELECT max(v) FROM b WHERE id = 2`, "first")
