@@ -31,13 +31,18 @@ type loadRun struct {
 	table    *table
 	database string
 	rows     int
-	rigs     []*rig
+	kinds    []string // destinations
+	variants []variant
+	modes    []string
 }
 
 func (b *bench) measureLoads(ctx context.Context) error {
+	both, variants, modes := []string{"duckdb", "postgres"}, []variant{plain, features, mask}, []string{"table", "xmin"}
 	for _, l := range []loadRun{
-		{bench: b, table: &accounts, rows: b.sized(2_000_000)},
-		{bench: b, table: &orders, rows: b.sized(500_000)},
+		{bench: b, table: &accounts, rows: b.sized(2_000_000), kinds: both, variants: variants, modes: modes},
+		{bench: b, table: &orders, rows: b.sized(500_000), kinds: both, variants: variants, modes: modes},
+		// PostgreSQL has no room for more columns beside these.
+		{bench: b, table: &wide, rows: b.sized(10_000), kinds: both[:1], variants: variants[:1]},
 	} {
 		l.database = "bench_load_" + l.table.name
 		if err := l.measure(ctx); err != nil {
@@ -64,12 +69,22 @@ func (l *loadRun) measure(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, recreate(context.WithoutCancel(ctx), l.source, l.database, "")) }()
 	contenders := []contender{{copyServer, l.copyServer}, {copyClient, l.copyClient}, {readOne, l.read}, {copyCopy, l.copyCopy}}
-	for _, v := range []variant{plain, features, mask} {
-		for _, kind := range []string{"duckdb", "postgres"} {
+	for _, v := range l.variants {
+		for _, kind := range l.kinds {
 			r, err := l.newRig(l.database, kind, v, l.table)
 			if err != nil {
 				return err
 			}
+			contenders = append(contenders, contender{r.title(), func(ctx context.Context) (measure, error) { return r.loadOnce(ctx) }})
+		}
+	}
+	for _, mode := range l.modes {
+		for _, kind := range l.kinds {
+			r, err := l.newRig(l.database+"_"+mode, kind, plain, l.table)
+			if err != nil {
+				return err
+			}
+			r.database, r.mode = l.database, mode
 			contenders = append(contenders, contender{r.title(), func(ctx context.Context) (measure, error) { return r.loadOnce(ctx) }})
 		}
 	}
@@ -104,6 +119,10 @@ func (l *loadRun) compareTargets() {
 	c.compare(leatTo("duckdb", plain), copyClient, into)
 	c.compare(leatTo("duckdb", plain), copyServer, 0)
 	c.compare(leatTo("postgres", plain), copyCopy, 0.9)
+	for _, mode := range []string{"table", "xmin"} {
+		c.compare(leatIn(mode, "duckdb"), copyClient, into)
+		c.compare(leatIn(mode, "postgres"), copyClient, 0)
+	}
 	for _, kind := range []string{"duckdb", "postgres"} {
 		c.compare(leatTo(kind, features), leatTo(kind, plain), 0.97)
 		c.compare(leatTo(kind, mask), leatTo(kind, plain), 0)

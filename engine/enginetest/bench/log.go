@@ -184,15 +184,15 @@ func (r *logRun) consume(ctx context.Context, c contender) (measure, error) {
 	return c.run(ctx)
 }
 
-// timed measures what starts now in terms of its walsender: from the moment
-// the server started that to the end of work.
-func (b *bench) timed(ctx context.Context, work func(context.Context) error) (measure, error) {
+// timed measures what starts now in terms of its backend at the source: from
+// the moment the server started that to the end of work.
+func (b *bench) timed(ctx context.Context, which string, work func(context.Context) error) (measure, error) {
 	if err := b.quiet(ctx); err != nil {
 		return measure{}, err
 	}
 	before := ownCPU()
 	var ended time.Time
-	c, err := b.observed(ctx, func(ctx context.Context) error {
+	c, err := b.observed(ctx, which, func(ctx context.Context) error {
 		err := work(ctx)
 		ended = time.Now()
 		return err

@@ -60,7 +60,7 @@ func run(ctx context.Context) (err error) {
 	var o options
 	flag.StringVar(&o.leat, "leat", "bin/leat", "the leat to measure")
 	flag.StringVar(&o.json, "json", "", "write the results to this file as JSON")
-	flag.StringVar(&o.only, "only", "", "workloads to run, separated by commas: inserts, mixed, updates, hot, orders, load, memory (default all)")
+	flag.StringVar(&o.only, "only", "", "workloads to run, separated by commas: inserts, mixed, updates, hot, orders, load, memory (default all of these), tables")
 	flag.StringVar(&o.match, "match", "", "run only contenders whose names contain one of these, separated by commas")
 	flag.StringVar(&o.server, "postgres", "", "major version of the servers (default the newest installed)")
 	flag.Float64Var(&o.scale, "scale", 1, "size of the workloads; 1 is 400,000 changes of accounts")
@@ -107,6 +107,11 @@ func (b *bench) measureAll(ctx context.Context) error {
 	if b.selects("memory") {
 		if err := b.measureMemory(ctx); err != nil {
 			return fmt.Errorf("memory: %w", err)
+		}
+	}
+	if strings.Contains(","+b.only+",", ",tables,") {
+		if err := b.measureTables(ctx); err != nil {
+			return fmt.Errorf("many tables: %w", err)
 		}
 	}
 	return nil

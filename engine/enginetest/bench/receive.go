@@ -31,7 +31,7 @@ func ownCPU() float64 {
 // runBare receives everything and looks only for the end: the least that any
 // reader of the log has to do.
 func (r *logRun) runBare(ctx context.Context) (measure, error) {
-	return r.timed(ctx, func(ctx context.Context) error {
+	return r.timed(ctx, walsender, func(ctx context.Context) error {
 		conn, err := r.replicate(ctx)
 		if err != nil {
 			return err
@@ -114,7 +114,7 @@ func (r *logRun) runRecvLogical(ctx context.Context) (measure, error) {
 	program, _ := r.tool("pg_recvlogical")
 	cmd := exec.CommandContext(ctx, program, "-d", r.source.SocketDSN(r.database), "-S", runSlot, "--start", "-f", "/dev/null", "--no-loop", "-F", "0",
 		"-o", "proto_version=1", "-o", "publication_names="+publication, "-o", fmt.Sprintf("binary=%t", r.binary), "--endpos", batch.FormatLSN(r.end))
-	m, err := r.timed(ctx, func(context.Context) error {
+	m, err := r.timed(ctx, walsender, func(context.Context) error {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
@@ -139,7 +139,7 @@ func (r *logRun) runDecoded(ctx context.Context) (measure, error) {
 		return measure{}, err
 	}
 	rows := 0
-	m, err := r.timed(ctx, func(ctx context.Context) error {
+	m, err := r.timed(ctx, walsender, func(ctx context.Context) error {
 		stream, err := postgres.OpenStream(ctx, cfg, postgres.StreamOptions{
 			Slot: runSlot, Publications: []string{publication}, Binary: r.binary, Database: r.database,
 			MaxBytes: 32 << 20, MaxRows: 50_000, Linger: time.Second, Tables: source.TableByOID, Types: source.Types,

@@ -23,6 +23,8 @@ type rig struct {
 	table    *table
 	database string
 	dir      string
+	// mode is a query mode of the source; empty is the log.
+	mode string
 	// duckMemory caps DuckDB's buffers where that is measured.
 	duckMemory string
 	// extra goes to the pipeline's file as it is.
@@ -35,10 +37,19 @@ func (b *bench) newRig(database, kind string, v variant, t *table) (*rig, error)
 	return r, os.MkdirAll(r.dir, 0o700)
 }
 
+// leatIn is the title of Leat reading by queries.
+func leatIn(mode, kind string) string { return fmt.Sprintf("leat in mode %s into %s", mode, kind) }
+
 // leatTo is the title of Leat with a destination and plugins.
 func leatTo(kind string, v variant) string { return fmt.Sprintf("leat into %s, %s", kind, v) }
 
-func (r *rig) title() string    { return leatTo(r.kind, r.variant) }
+func (r *rig) title() string {
+	if r.mode != "" {
+		return leatIn(r.mode, r.kind)
+	}
+	return leatTo(r.kind, r.variant)
+}
+
 func (r *rig) slot() string     { return r.name }
 func (r *rig) file() string     { return filepath.Join(r.dir, "pipeline.toml") }
 func (r *rig) duckFile() string { return filepath.Join(r.dir, "warehouse.duckdb") }
@@ -56,8 +67,13 @@ func (r *rig) pipeline() (string, error) {
 		return "", err
 	}
 	var s strings.Builder
-	fmt.Fprintf(&s, "name = %q\n\n[source]\nhost = %q\nport = %d\nuser = %q\npassword = { env = \"BENCH_SOURCE_PASSWORD\" }\nslot = %q\n",
-		r.name, folder, r.source.Port(), r.source.User(), r.slot())
+	fmt.Fprintf(&s, "name = %q\n\n[source]\nhost = %q\nport = %d\nuser = %q\npassword = { env = \"BENCH_SOURCE_PASSWORD\" }\n",
+		r.name, folder, r.source.Port(), r.source.User())
+	if r.mode == "" {
+		fmt.Fprintf(&s, "slot = %q\n", r.slot())
+	} else {
+		fmt.Fprintf(&s, "mode = %q\n", r.mode)
+	}
 	if r.variant == features {
 		fmt.Fprintf(&s, "databases = [%q]\nmerge_tables = true\n", r.database)
 	} else {
@@ -164,8 +180,17 @@ func (r *rig) leat(ctx context.Context) (*os.ProcessState, error) {
 // run measures one run: from its walsender's start to the end of the process,
 // its destination closed. CPU and memory are the whole process's.
 func (r *rig) run(ctx context.Context) (measure, error) {
+	m, err := r.measured(ctx)
+	if err != nil {
+		return m, err
+	}
+	return m, r.compare(ctx)
+}
+
+// measured is run without the look at the result.
+func (r *rig) measured(ctx context.Context) (measure, error) {
 	var state *os.ProcessState
-	m, err := r.timed(ctx, func(ctx context.Context) (err error) {
+	m, err := r.timed(ctx, r.backend(), func(ctx context.Context) (err error) {
 		state, err = r.leat(ctx)
 		return err
 	})
@@ -174,7 +199,15 @@ func (r *rig) run(ctx context.Context) (measure, error) {
 	}
 	m.CPU = (state.UserTime() + state.SystemTime()).Seconds()
 	m.PeakMB = peakMB(state)
-	return m, r.compare(ctx)
+	return m, nil
+}
+
+// backend is the condition under which a backend is the run's first.
+func (r *rig) backend() string {
+	if r.mode == "" {
+		return walsender
+	}
+	return fmt.Sprintf("application_name = 'leat' AND datname = '%s'", r.database)
 }
 
 func (r *rig) compare(ctx context.Context) error {

@@ -42,7 +42,7 @@ func (r *logRun) runSubscription(ctx context.Context) (_ measure, err error) {
 	if err != nil {
 		return measure{}, err
 	}
-	m, err := r.timed(ctx, func(ctx context.Context) error {
+	m, err := r.timed(ctx, walsender, func(ctx context.Context) error {
 		if err := r.destination.Exec(ctx, subscriber, "ALTER SUBSCRIPTION bench ENABLE"); err != nil {
 			return err
 		}

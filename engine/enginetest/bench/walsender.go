@@ -18,10 +18,13 @@ type consumption struct {
 	cpu   float64 // seconds, 0 where /proc does not say
 }
 
-// observed runs a contender and looks at its walsender from beside. It began
-// when the server started the walsender: programs and plugins are loaded by
-// then.
-func (b *bench) observed(ctx context.Context, run func(context.Context) error) (consumption, error) {
+// walsender is the condition under which a backend of the source is one.
+const walsender = "backend_type = 'walsender'"
+
+// observed runs a contender and looks from beside at its backend, the first
+// for which which holds. It began when the server started that: programs and
+// plugins are loaded by then.
+func (b *bench) observed(ctx context.Context, which string, run func(context.Context) error) (consumption, error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	type outcome struct {
@@ -30,7 +33,7 @@ func (b *bench) observed(ctx context.Context, run func(context.Context) error) (
 	}
 	seen := make(chan outcome, 1)
 	go func() {
-		c, err := b.observe(watching)
+		c, err := b.observe(watching, which)
 		seen <- outcome{c, err}
 	}()
 	err := run(ctx)
@@ -42,22 +45,22 @@ func (b *bench) observed(ctx context.Context, run func(context.Context) error) (
 	return o.c, err
 }
 
-// observe waits for a walsender and follows its CPU time until ctx ends.
-func (b *bench) observe(ctx context.Context) (c consumption, err error) {
+// observe waits for a backend and follows its CPU time until ctx ends.
+func (b *bench) observe(ctx context.Context, which string) (c consumption, err error) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	pid := 0
 	for pid == 0 {
 		// The query is not cut short by ctx: that would cost the connection.
-		err := b.watch.QueryRow(context.WithoutCancel(ctx), "SELECT pid, backend_start FROM pg_stat_activity WHERE backend_type = 'walsender' ORDER BY backend_start LIMIT 1").Scan(&pid, &c.began)
+		err := b.watch.QueryRow(context.WithoutCancel(ctx), "SELECT pid, backend_start FROM pg_stat_activity WHERE "+which+" ORDER BY backend_start LIMIT 1").Scan(&pid, &c.began)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return c, fmt.Errorf("look for the walsender: %w", err)
+			return c, fmt.Errorf("look for the backend: %w", err)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			if pid == 0 {
-				return c, errors.New("no walsender was seen")
+				return c, fmt.Errorf("no backend with %s was seen", which)
 			}
 		}
 	}

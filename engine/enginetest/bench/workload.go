@@ -39,6 +39,17 @@ var orders = table{
 	masked: []string{"status", "country"},
 }
 
+// wide has as many columns as PostgreSQL allows.
+var wide = func() table {
+	var columns, values strings.Builder
+	for i := 1; i < 1600; i++ {
+		fmt.Fprintf(&columns, ", c%d int", i)
+		fmt.Fprintf(&values, ", n + %d", i)
+	}
+	some := "concat_ws('|', id, c1, c800, c1599)"
+	return table{name: "wide", ddl: "CREATE TABLE wide (id int PRIMARY KEY" + columns.String() + ")", fill: "n" + values.String(), source: some, duck: some}
+}()
+
 // workload is changes in the log of one table.
 type workload struct {
 	name    string
