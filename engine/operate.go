@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/leat-etl/leat/engine/postgres"
@@ -15,7 +17,18 @@ import (
 func (p *Pipeline) Status() Status {
 	s := p.progress.Status()
 	s.Shadows = p.Shadows()
+	bills := p.PluginStats()
+	for _, name := range slices.Sorted(maps.Keys(bills)) {
+		s.Plugins = append(s.Plugins, PluginBill{name, bills[name]})
+	}
 	return s
+}
+
+// PluginBill is what a plugin has done and cost since it was loaded: the
+// transforms by place and name, the destination by its name.
+type PluginBill struct {
+	Plugin string `json:"plugin"`
+	wasm.Stats
 }
 
 // FullStatus is Status with what is kept in the state folder.

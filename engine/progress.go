@@ -89,6 +89,8 @@ type Status struct {
 	Batches  int64 `json:"batches"`
 	// Shadows are the candidates of the pipeline's transforms.
 	Shadows []ShadowReport `json:"shadows,omitempty"`
+	// Plugins are what each plugin has done and cost, by name.
+	Plugins []PluginBill `json:"plugins,omitempty"`
 }
 
 // Status returns the counters as they are now, in no particular order.

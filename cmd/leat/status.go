@@ -76,7 +76,19 @@ func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
 		return err
 	}
 	printShadows(p.out, s.Shadows)
-	return nil
+	return p.printBills(s.Plugins)
+}
+
+// printBills says what each plugin has done and cost.
+func (p *program) printBills(bills []engine.PluginBill) error {
+	fmt.Fprintln(p.out)
+	out := newTable(p.out)
+	out.head("plugin", "rows in", "rows out", "refused", "calls", "time", "fuel", "memory", "copied", "host calls")
+	for _, b := range bills {
+		out.row(b.Plugin, b.Rows, b.RowsOut, b.RowsFailed, b.Calls, time.Duration(b.Nanoseconds).Round(time.Microsecond), b.Fuel,
+			size(int64(b.MemoryBytes)), size(int64(b.BytesIn+b.BytesOut)), b.HostCalls)
+	}
+	return out.end()
 }
 
 // setAside is the line about failed events: rows that the destination has not.

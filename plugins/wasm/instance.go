@@ -94,6 +94,7 @@ func (in *instance) call(ctx context.Context, op, export string, args ...uint64)
 	n.calls.Add(1)
 	n.nanoseconds.Add(uint64(took))
 	n.fuel.Add(c.used())
+	n.hostCalls.Add(uint64(c.requests + c.lines))
 	if err != nil {
 		return 0, in.explain(op, c, err)
 	}

@@ -118,24 +118,37 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Stats counts what a plugin has done since it was loaded.
 type Stats struct {
-	Calls, Rows uint64
+	Calls uint64 `json:"calls"`
+	Rows  uint64 `json:"rows"`
+	// RowsOut are the rows that a transform made of Rows, RowsFailed those that
+	// it refused.
+	RowsOut    uint64 `json:"rows_out"`
+	RowsFailed uint64 `json:"rows_failed"`
 	// Nanoseconds is the time inside guest calls, host functions included.
-	Nanoseconds uint64
-	Fuel        uint64
+	Nanoseconds uint64 `json:"nanoseconds"`
+	Fuel        uint64 `json:"fuel"`
+	// HostCalls are calls of host functions, lines of the log among them.
+	HostCalls uint64 `json:"host_calls"`
+	// BytesIn and BytesOut are what was copied into instances as columns, and
+	// out of them.
+	BytesIn  uint64 `json:"bytes_in"`
+	BytesOut uint64 `json:"bytes_out"`
 	// MemoryBytes is the memory of all living instances after their last call.
-	MemoryBytes uint64
+	MemoryBytes uint64 `json:"memory_bytes"`
 	// Instances counts instances made, Recycled those thrown away after a
 	// failure or past the high-water mark.
-	Instances, Recycled uint64
+	Instances uint64 `json:"instances"`
+	Recycled  uint64 `json:"recycled"`
 }
 
 type counters struct {
-	calls, rows, nanoseconds, fuel, memory, instances, recycled atomic.Uint64
+	calls, rows, rowsOut, rowsFailed, nanoseconds, fuel, hostCalls, bytesIn, bytesOut, memory, instances, recycled atomic.Uint64
 }
 
 func (c *counters) stats() Stats {
 	return Stats{
 		Calls: c.calls.Load(), Rows: c.rows.Load(), Nanoseconds: c.nanoseconds.Load(), Fuel: c.fuel.Load(),
+		RowsOut: c.rowsOut.Load(), RowsFailed: c.rowsFailed.Load(), HostCalls: c.hostCalls.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		MemoryBytes: c.memory.Load(), Instances: c.instances.Load(), Recycled: c.recycled.Load(),
 	}
 }

@@ -43,6 +43,7 @@ type result struct {
 	selection []int32 // nil: the input rows
 	routes    []int32 // nil: all to output 0
 	failed    map[int]string
+	copied    uint64          // bytes out of the guest
 	kernels   []kernel.Column // what the host computed, by kernel of the plan
 }
 
@@ -91,6 +92,7 @@ func readResult(memory []byte, at uint32, shape resultShape) (out *result, reply
 	if err := r.columns(out, field(16), field(20)); err != nil {
 		return nil, nil, err
 	}
+	out.copied = uint64(len(memory)) - r.budget
 	return out, nil, nil
 }
 

@@ -203,7 +203,12 @@ func (t *Transform) Process(ctx context.Context, p *Plan, b *batch.Batch) (Resul
 		}
 		return Result{}, err
 	}
-	t.module.counters.rows.Add(uint64(b.Len()))
+	n := &t.module.counters
+	n.rows.Add(uint64(b.Len()))
+	n.rowsFailed.Add(uint64(len(out.Failed)))
+	for _, made := range out.Batches {
+		n.rowsOut.Add(uint64(made.Len()))
+	}
 	return out, nil
 }
 
@@ -327,6 +332,8 @@ func (in *instance) process(ctx context.Context, p *Plan, b *batch.Batch) (r *re
 		return nil, nil, in.module.failure("process", KindContract, "%v", err)
 	}
 	if reply == nil {
+		in.module.counters.bytesIn.Add(measure.end)
+		in.module.counters.bytesOut.Add(r.copied)
 		return r, nil, nil
 	}
 	said, err := decodeReply(reply, nil)
