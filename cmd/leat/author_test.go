@@ -119,3 +119,47 @@ func TestDevelopment(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, p.out)
 	}
 }
+
+// TestTriedOnRows shows rows of the source before and after, and reads no
+// column that the plan does not declare.
+func TestTriedOnRows(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	dir := newPlugin(s)
+	tried := []string{"plugin", "run", dir, "--pipeline", s.file, "--table", "public.orders", "--limit", "2"}
+	s.expect(s.leat(tried...), exitPlugin, "has no transform with the plugin "+dir)
+	s.extra = "[[transforms]]\nplugin = \"./hide\"\nconfig = { columns = [\"note\"] }\n"
+	s.write()
+	s.expect(s.leat("plugin", "run", dir), exitUsage, "needs --pipeline FILE and --table")
+	s.expect(s.leat(append(tried, "--table", "public.nothing")...), exitFailure, "has no table public.nothing")
+	r := s.leat(tried...)
+	s.expect(r, exitOK, "public.orders: 2 rows, the plugin sees note", "to public.orders", "-> NOTE", "order 1  ***", "order 2  ***")
+	if strings.Contains(r.out, "1.25") {
+		t.Errorf("a column that the plan does not declare is shown:\n%s", r.out)
+	}
+	var out struct {
+		Sees []string
+		Rows []fate
+	}
+	if err := json.Unmarshal([]byte(s.leat(append(tried, "--json")...).out), &out); err != nil || len(out.Rows) != 2 || len(out.Sees) != 1 {
+		t.Fatalf("as JSON: %v %+v", err, out)
+	}
+	if f := out.Rows[1]; f.Before["note"] != "order 2" || len(f.After) != 1 || f.After[0].Row["note"] != "***" || len(f.Before) != 2 {
+		t.Errorf("the second row is %+v", f)
+	}
+}
+
+// TestMeasured compares a plugin with one that does nothing.
+func TestMeasured(t *testing.T) {
+	s := &site{t: t, dir: t.TempDir()}
+	dir := newPlugin(s)
+	s.expect(s.leat("plugin", "bench", dir, "--for", "200ms", "--rows", "500"), exitOK, "batches of 500 rows", "a plugin that does nothing", "fuel a row", "in parallel")
+	var m workbench.Measurement
+	if err := json.Unmarshal([]byte(s.leat("plugin", "bench", "--no-build", "--json", "--for", "200ms", "--parallel", "2", dir).out), &m); err != nil {
+		t.Fatal(err)
+	}
+	if m.FuelARow < 1 || m.NoopASecond <= m.RowsASecond || m.BytesIn < 8 || m.BytesOut < 3 || m.Parallel != 2 || m.ParallelRate <= 0 || m.MemoryBytes == 0 || m.Native {
+		t.Errorf("measured %+v", m)
+	}
+	s.expect(s.leat("plugin", "new", filepath.Join(s.dir, "store"), "--lang", "c", "--kind", "destination"), exitOK)
+	s.expect(s.leat("plugin", "bench", filepath.Join(s.dir, "store")), exitPlugin, "bench measures transforms")
+}

@@ -13,7 +13,7 @@ beside the pipeline file.
 To write one: new, test, run, bench. To share one: keygen, pack, sign, push. To use
 one: trust add, install.`,
 	}
-	cmd.AddCommand(p.pluginListCommand(), p.pluginInfoCommand(), p.pluginNewCommand(), p.pluginKitCommand(), p.pluginBuildCommand(), p.pluginTestCommand(), p.pluginPackCommand(), p.pluginKeygenCommand(),
+	cmd.AddCommand(p.pluginListCommand(), p.pluginInfoCommand(), p.pluginNewCommand(), p.pluginKitCommand(), p.pluginBuildCommand(), p.pluginTestCommand(), p.pluginBenchCommand(), p.pluginRunCommand(), p.pluginPackCommand(), p.pluginKeygenCommand(),
 		p.pluginSignCommand(), p.pluginVerifyCommand(), p.pluginPushCommand(), p.pluginPullCommand(), p.pluginTrustCommand(),
 		p.pluginInstallCommand(), p.pluginUpdateCommand(), p.pluginCatalogueCommand(), p.pluginSearchCommand(), p.pluginYankCommand(), p.pluginPromoteCommand(), p.pluginCapsuleCommand())
 	return cmd

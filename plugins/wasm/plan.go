@@ -325,3 +325,45 @@ func (in *instance) ensurePlan(ctx context.Context, p *Plan) error {
 	in.plans[p.id] = true
 	return nil
 }
+
+// Uses are the names of the input columns whose values the plan needs, in the
+// guest or in the host: what passes as it is is not among them.
+func (p *Plan) Uses() []string {
+	used := make([]bool, len(p.input.Columns))
+	for _, i := range p.needs {
+		used[i] = true
+	}
+	for _, origins := range p.origins {
+		for _, o := range origins {
+			if o.kind == fromCast {
+				used[o.index] = true
+			}
+		}
+	}
+	for _, k := range p.Kernels {
+		for _, name := range k.Columns {
+			if i := p.input.Column(name); i >= 0 {
+				used[i] = true
+			}
+		}
+	}
+	var names []string
+	for i, u := range used {
+		if u {
+			names = append(names, p.input.Columns[i].Name)
+		}
+	}
+	return names
+}
+
+// Makes are the names of the columns of output o that are not input columns as
+// they are.
+func (p *Plan) Makes(o int) []string {
+	var names []string
+	for i, from := range p.origins[o] {
+		if from.kind != fromColumn {
+			names = append(names, p.Outputs[o].Columns[i].Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/plugins/bundle"
+	"github.com/leat-etl/leat/plugins/wasm"
+)
+
+// Trial is a transform tried on rows of the source: what went in and what came
+// out. Nothing is written anywhere.
+type Trial struct {
+	Plan *wasm.Plan
+	// Input are rows as they are at the source now, and Result what the plugin
+	// makes of them. Of the input only the columns that the plan declares were
+	// read, and the key; the others are null. Input is nil for an empty table.
+	Input  *batch.Batch
+	Result wasm.Result
+}
+
+// Release gives the batches back.
+func (t *Trial) Release() {
+	if t.Input != nil {
+		t.Input.Release()
+	}
+	for _, b := range t.Result.Batches {
+		b.Release()
+	}
+}
+
+// Try runs a transform on at most rows rows of a table, database.schema.table
+// or schema.table, with the settings and the columns that the pipeline file
+// gives to the plugin at dir. Transforms before it are left out.
+func Try(ctx context.Context, s *spec.Spec, h *wasm.Host, dir, table string, rows int) (_ *Trial, err error) {
+	t := transformAt(s, dir)
+	if t == nil {
+		return nil, &PluginError{dir, fmt.Errorf("%s has no transform with the plugin %s: its settings are taken from there", s.Path, dir)}
+	}
+	config, err := t.ConfigJSON(true)
+	if err != nil {
+		return nil, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)
+	}
+	loaded, err := resolveTransform(s, t, t.Plugin, config, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	transform, err := h.Transform(ctx, loaded.Module, loaded.plugin)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, transform.Close(context.WithoutCancel(ctx))) }()
+	source, at, err := findTable(ctx, s, table)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, source.Close(context.WithoutCancel(ctx))) }()
+	out := &Trial{}
+	if out.Plan, err = transform.Plan(ctx, wasm.PlanInput{Schema: at.Schema, Databases: Databases(s)}); err != nil {
+		return nil, err
+	}
+	read := map[string]bool{}
+	for _, name := range out.Plan.Uses() {
+		read[name] = true
+	}
+	for _, i := range at.Schema.Key() {
+		read[at.Schema.Columns[i].Name] = true
+	}
+	if out.Input, err = source.Sample(ctx, at, read, rows); err != nil || out.Input == nil {
+		return out, err
+	}
+	out.Result, err = transform.Process(ctx, out.Plan, out.Input)
+	return out, err
+}
+
+// transformAt is the transform of the pipeline whose plugin lies at dir.
+func transformAt(s *spec.Spec, dir string) *spec.Transform {
+	want, err := filepath.Abs(dir)
+	if err != nil {
+		return nil
+	}
+	for i := range s.Transforms {
+		path := s.Transforms[i].Plugin
+		if bundle.IsPath(path) && !filepath.IsAbs(path) {
+			path = filepath.Join(s.Dir, path)
+		}
+		if full, err := filepath.Abs(path); err == nil && (full == want || filepath.Dir(full) == want && filepath.Ext(full) == ".wasm") || s.Transforms[i].Plugin == dir {
+			return &s.Transforms[i]
+		}
+	}
+	return nil
+}
+
+// findTable finds one table of the source, and leaves its database open.
+func findTable(ctx context.Context, s *spec.Spec, table string) (*postgres.Source, *postgres.Table, error) {
+	parts := strings.Split(table, ".")
+	cfg, err := SourceConfig(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	database := Databases(s)[0]
+	if len(parts) == 3 {
+		database, parts = parts[0], parts[1:]
+	}
+	if len(parts) != 2 {
+		return nil, nil, fmt.Errorf("table %q: want schema.table, or database.schema.table", table)
+	}
+	source, err := postgres.Open(ctx, cfg, database)
+	if err != nil {
+		return nil, nil, err
+	}
+	tables, err := source.Tables(ctx, postgres.Selection{Include: []string{literal(parts[0]) + "." + literal(parts[1])}})
+	if err == nil && (len(tables) == 0 || tables[0].Reason != "") {
+		err = fmt.Errorf("database %s has no table %s that can be read", database, table)
+		if len(tables) > 0 {
+			err = fmt.Errorf("%w: %s", err, tables[0].Reason)
+		}
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, source.Close(ctx))
+	}
+	return source, tables[0], nil
+}
+
+// literal is a name as a pattern that stands for nothing else.
+func literal(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
