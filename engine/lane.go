@@ -77,27 +77,32 @@ func (l *lane) ingest(ctx context.Context, o RunOptions) error {
 // run keeps a session going until ctx ends or an operator has to act.
 func (l *lane) run(ctx context.Context) error {
 	err := persist(ctx, l.log, "replication", l.retryFor, func(ctx context.Context) error {
-		err := l.session(ctx)
-		for errors.Is(err, errSetAside) || errors.Is(err, errRelay) || errors.Is(err, errAnew) {
-			if errors.Is(err, errSetAside) {
-				l.log.Warn("rows that the destination refuses were set aside: leat failed list shows them")
-			}
-			err = l.session(ctx)
-		}
-		var gap *GapError
-		if l.mayResync && errors.As(err, &gap) && l.began() {
-			l.mayResync = false
-			if err = l.resync(ctx, gap); err == nil {
-				err = l.session(ctx)
-			}
-		}
-		if err != nil && ctx.Err() == nil {
-			l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "retrying", err.Error() })
-		}
-		return err
+		return l.p.advancing(l.database, func() error { return l.attempt(ctx) })
 	})
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("database %s: %w", l.database, err)
+	}
+	return err
+}
+
+// attempt is a session, with those that follow it at once.
+func (l *lane) attempt(ctx context.Context) error {
+	err := l.session(ctx)
+	for errors.Is(err, errSetAside) || errors.Is(err, errRelay) || errors.Is(err, errAnew) {
+		if errors.Is(err, errSetAside) {
+			l.log.Warn("rows that the destination refuses were set aside: leat failed list shows them")
+		}
+		err = l.session(ctx)
+	}
+	var gap *GapError
+	if l.mayResync && errors.As(err, &gap) && l.began() {
+		l.mayResync = false
+		if err = l.resync(ctx, gap); err == nil {
+			err = l.session(ctx)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "retrying", err.Error() })
 	}
 	return err
 }

@@ -56,11 +56,30 @@ func actionFor(err error) action {
 }
 
 // movesOn says that err ended a run that leaves less to do, so that the next
-// one needs no longer pause: rows were set aside, or the load has to look at a
-// table again while the destination keeps its other chunks.
+// one needs no longer pause: rows were delivered or set aside, or the load has
+// to look at a table again while the destination keeps its other chunks.
 func movesOn(err error) bool {
 	var again *postgres.RestartError
-	return errors.Is(err, errSetAside) || errors.As(err, &again)
+	var advanced *advancedError
+	return errors.Is(err, errSetAside) || errors.As(err, &again) || errors.As(err, &advanced)
+}
+
+// advancedError is the failure of a run that had brought rows to the
+// destination before.
+type advancedError struct{ error }
+
+// Unwrap returns the failure.
+func (e *advancedError) Unwrap() error { return e.error }
+
+// advancing calls run and marks its failure if rows of the database have
+// reached the destination meanwhile.
+func (p *Pipeline) advancing(database string, run func() error) error {
+	before := p.counted(database).Rows
+	err := run()
+	if err != nil && p.counted(database).Rows > before {
+		return &advancedError{err}
+	}
+	return err
 }
 
 // fixOf is what an operator can do about a failure, where that is known.

@@ -50,7 +50,7 @@ func newPoller(p *Pipeline, database string) *poller {
 // ingest implements databaseLane: one run over all objects.
 func (l *poller) ingest(ctx context.Context, o RunOptions) error {
 	err := persist(ctx, l.log, "ingestion", o.RetryFor, func(ctx context.Context) error {
-		err := l.session(ctx, o)
+		err := l.p.advancing(l.database, func() error { return l.session(ctx, o) })
 		if err != nil && ctx.Err() == nil {
 			l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "retrying", err.Error() })
 		}

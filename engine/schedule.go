@@ -161,7 +161,7 @@ func (c *startClock) now() time.Time {
 
 // counted is what has been delivered of a database, of all if it is empty.
 func (p *Pipeline) counted(database string) (sum state.Run) {
-	for _, t := range p.Status().Tables {
+	for _, t := range p.progress.Status().Tables {
 		if database == "" || t.Table.Database == database {
 			sum.Rows += t.Changes() + t.Loaded
 			sum.Bytes += t.Bytes

@@ -81,9 +81,13 @@ func merged(s *pdk.Schema, peers []*pdk.Schema) []pdk.OutputColumn {
 	var out []pdk.OutputColumn
 	for _, name := range names {
 		c := types[name]
-		c.Key = key[name]
+		c.Key, c.ID, c.Missing = key[name], 0, nil
+		i := s.Column(name)
+		if i >= 0 { // another source's number is another column here
+			c.ID, c.Missing = s.Columns[i].ID, s.Columns[i].Missing
+		}
 		column := pdk.OutputColumn{Column: c, From: pdk.Null()}
-		switch i := s.Column(name); {
+		switch {
 		case i < 0:
 			column.Nullable = true
 		case s.Columns[i].Format == c.Format:

@@ -117,3 +117,26 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+func TestColumnsKeepTheirOwnNumber(t *testing.T) {
+	seven := "7"
+	eu, us := table("eu", column("id", "i", "int4", -1, 1), column("a", "i", "int4", -1, 0), column("b", "i", "int4", -1, 0)), table("us", column("id", "i", "int4", -1, 1), column("b", "i", "int4", -1, 0))
+	for _, s := range []*pdk.Schema{eu, us} {
+		for i := range s.Columns {
+			s.Columns[i].ID = i + 1
+		}
+	}
+	us.Columns[1].Missing = &seven
+	for s, want := range map[*pdk.Schema]map[string]int{eu: {"id": 1, "a": 2, "b": 3}, us: {"id": 1, "a": 0, "b": 2}} {
+		peer := map[*pdk.Schema]*pdk.Schema{eu: us, us: eu}[s]
+		p, err := plan(&pdk.PlanInput{Schema: s, Peers: []*pdk.Schema{peer}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range shape(p) {
+			if c.ID != want[c.Name] || (c.Missing != nil) != (s == us && c.Name == "b") {
+				t.Errorf("%s: column %s has number %d and the missing value %v", s.Table.Database, c.Name, c.ID, c.Missing)
+			}
+		}
+	}
+}

@@ -29,6 +29,9 @@ type Options struct {
 	// DatabaseColumn is the destination's column of the database name, for
 	// tables merged from several sources. It becomes part of the key.
 	DatabaseColumn string
+	// Kept says that the destination keeps columns that a source has dropped:
+	// they take no part.
+	Kept bool
 	// Limit bounds the differences that are kept, 20 if it is 0; all are
 	// counted.
 	Limit int
@@ -127,7 +130,9 @@ func Tables(ctx context.Context, d Destination, o Options, sources ...Source) (*
 		r.DestinationRows += len(list)
 	}
 	for i, t := range tables {
-		t.widen(columns)
+		if places := t.widen(columns); o.Kept {
+			blank(rows[i], places)
+		}
 		if len(t.key) == 0 {
 			compareMultisets(t.rows, rows[i], columns, r)
 		} else {
@@ -211,9 +216,20 @@ func union(tables []*table) []column {
 	return out
 }
 
+// blank makes the cells of columns that a source lacks NULL.
+func blank(rows []row, places []int) {
+	for _, w := range rows {
+		for i, p := range places {
+			if p < 0 {
+				w[i] = cell{null: true}
+			}
+		}
+	}
+}
+
 // widen brings the rows to the columns of the union: a column that a source
-// lacks is NULL there.
-func (t *table) widen(columns []column) {
+// lacks is NULL there. It returns the source's places of the columns.
+func (t *table) widen(columns []column) []int {
 	places := make([]int, len(columns))
 	for i, c := range columns {
 		places[i] = slices.IndexFunc(t.columns, func(o column) bool { return o.name == c.name })
@@ -232,6 +248,7 @@ func (t *table) widen(columns []column) {
 	for i, k := range t.key {
 		t.key[i] = slices.Index(places, k)
 	}
+	return places
 }
 
 func compareByKey(t *table, rows []row, columns []column, r *Result) {

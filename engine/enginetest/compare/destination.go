@@ -123,7 +123,7 @@ func (d Destination) reportColumns(here []string, columns []column, o Options, r
 	for _, name := range here {
 		known := slices.ContainsFunc(columns, func(c column) bool { return c.name == name })
 		meta := o.IgnorePrefix != "" && strings.HasPrefix(name, o.IgnorePrefix) || name == o.DatabaseColumn || name == o.DeletedColumn
-		if !known && !meta && !slices.Contains(o.Ignore, name) {
+		if !known && !meta && !o.Kept && !slices.Contains(o.Ignore, name) {
 			r.add(Difference{Kind: ExtraColumn, Column: name})
 		}
 	}

@@ -77,8 +77,9 @@ func (w *writer) end() error {
 	return <-w.done
 }
 
-// run works until stop is closed. Where the server goes away it connects
-// again; every other failure is one of the test.
+// run works until stop is closed, and then writes a row into every table. Where
+// the server goes away it connects again; every other failure is one of the
+// test.
 func (w *writer) run(ctx context.Context, stop <-chan struct{}) error {
 	var conn *pgx.Conn
 	defer func() {
@@ -91,7 +92,13 @@ func (w *writer) run(ctx context.Context, stop <-chan struct{}) error {
 	for {
 		select {
 		case <-stop:
-			return nil
+			if conn == nil || conn.IsClosed() {
+				var err error
+				if conn, err = pgx.Connect(ctx, w.dsn); err != nil {
+					return err
+				}
+			}
+			return w.work.Touch(ctx, conn)
 		case pace := <-w.pace:
 			tick.Reset(pace)
 			continue

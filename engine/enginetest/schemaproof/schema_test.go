@@ -137,6 +137,12 @@ func exec(t *testing.T, server *pgserver.Server, database string, sql ...string)
 // equal compares a table at the source with the destination.
 func (p *pipeline) equal(t *testing.T, table string, kept ...string) {
 	t.Helper()
+	p.equalBut(t, table, compare.Options{Ignore: kept})
+}
+
+// equalBut compares a table with options of its own.
+func (p *pipeline) equalBut(t *testing.T, table string, o compare.Options) {
+	t.Helper()
 	var destination compare.Destination
 	if p.destination == "duckdb" {
 		db, err := sql.Open("duckdb", p.target+"?access_mode=READ_ONLY")
@@ -148,7 +154,7 @@ func (p *pipeline) equal(t *testing.T, table string, kept ...string) {
 	} else {
 		destination = compare.Postgres(p.server.DSN(p.target), `public."`+table+`"`)
 	}
-	o := compare.Options{IgnorePrefix: "__leat_", Ignore: kept, DeletedColumn: "__leat_marked_deleted"}
+	o.IgnorePrefix, o.DeletedColumn = "__leat_", "__leat_marked_deleted"
 	var sources []compare.Source
 	for _, database := range p.databases {
 		sources = append(sources, compare.Source{DSN: p.server.DSN(database), Table: table, Database: database})

@@ -83,19 +83,6 @@ var shapes = []*shape{
 	},
 }
 
-// added are the columns that ADD COLUMN brings, in this order: definition and
-// values.
-var added = []struct {
-	definition string
-	draw       func(*rand.Rand) string
-}{
-	{"text", text},
-	{"int DEFAULT 7", whole},
-	{"timestamptz NOT NULL DEFAULT '2020-02-02 02:02:02.020202+00'", func(*rand.Rand) string { return "'2021-01-01 00:00:00+00'" }},
-	{"numeric(10,3)", amount},
-	{"text[] DEFAULT '{new,NULL}'", texts},
-}
-
 // nullable makes one in n values NULL.
 func nullable(r *rand.Rand, n int, value string) string {
 	if r.IntN(n) == 0 {

@@ -11,9 +11,12 @@ import (
 type model struct{ tables []tableModel }
 
 type tableModel struct {
-	live  []key
-	dead  []key // some deleted keys, for re-inserts
-	added int   // columns that ADD COLUMN has brought
+	live    []key
+	dead    []key   // some deleted keys, for re-inserts
+	extras  []extra // columns that ALTER TABLE has brought
+	gone    []extra // and taken away
+	brought int     // the number of the last of them
+	altered int     // how often
 }
 
 func newModel() model { return model{make([]tableModel, len(shapes))} }
@@ -23,6 +26,8 @@ func (m model) clone() model {
 	for i := range out.tables {
 		out.tables[i].live = slices.Clone(out.tables[i].live)
 		out.tables[i].dead = slices.Clone(out.tables[i].dead)
+		out.tables[i].extras = slices.Clone(out.tables[i].extras)
+		out.tables[i].gone = slices.Clone(out.tables[i].gone)
 	}
 	return out
 }
@@ -72,7 +77,11 @@ func (w *Workload) draw() *transaction {
 }
 
 func (t *transaction) say(format string, args ...any) {
-	t.statements = append(t.statements, fmt.Sprintf(format, args...))
+	sql := fmt.Sprintf(format, args...)
+	if t.w.options.FlatArrays {
+		sql = strings.ReplaceAll(sql, deepArray, "'{4,5}'")
+	}
+	t.statements = append(t.statements, sql)
 }
 
 // savepoint makes changes inside a savepoint, at times inside another one, and
@@ -102,8 +111,8 @@ func (t *transaction) change() {
 	case n < 8 && !t.w.options.NoTruncate:
 		t.truncate(i)
 		return
-	case n < 14 && !t.w.options.NoDDL && m.added < len(added):
-		t.addColumn(s, m)
+	case n < 8+t.w.options.Alters && !t.w.options.NoDDL && m.altered < mostAltered:
+		t.alter(s, m)
 		return
 	}
 	if len(s.key) == 0 {
@@ -193,11 +202,11 @@ func (t *transaction) insertKeys(s *shape, m *tableModel, keys []key) {
 	}
 }
 
-// columns are those of the shape and of ADD COLUMN.
+// columns are those of the shape and of ALTER TABLE.
 func (t *transaction) columns(s *shape, m *tableModel) []column {
 	out := slices.Clone(s.columns)
-	for i := range m.added {
-		out = append(out, column{name: fmt.Sprintf("added_%d", i+1), draw: added[i].draw})
+	for _, e := range m.extras {
+		out = append(out, column{name: e.name, draw: kindOf(e.typ).draw})
 	}
 	return out
 }
@@ -292,9 +301,4 @@ func (t *transaction) truncate(i int) {
 		m.live = nil
 	}
 	t.say("TRUNCATE %s", strings.Join(names, ", "))
-}
-
-func (t *transaction) addColumn(s *shape, m *tableModel) {
-	m.added++
-	t.say("ALTER TABLE %s ADD COLUMN added_%d %s", t.w.table(s), m.added, added[m.added-1].definition)
 }

@@ -25,8 +25,12 @@ import (
 type Options struct {
 	// Schema holds the tables; empty is public. It must exist.
 	Schema string
-	// NoTruncate and NoDDL leave out TRUNCATE and ADD COLUMN.
+	// NoTruncate and NoDDL leave out TRUNCATE and ALTER TABLE.
 	NoTruncate, NoDDL bool
+	// OnlyAdded lets ALTER TABLE only add columns.
+	OnlyAdded bool
+	// Alters is how many of 1000 changes are an ALTER TABLE; 6 if it is 0.
+	Alters int
 	// FlatArrays leaves out arrays of several dimensions, which lists of
 	// DuckDB cannot hold.
 	FlatArrays bool
@@ -67,6 +71,9 @@ func New(seed int64, o Options) *Workload {
 	if o.Rows == 0 {
 		o.Rows = 400
 	}
+	if o.Alters == 0 {
+		o.Alters = 6
+	}
 	if o.Schema == "" {
 		o.Schema = "public"
 	}
@@ -97,11 +104,6 @@ func (w *Workload) Step(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	t := w.draw()
-	if w.options.FlatArrays {
-		for i := range t.statements {
-			t.statements[i] = strings.ReplaceAll(t.statements[i], deepArray, "'{4,5}'")
-		}
-	}
 	w.steps++
 	w.log = append(w.log, fmt.Sprintf("-- step %d\n%s;", w.steps, strings.Join(t.statements, ";\n")))
 	if over := len(w.log) - keptSteps; over > 0 {
@@ -139,6 +141,23 @@ func (w *Workload) Run(ctx context.Context, conn *pgx.Conn, n int) error {
 	return nil
 }
 
+// Touch writes a row into every table, so that the log tells how each is by
+// now.
+func (w *Workload) Touch(ctx context.Context, conn *pgx.Conn) error {
+	for i, s := range shapes {
+		t := &transaction{w: w, r: w.random, model: w.model.clone(), commits: true}
+		t.insert(s, &t.model.tables[i], 1)
+		for _, sql := range t.statements {
+			if _, err := conn.Exec(ctx, sql); err != nil {
+				w.stale = true
+				return fmt.Errorf("touch with seed %d: run %q: %w", w.seed, sql, err)
+			}
+		}
+		w.model = t.model
+	}
+	return nil
+}
+
 // Seed is what New was given.
 func (w *Workload) Seed() int64 { return w.seed }
 
@@ -154,10 +173,17 @@ func (w *Workload) Log() string {
 func (w *Workload) reload(ctx context.Context, conn *pgx.Conn) error {
 	m := newModel()
 	for i, s := range shapes {
-		err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_attribute WHERE attrelid = $1::regclass AND attname ~ '^added_[0-9]+$' AND NOT attisdropped`,
-			w.table(s)).Scan(&m.tables[i].added)
+		rows, err := conn.Query(ctx, `SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = $1::regclass AND attname ~ '^(added|renamed)_' AND NOT attisdropped ORDER BY attnum`,
+			w.table(s))
+		if err == nil {
+			m.tables[i].extras, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e extra, err error) { return e, row.Scan(&e.name, &e.typ) })
+		}
 		if err != nil {
 			return fmt.Errorf("reload model of %s: %w", s.name, err)
+		}
+		m.tables[i].brought, m.tables[i].altered = w.model.tables[i].brought, w.model.tables[i].altered
+		for _, e := range m.tables[i].extras {
+			m.tables[i].brought = max(m.tables[i].brought, e.number())
 		}
 		if len(s.key) == 0 {
 			continue
@@ -166,7 +192,7 @@ func (w *Workload) reload(ctx context.Context, conn *pgx.Conn) error {
 		for j, k := range s.key {
 			parts[j] = fmt.Sprintf("quote_literal(%s)", k.name)
 		}
-		rows, err := conn.Query(ctx, fmt.Sprintf("SELECT ARRAY[%s] FROM %s ORDER BY 1", strings.Join(parts, ", "), w.table(s)))
+		rows, err = conn.Query(ctx, fmt.Sprintf("SELECT ARRAY[%s] FROM %s ORDER BY 1", strings.Join(parts, ", "), w.table(s)))
 		if err != nil {
 			return fmt.Errorf("reload model of %s: %w", s.name, err)
 		}

@@ -33,7 +33,10 @@ func (d *Destination) changeOf(t *table) (*change, error) {
 		schema, err := d.createSchema(t.schema)
 		return &change{create: append(schema, d.createTable(t)...)}, err
 	}
-	if t.version < l.version && d.fit(t, l) {
+	if t.version < l.version {
+		if !d.fit(t, l) {
+			return nil, schemaError("rows of version %d of %s.%s do not fit into %s, which has gone on to version %d", t.version, t.source.Schema, t.source.Name, t.quoted(), l.version)
+		}
 		return &change{adopted: true}, nil
 	}
 	c := &change{}
@@ -78,6 +81,11 @@ func (c *change) statements() []string {
 		out = append(out, c.evolution.statements()...)
 	}
 	return append(out, c.rekey...)
+}
+
+// alters says that the change is more than new values of rows.
+func (c *change) alters() bool {
+	return len(c.create)+len(c.rekey) > 0 || c.evolution != nil && len(c.evolution.moves)+len(c.evolution.arrivals) > 0
 }
 
 // record is the SQL that notes what the target has become.
@@ -175,9 +183,12 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 		t.ready = planned
 	}
 	if d.dialect.SeparateDDL && t.ready == planned {
-		if err := d.changeApart(t); err != nil || b.Rows == 0 {
+		if err := d.changeApart(t); err != nil {
 			return err
 		}
+	}
+	if d.dialect.SeparateDDL && b.Rows == 0 {
+		return nil // a transaction begins with rows: until then other tables can change
 	}
 	if err := d.begin(); err != nil || t.ready != planned {
 		return err
@@ -246,10 +257,11 @@ func (d *Destination) run(t *table, statements ...string) error {
 
 // changeApart runs the DDL of a table outside the transaction of the rows. If
 // that has begun it is taken back: Rollback runs the DDL then, and the rows
-// come again.
+// come again. What an evolution does to rows that are there is left to the
+// transaction: rows of the version before may still come in it.
 func (d *Destination) changeApart(t *table) error {
 	c, err := d.changeOf(t)
-	if err != nil || len(c.statements()) == 0 {
+	if err != nil || !c.alters() {
 		return err
 	}
 	if d.inTx {
@@ -264,15 +276,10 @@ func (d *Destination) changeApart(t *table) error {
 	if err != nil {
 		return err
 	}
-	if err := d.alone(func() error {
-		if c.evolution != nil && c.evolution.fill() != "" {
-			if err := d.run(t, c.evolution.fill()); err != nil {
-				return err
-			}
+	if c.evolution == nil || c.evolution.fill() == "" {
+		if err := d.alone(func() error { return d.note(t, c) }); err != nil {
+			return err
 		}
-		return d.note(t, c)
-	}); err != nil {
-		return err
 	}
 	if err := d.run(t, "CHECKPOINT"); err != nil {
 		return err

@@ -8,9 +8,9 @@ import (
 )
 
 // evolution is the way of a target from what it is to what a table wants.
-// Where the database changes tables apart from rows every statement is a
-// transaction of its own, so that a crash may come between any two: the order
-// and what is noted in between let the next attempt go on from there.
+// Where the database changes tables apart from rows every statement but the
+// last is a transaction of its own, so that a crash may come between any two:
+// the order and what is noted in between let the next attempt go on from there.
 //
 //  1. moves: columns get their names, two that exchange theirs by way of a
 //     third;
@@ -258,11 +258,8 @@ func (e *evolution) column(c *column) error {
 		e.add(c, known)
 		return nil
 	}
-	if c.id > 0 && !known && c.missing != nil && e.l.foreign[e.d.dialect.fold(c.name)] { // another source brought it
+	if c.id > 0 && !known && c.missing != nil && e.l.shared && e.l.version > 0 { // another source brought it
 		e.put(c)
-		if e.d.dialect.SeparateDDL { // rows of this delivery that do not have it yet get the other's default
-			e.again(fmt.Sprintf("column %q has a default of its own in this source", c.name))
-		}
 	}
 	switch {
 	case strings.EqualFold(is, want):

@@ -18,10 +18,8 @@ type layout struct {
 	owner map[string]int
 	// gone are the IDs in own that the source has dropped.
 	gone map[int]bool
-	// shared says that rows of other sources are here as well, foreign which
-	// folded names are columns of theirs.
-	shared  bool
-	foreign map[string]bool
+	// shared says that rows of other sources are here as well.
+	shared bool
 	// version is the last of this source that the target was changed for.
 	version uint64
 }
@@ -53,7 +51,7 @@ func (d *Destination) target(t *table) string {
 
 // layout reads the target; it has no columns if there is none.
 func (d *Destination) layout(t *table) (*layout, error) {
-	l := &layout{own: map[int]string{}, owner: map[string]int{}, gone: map[int]bool{}, foreign: map[string]bool{}}
+	l := &layout{own: map[int]string{}, owner: map[string]int{}, gone: map[int]bool{}}
 	rows, err := pdk.Query(d.dialect.Columns(t.schema, t.name))
 	if err != nil {
 		return nil, fmt.Errorf("read columns of %s: %w", t.quoted(), err)
@@ -83,7 +81,6 @@ func (d *Destination) layout(t *table) (*layout, error) {
 	}
 	for _, r := range rows.Rows {
 		if *r[0] != d.pipeline || *r[1] != t.sourceName() {
-			l.foreign[d.dialect.fold(*r[3])] = true
 			continue
 		}
 		id, err := strconv.Atoi(*r[2])

@@ -1,0 +1,62 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+)
+
+// pauses collects what persist logs of its waits.
+type pauses struct {
+	slog.Handler
+	t    *testing.T
+	seen []time.Duration
+}
+
+func (p *pauses) Enabled(context.Context, slog.Level) bool { return true }
+
+func (p *pauses) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "in" {
+			d, err := time.ParseDuration(a.Value.String())
+			if err != nil {
+				p.t.Error(err)
+			}
+			p.seen = append(p.seen, d)
+		}
+		return true
+	})
+	return nil
+}
+
+// TestPausesBeginAnewAfterProgress: sessions that are short but bring rows to
+// the destination must not wait longer and longer.
+func TestPausesBeginAnewAfterProgress(t *testing.T) {
+	lost := &postgres.Error{Op: "read log of", Object: "slot", Class: postgres.Retry, Err: errors.New("connection lost")}
+	for _, advances := range []bool{true, false} {
+		p := &Pipeline{progress: newProgress()}
+		seen, runs := &pauses{t: t}, 0
+		err := persist(t.Context(), slog.New(seen), "replication", 0, func(context.Context) error {
+			return p.advancing("shop", func() error {
+				if runs++; runs > 3 {
+					return nil
+				}
+				if advances {
+					p.progress.table(batch.TableID{Database: "shop", Name: "a"}, func(t *TableProgress) { t.Loaded++ })
+				}
+				return lost
+			})
+		})
+		if err != nil || len(seen.seen) != 3 {
+			t.Fatalf("pauses %v, %v", seen.seen, err)
+		}
+		if last := seen.seen[2]; advances != (last <= firstPause*3/2) {
+			t.Errorf("advancing %v: the third pause lasts %s", advances, last)
+		}
+	}
+}
