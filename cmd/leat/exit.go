@@ -35,7 +35,7 @@ const exitCodeHelp = `0  done
 2  wrong usage, or a pipeline file that is not valid
 3  the source refuses: connection, prerequisites, rights
 4  the destination refuses: locked, full, not writable, rights
-5  a plugin is missing, not valid, or broke its contract
+5  a plugin is missing, not valid, failed its tests, or broke its contract
 6  the state folder is in use, or belongs to another pipeline
 7  leat verify found differences
 8  the log no longer holds what the destination needs: load again
