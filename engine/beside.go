@@ -377,7 +377,7 @@ func (l *lane) showPhase() {
 		return
 	}
 	phase := "streaming"
-	if len(l.diverted.loading()) > 0 {
+	if l.diverted.isLoading() {
 		phase = "loading"
 	}
 	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = phase, "" })

@@ -126,6 +126,18 @@ func (s *diversions) loading() (out []diversion) {
 	return out
 }
 
+// isLoading says whether a table is under load.
+func (s *diversions) isLoading() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.byOID {
+		if t.Reason == forLoad {
+			return true
+		}
+	}
+	return false
+}
+
 // read takes the diversions of a database from the destination's checkpoint
 // and cuts their spools to what counts.
 func (s *diversions) read(stored *checkpointEntries, database, dir string, log func(msg string, args ...any)) error {

@@ -128,5 +128,5 @@ func (l *lane) settled() bool {
 		held, ok := l.diverted.get(noted.OID)
 		return ok && held.Reason == forPause // is loaded again when what has waited is delivered
 	})
-	return len(l.resuming) == 0 && len(due) == 0 && len(l.diverted.loading()) == 0
+	return len(l.resuming) == 0 && len(due) == 0 && !l.diverted.isLoading()
 }
