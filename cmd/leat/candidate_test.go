@@ -54,10 +54,10 @@ func TestCandidatesAndCapsules(t *testing.T) {
 	}
 	path := filepath.Join(s.dir, "refused.capsule")
 	s.expect(s.leat("failed", "capsule", s.file, events[0].ID, "-o", path), exitOK, "shout does not like it")
-	s.expect(s.leat("plugin", "capsule", path), exitPlugin, "neither bundled with this leat nor installed", "--plugin")
-	s.expect(s.leat("plugin", "capsule", path, "--plugin", filepath.Join(s.dir, "live", "shout.wasm")), exitOK, "the same outcome")
-	s.expect(s.leat("plugin", "capsule", path, "--plugin", filepath.Join(s.dir, "candidate", "shout.wasm")), exitOK, "the call succeeds")
-	s.expect(s.leat("plugin", "capsule", s.file), exitFailure, "is not a capsule")
+	s.expect(s.leat("plugin", "test", "capsule", path), exitPlugin, "neither bundled with this leat nor installed", "--plugin")
+	s.expect(s.leat("plugin", "test", "capsule", path, "--plugin", filepath.Join(s.dir, "live", "shout.wasm")), exitOK, "the same outcome")
+	s.expect(s.leat("plugin", "test", "capsule", path, "--plugin", filepath.Join(s.dir, "candidate", "shout.wasm")), exitOK, "the call succeeds")
+	s.expect(s.leat("plugin", "test", "capsule", s.file), exitFailure, "is not a capsule")
 
 	p := s.start()
 	p.listens()

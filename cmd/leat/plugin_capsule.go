@@ -115,23 +115,30 @@ func (p *program) printReplay(c *capsule.Capsule, b *bundle.Bundle, now capsule.
 	return nil
 }
 
+// bundleOf finds a plugin that is named as in a pipeline file of this folder.
+func bundleOf(ref string) (b *bundle.Bundle, err error) {
+	if bundle.IsRef(ref) {
+		var store install.Store
+		if store, err = install.DefaultStore(); err == nil {
+			b, _, err = install.Find(ref, ".", "", store)
+		}
+	} else {
+		b, err = bundle.Resolve(ref, ".")
+	}
+	if err != nil {
+		return nil, &engine.PluginError{Plugin: ref, Err: err}
+	}
+	return b, nil
+}
+
 // capsuleBundle finds the plugin that is named, or the one of the capsule.
 func capsuleBundle(c *capsule.Capsule, ref string) (*bundle.Bundle, error) {
+	if ref != "" {
+		return bundleOf(ref)
+	}
 	store, err := install.DefaultStore()
 	if err != nil {
 		return nil, err
-	}
-	if ref != "" {
-		var b *bundle.Bundle
-		if bundle.IsRef(ref) {
-			b, _, err = install.Find(ref, ".", "", store)
-		} else {
-			b, err = bundle.Resolve(ref, ".")
-		}
-		if err != nil {
-			return nil, &engine.PluginError{Plugin: ref, Err: err}
-		}
-		return b, nil
 	}
 	bundled, err := bundle.Bundled()
 	if err != nil {

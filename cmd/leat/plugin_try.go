@@ -61,6 +61,7 @@ Exit code 5 if a case fails.`,
 	}
 	o.flags(cmd)
 	cmd.Flags().Uint64Var(&seed, "seed", 0, "make the same cases as a run that printed this seed")
+	cmd.AddCommand(p.pluginCapsuleCommand())
 	return cmd
 }
 

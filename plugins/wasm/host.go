@@ -2,8 +2,10 @@ package wasm
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -30,6 +32,9 @@ type Host struct {
 	log     *slog.Logger
 	// cacheDir keeps metered modules, empty for none.
 	cacheDir string
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]*compiled // by the digest of their code
 }
 
 // NewHost starts a runtime without any module.
@@ -47,7 +52,7 @@ func NewHost(ctx context.Context, c Config) (*Host, error) {
 	config := wazero.NewRuntimeConfig().
 		WithCompilationCache(cache).
 		WithCoreFeatures(api.CoreFeaturesV2)
-	h := &Host{runtime: wazero.NewRuntimeWithConfig(ctx, config), cache: cache, log: c.Log, cacheDir: c.CacheDir}
+	h := &Host{runtime: wazero.NewRuntimeWithConfig(ctx, config), cache: cache, log: c.Log, cacheDir: c.CacheDir, known: map[[sha256.Size]byte]*compiled{}}
 	if err := h.defineImports(ctx); err != nil {
 		h.Close(ctx)
 		return nil, err

@@ -61,21 +61,39 @@ func (h *Host) load(ctx context.Context, code []byte, p Plugin, exports map[stri
 	if p.Digest != digest {
 		return nil, m.failure("load", KindContract, "the module's digest is %s, expected %s", digest, p.Digest)
 	}
-	metered, info, err := h.instrument(code)
-	if err != nil {
-		return nil, m.failure("load", KindContract, "%v", err)
+	h.mu.Lock()
+	known := h.known[sum]
+	h.mu.Unlock()
+	var metered []byte
+	var err error
+	if known == nil {
+		known = &compiled{}
+		if metered, known.info, err = h.instrument(code); err != nil {
+			return nil, m.failure("load", KindContract, "%v", err)
+		}
 	}
-	if err := m.checkImports(info.Imports, grants); err != nil {
+	if err := m.checkImports(known.info.Imports, grants); err != nil {
 		return nil, err
 	}
-	if err := m.checkExports(info, exports); err != nil {
+	if err := m.checkExports(known.info, exports); err != nil {
 		return nil, err
 	}
-	m.fuel = info.FuelGlobal
-	if m.compiled, err = h.runtime.CompileModule(ctx, metered); err != nil {
-		return nil, m.failure("load", KindContract, "compile: %v", err)
+	if known.module == nil {
+		if known.module, err = h.runtime.CompileModule(ctx, metered); err != nil {
+			return nil, m.failure("load", KindContract, "compile: %v", err)
+		}
+		h.mu.Lock()
+		h.known[sum] = known
+		h.mu.Unlock()
 	}
+	m.fuel, m.compiled = known.info.FuelGlobal, known.module
 	return m, nil
+}
+
+// compiled is a module as it was instrumented and compiled.
+type compiled struct {
+	info   *meter.Info
+	module wazero.CompiledModule
 }
 
 func (m *module) checkImports(imports []meter.Import, grants []string) error {

@@ -1,0 +1,103 @@
+//go:build duckdb_arrow
+
+package conformance
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/leat-etl/leat/plugins/bundle"
+	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/plugins/workbench/compile"
+	"github.com/leat-etl/leat/plugins/workbench/scaffold"
+)
+
+// breakage is a fault built into the destination that leat plugin new makes, and
+// the point that has to find it.
+type breakage struct {
+	name     string
+	old, new string // of its source
+	only     string // the capability that is tried
+	point    string // a part of the name of a point that fails by it
+}
+
+var breakages = []breakage{
+	{"nothing is broken", "", "", "inserts, updates and deletes", ""},
+	{"unchanged is written as null", "s.leat_op NOT IN ('D', 'K') AND o.leat_row", "false AND o.leat_row", "unchanged values", "an update that leaves a value out"},
+	{"unchanged is looked for under the new key", "o.leat_row = s.leat_origin", "o.leat_row = s.leat_row", "changes of the key", "swap their keys"},
+	{"the row of the old key stays", `DELETE FROM %s AS t USING leat_stage AS o WHERE %s`, `DELETE FROM %s AS t USING leat_stage AS o WHERE o.leat_op <> 'K' AND %s`, "changes of the key", "a row that moves"},
+	{"deletes are ignored", `DELETE FROM %s AS t USING leat_stage AS o WHERE %s`, `DELETE FROM %s AS t USING leat_stage AS o WHERE o.leat_op <> 'D' AND %s`, "inserts, updates and deletes", "an initial load, then changes"},
+	{"truncate is ignored", `pdk.Exec("DELETE FROM " + t.name)`, `pdk.Exec("SELECT 1")`, "truncate", "a truncate between rows"},
+	{"pipelines share checkpoints", `pdk.Query("SELECT key, value FROM leat_checkpoint WHERE pipeline = " + text(d.pipeline))`, `pdk.Query("SELECT key, value FROM leat_checkpoint")`, "checkpoints", "another pipeline has its own"},
+	{"removed entries stay", `"DELETE FROM leat_checkpoint WHERE pipeline = %s AND key = %s"`, `"DELETE FROM leat_checkpoint WHERE false AND pipeline = %s AND key = %s"`, "checkpoints", "an entry is replaced and one removed"},
+	{"names are not quoted", "return `\"` + strings.ReplaceAll(name, `\"`, `\"\"`) + `\"`", "return name", "names", "column"},
+	{"the checkpoint is committed before the rows", "func (d *destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {\n", "func (d *destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {\n\tif d.open {\n\t\td.open = false\n\t\tif err := pdk.CommitSQL(); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n", "faults", "host call"},
+	{"a failed statement is passed over", "\t\tif _, err := pdk.Exec(sql); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\treturn nil\n}\n\n// stage", "\t\t_, _ = pdk.Exec(sql)\n\t}\n\treturn nil\n}\n\n// stage", "faults", "refused"},
+	{"a plan makes the table", "p.Read = fmt.Sprintf(", "_, _ = pdk.Exec(p.Statements[0])\n\tp.Read = fmt.Sprintf(", "plans", "nothing is made by it"},
+}
+
+// TestBrokenDestinationsAreCaught breaks a working destination in one place at
+// a time.
+func TestBrokenDestinationsAreCaught(t *testing.T) {
+	ctx := context.Background()
+	dir := filepath.Join(t.TempDir(), "store")
+	if _, err := scaffold.New(scaffold.Options{Dir: dir, Language: compile.Go, Kind: bundle.Destination}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "main.go")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := wasm.NewHost(ctx, wasm.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close(ctx)
+	for _, broken := range breakages {
+		t.Run(broken.name, func(t *testing.T) {
+			source := string(whole)
+			if broken.old != "" && strings.Count(source, broken.old) != 1 {
+				t.Fatalf("the source has %q %d times", broken.old, strings.Count(source, broken.old))
+			}
+			if err := os.WriteFile(path, []byte(strings.Replace(source, broken.old, broken.new, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, err := compile.Module(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var said strings.Builder
+			if _, err := compile.Build(ctx, dir, out, &said); err != nil {
+				t.Fatalf("%v\n%s", err, said.String())
+			}
+			b, err := bundle.Resolve(dir, ".")
+			if err != nil {
+				t.Fatal(err)
+			}
+			config, err := json.Marshal(map[string]any{"path": filepath.Join(t.TempDir(), "store.duckdb")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kit := &Kit{Host: host, Bundle: b, Config: config, Dir: ".", Only: []string{broken.only}, Quick: true}
+			r, err := kit.Run(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Scores) != 1 || r.Scores[0].Points == 0 {
+				t.Fatalf("the report is %+v", r)
+			}
+			failures := ""
+			for _, f := range r.Scores[0].Failures {
+				failures += f.Point + ": " + f.Detail + "\n"
+			}
+			if broken.point == "" && !r.Full() || broken.point != "" && !strings.Contains(failures, broken.point) {
+				t.Errorf("%d of %d points, failures:\n%swant one of %q", r.Scores[0].Passed, r.Scores[0].Points, failures, broken.point)
+			}
+		})
+	}
+}
