@@ -322,24 +322,28 @@ func (h *history) settle(ctx context.Context) error {
 func (h *history) join(ctx context.Context, t *tableLoad) error {
 	failpoint("load-read")
 	s := t.table.Schema
-	if err := h.comesTo(s, state.HistoricalLoadFinished); err != nil {
-		return err
-	}
-	err := h.rejoin(ctx, t.table.OID,
-		func(ctx context.Context, d *delivery) error { return d.makeTables(ctx, s) },
-		func() []wasm.Checkpoint {
-			id := s.Table
-			if noted, ok := h.shapes.get(s.OID); ok {
-				id = noted.Table // renamed by the log that was spooled
-			}
-			value := strconv.FormatUint(h.snapshot.LSN, 10)
-			return append(h.chunkEntries(s.Table), wasm.Checkpoint{Key: loadKey(id), Value: &value})
-		})
-	if err != nil {
-		return err
+	if !t.joined {
+		if err := h.comesTo(s, state.HistoricalLoadFinished); err != nil {
+			return err
+		}
+		if err := h.rejoin(ctx, s.OID,
+			func(ctx context.Context, d *delivery) error { return d.makeTables(ctx, s) },
+			func() []wasm.Checkpoint { return h.joined(s) }); err != nil {
+			return err
+		}
 	}
 	failpoint("load-joined")
 	return h.comesTo(s, state.Streaming)
+}
+
+// joined is what the checkpoint says of a table that joins the stream.
+func (h *history) joined(s *batch.Schema) []wasm.Checkpoint {
+	id := s.Table
+	if noted, ok := h.shapes.get(s.OID); ok {
+		id = noted.Table // renamed by the log that was spooled
+	}
+	value := strconv.FormatUint(h.snapshot.LSN, 10)
+	return append(h.chunkEntries(s.Table), wasm.Checkpoint{Key: loadKey(id), Value: &value})
 }
 
 // comesTo notes what the load of a table has come to.

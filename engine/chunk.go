@@ -177,7 +177,8 @@ func (w *chunkWriter) write(ctx context.Context, parts <-chan part) error {
 }
 
 // commit records the chunks at the destination, in the transaction of their
-// rows, and then in the state folder.
+// rows, and then in the state folder. With the last chunk a table of which no
+// log was spooled joins the stream at once.
 func (w *chunkWriter) commit(ctx context.Context, done []state.Chunk) error {
 	ctx = context.WithoutCancel(ctx)
 	failpoint("chunk-written")
@@ -191,11 +192,19 @@ func (w *chunkWriter) commit(ctx context.Context, done []state.Chunk) error {
 	for i, c := range done {
 		entries[i] = wasm.Checkpoint{Key: chunkKey(id, c.Seq), Value: &text}
 	}
+	joins, err := w.joins(ctx)
+	if err != nil {
+		return w.delivery.abort(ctx, nil, err)
+	}
+	if joins {
+		entries = w.joined(w.task.load.table.Schema)
+	}
 	if err := w.delivery.commit(ctx, entries...); err != nil {
 		return w.delivery.abort(ctx, nil, err)
 	}
 	failpoint("chunk-committed")
 	w.stored.apply(entries)
+	w.task.load.joined = joins
 	if err := w.finished(id, done); err != nil {
 		return err
 	}
@@ -207,6 +216,19 @@ func (w *chunkWriter) commit(ctx context.Context, done []state.Chunk) error {
 		}
 	})
 	return nil
+}
+
+// joins lets the table of the task join the stream with the delivery, if it
+// may.
+func (w *chunkWriter) joins(ctx context.Context) (bool, error) {
+	s := w.task.load.table.Schema
+	held := w.diverted.held(s.OID)
+	if held == nil || held.Begin < held.End || !w.last(w.task.load) {
+		return false, nil
+	}
+	failpoint("load-read")
+	w.delivery.change(&w.diverted, s.OID, func(t *diverted) { t.joins = true })
+	return true, w.delivery.makeTables(ctx, s)
 }
 
 func (h *history) finished(id batch.TableID, done []state.Chunk) error {

@@ -21,8 +21,9 @@ type tableLoad struct {
 	// complete: all chunks are at the destination since an earlier session.
 	// fresh: no row of it is there but what this load brings.
 	complete, fresh bool
-	under           int // chunks being read
-	seq             int // of the next chunk that is cut off
+	joined          bool // the table is in the stream
+	under           int  // chunks being read
+	seq             int  // of the next chunk that is cut off
 	gone            bool
 	paces           map[uint32]*pace // by leaf
 }
@@ -125,6 +126,8 @@ func (p *pace) blocks(target int64) uint32 {
 	n := float64(target) / max(1, p.bytes)
 	if p.seconds > 0 {
 		n = min(n, longest/p.seconds)
+	} else {
+		n /= mostChange // the first one only measures
 	}
 	return uint32(min(math.MaxUint32, max(1, n)))
 }
@@ -152,6 +155,13 @@ func (h *history) measured(t task, done []state.Chunk, took time.Duration) {
 	if c := t.chunks[0]; c.ToBlock > c.FromBlock && c.CatchUp == "" && c.Rows == "" {
 		t.load.paces[c.Leaf].learn(int64(c.ToBlock-c.FromBlock), done[0].Bytes, took)
 	}
+}
+
+// last says whether the task that is under way is the last one of a table.
+func (h *history) last(l *tableLoad) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return l.under == 1 && len(l.left) == 0 && !l.gone
 }
 
 // giveUp leaves the rest of a table to a load in another snapshot.
