@@ -253,13 +253,14 @@ func (h *history) resume(ctx context.Context, t *postgres.Table) error {
 		}
 		entries = append(entries, postgres.LedgerEntry{Chunk: l.Chunk, ReadIn: read.Visible})
 	}
+	noted, _ := h.shapes.get(t.OID)
 	rekeyed, err := h.keyedOtherwise(t)
 	if err != nil {
 		return err
 	}
 	keyless, there := len(t.Schema.Key()) == 0, len(h.chunkEntries(t.ID()))
 	switch {
-	case d.Lost, rekeyed, keyless && there > 0 && done < max(there, len(entries)):
+	case d.Lost, rekeyed, noted.Empty && noted.Due <= h.snapshot.LSN, keyless && there > 0 && done < max(there, len(entries)):
 		h.log.Warn("loading a table again from its first row: what is there cannot be completed", "table", t.ID().String())
 		if err := h.startOver(ctx, t, true); err != nil {
 			return err
