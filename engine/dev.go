@@ -66,6 +66,7 @@ func (p *Pipeline) Reload(ctx context.Context, place int) (changed bool, err err
 	if p.plugins.runs(place, loaded) {
 		return false, nil
 	}
+	loaded.keep(p.store)
 	next := boundTransform{loaded: loaded}
 	if next.plugin, err = p.plugins.host.Transform(ctx, loaded.Module, loaded.plugin); err != nil {
 		return false, err

@@ -61,6 +61,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 	if p.store, err = state.Open(p.stateDir, state.Options{Pipeline: s.Name, Log: p.log}); err != nil {
 		return nil, err
 	}
+	p.plugins.keep(p.store)
 	quarantine, err := newQuarantine(p.store)
 	if err != nil {
 		return nil, err

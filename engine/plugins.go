@@ -102,6 +102,9 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 		return nil, err
 	}
 	p.target.plugin.Config = p.guest
+	if p.target.plugin.Grants, err = grantsOf(s, s.Destination.Grants, p.target.Bundle); err != nil {
+		return nil, err
+	}
 	return p, p.compile(ctx, log)
 }
 
@@ -118,6 +121,9 @@ func resolveTransform(s *spec.Spec, t *spec.Transform, ref string, config json.R
 		return p, err
 	}
 	p.plugin.Config, p.plugin.Columns = guest, t.Columns
+	if p.plugin.Grants, err = grantsOf(s, t.Grants, p.Bundle); err != nil {
+		return p, err
+	}
 	public, err := t.ConfigJSON(false)
 	if err != nil {
 		return p, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)

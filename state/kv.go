@@ -73,8 +73,12 @@ func (r Reader) KVUsage(plugin string) (int64, error) {
 }
 
 // KVPut writes a plugin's value. Where that would pass the plugin's quota it
-// returns a *QuotaError and writes nothing.
+// returns a *QuotaError and writes nothing. The quota is the store's.
 func (tx *Tx) KVPut(plugin string, key, value []byte) error {
+	return tx.kvPut(plugin, key, value, tx.quota)
+}
+
+func (tx *Tx) kvPut(plugin string, key, value []byte, quota int64) error {
 	if len(value) > MaxKVValue {
 		return fmt.Errorf("value of %d bytes of plugin %s: the limit is %d", len(value), plugin, MaxKVValue)
 	}
@@ -83,8 +87,8 @@ func (tx *Tx) KVPut(plugin string, key, value []byte) error {
 		return err
 	}
 	used += int64(len(key)+len(value)) - old
-	if used > tx.quota {
-		return &QuotaError{Plugin: plugin, Used: used, Quota: tx.quota}
+	if used > quota {
+		return &QuotaError{Plugin: plugin, Used: used, Quota: quota}
 	}
 	if err := tx.put(kvKey(plugin, key), value); err != nil {
 		return err
@@ -126,6 +130,11 @@ func (tx *Tx) putKVUsage(plugin string, used int64) error {
 // KVPut writes a plugin's value, see Tx.KVPut.
 func (s *Store) KVPut(plugin string, key, value []byte) error {
 	return s.Update(func(tx *Tx) error { return tx.KVPut(plugin, key, value) })
+}
+
+// KVPutWithin writes a plugin's value with a quota of the plugin's own.
+func (s *Store) KVPutWithin(plugin string, key, value []byte, quota int64) error {
+	return s.Update(func(tx *Tx) error { return tx.kvPut(plugin, key, value, quota) })
 }
 
 // KVDelete removes a plugin's value; it is no error where there is none.

@@ -124,6 +124,7 @@ type Transform struct {
 	Columns []string      `toml:"columns" doc:"The only columns that the plugin may see; the default is all that it asks for."`
 	Config  Config        `toml:"config" doc:"Settings of the plugin, checked against its own schema. A string may come from outside: { env = \"NAME\" } or { file = \"path\" }."`
 	Limits  bundle.Limits `toml:"limits" doc:"Bounds of the plugin; the defaults are those of its manifest."`
+	Grants  Grants        `toml:"grants" doc:"What the plugin may use beyond its columns. What is not granted does not link: a plugin that needs it is refused."`
 	Shadow  string        `toml:"shadow" doc:"Another version of the plugin, named as plugin is, that is given the same rows with the same settings. What it makes of them is compared and thrown away: leat status says what differs, leat plugin promote puts it in the place of plugin."`
 }
 
@@ -132,6 +133,23 @@ type Destination struct {
 	Plugin string        `toml:"plugin" doc:"Name of a bundled plugin, name@version, publisher/name@version of one that leat.lock pins, or the path of a module or of its folder, starting with ./ or /." required:"true" min:"1"`
 	Config Config        `toml:"config" doc:"Settings of the plugin, checked against its own schema. A string, a password above all, may come from outside: { env = \"NAME\" } or { file = \"path\" }."`
 	Limits bundle.Limits `toml:"limits" doc:"Bounds of the plugin; the defaults are those of its manifest."`
+	Grants Grants        `toml:"grants" doc:"What the plugin may use beside its database. What is not granted does not link: a plugin that needs it is refused."`
+}
+
+// Grants are capabilities with their bounds.
+type Grants struct {
+	HTTP   HTTPGrant    `toml:"http" doc:"Requests to servers."`
+	KV     strict.Bytes `toml:"kv" doc:"How much the plugin may keep between runs, in a space of its own in the state folder; 0B is nothing." default:"0B" max:"1GB"`
+	Blob   string       `toml:"blob" doc:"Folder in which the plugin may read and write files; a relative one is below that of the pipeline file."`
+	Clock  bool         `toml:"clock" doc:"Let the plugin know the time of day."`
+	Random bool         `toml:"random" doc:"Let the plugin draw random numbers."`
+}
+
+// HTTPGrant is an allow-list. It is granted where Hosts has an entry.
+type HTTPGrant struct {
+	Hosts    []string      `toml:"hosts" doc:"Hosts that may be asked, by HTTPS: api.example.org, example.org:8443, *.example.org; http:// before one allows it without encryption. Private and local addresses are refused unless the address or its network, such as 10.0.0.0/8, stands here, too. Redirects and the answers of name servers are held against the list again."`
+	Timeout  time.Duration `toml:"timeout" doc:"The longest that a request may take, with its redirects." default:"10s" min:"10ms" max:"5m"`
+	MaxBytes strict.Bytes  `toml:"max_bytes" doc:"The largest body of a request or an answer." default:"8MB" max:"64MB"`
 }
 
 // Plugins says which plugins of publishers may run.

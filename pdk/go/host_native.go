@@ -2,6 +2,11 @@
 
 package pdk
 
+import (
+	"crypto/rand"
+	"time"
+)
+
 // Host answers the host calls of a plugin that runs natively, in tests. Call
 // receives the name of the host function ("sql_exec") and its JSON request and
 // returns the JSON reply.
@@ -31,7 +36,20 @@ var (
 	hostBegin    = native("sql_begin")
 	hostCommit   = native("sql_commit")
 	hostRollback = native("sql_rollback")
+
+	hostHTTPRequest = native("http_request")
+	hostKVGet       = native("kv_get")
+	hostKVPut       = native("kv_put")
+	hostKVDelete    = native("kv_delete")
+	hostKVList      = native("kv_list")
+	hostBlobGet     = native("blob_get")
+	hostBlobPut     = native("blob_put")
+	hostBlobDelete  = native("blob_delete")
+	hostBlobList    = native("blob_list")
 )
+
+func hostNow() int64       { return time.Now().UnixMicro() }
+func hostFill(into []byte) { rand.Read(into) }
 
 func hostLog(l Level, line string) {
 	if host != nil {

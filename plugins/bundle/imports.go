@@ -13,7 +13,8 @@ const ABI = 1
 
 // grants are the capabilities that a module reaches through imports of their
 // own, named <capability>_<function>, with what they mean in plain words.
-// log, metrics and clock need none: they may be declared by any plugin.
+// log, metrics, clock and random need none to be installed: they may be declared
+// by any plugin.
 var grants = map[string]string{
 	"sql":  "run SQL on the destination's own connection, never seeing its credentials",
 	"http": "send HTTP requests to the hosts that the pipeline allows",
@@ -33,6 +34,8 @@ func Explain(capability string) string {
 		return "publish numbers of its own beside the engine's"
 	case "clock":
 		return "know the time of day"
+	case "random":
+		return "draw random numbers"
 	}
 	return "use " + capability
 }

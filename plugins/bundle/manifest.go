@@ -27,7 +27,7 @@ type Manifest struct {
 	ABI          int      `toml:"abi" doc:"Version of the plugin interface that the module speaks." required:"true" min:"1" max:"1000"`
 	Description  string   `toml:"description" doc:"One sentence for lists." required:"true" min:"1" max:"500"`
 	Licence      string   `toml:"licence" doc:"SPDX identifier of the licence." required:"true" min:"1" max:"64"`
-	Capabilities []string `toml:"capabilities" doc:"What the plugin asks for; nothing else is linked." enum:"sql|http|blob|kv|log|metrics|clock"`
+	Capabilities []string `toml:"capabilities" doc:"What the plugin asks for; nothing else is linked." enum:"sql|http|blob|kv|log|metrics|clock|random"`
 	// Driver is the SQL driver behind the sql capability of a destination.
 	Driver string `toml:"driver" doc:"SQL driver that a destination with the sql capability loads through." enum:"duckdb|postgres"`
 	Limits Limits `toml:"limits" doc:"Bounds of the plugin that a pipeline may override."`

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/plugins/capability"
@@ -84,15 +82,11 @@ type Checkpoint struct {
 // Destination loads a destination plugin that may use sql, which the caller
 // closes after the Destination.
 func (h *Host) Destination(ctx context.Context, code []byte, p Plugin, sql capability.SQL) (*Destination, error) {
-	var grants []string
-	if sql != nil {
-		grants = slices.Collect(maps.Keys(sqlFunctions))
-	}
-	m, err := h.load(ctx, code, p, destinationExports, grants)
+	m, err := h.load(ctx, code, p, destinationExports, p.Grants.names(sql != nil))
 	if err != nil {
 		return nil, err
 	}
-	d := &Destination{module: m, services: &services{sql: sql}}
+	d := &Destination{module: m, services: &services{sql: sql, grants: &m.plugin.Grants}}
 	if d.instance, err = m.start(ctx); err != nil {
 		return nil, err
 	}

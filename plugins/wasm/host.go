@@ -87,9 +87,14 @@ func (h *Host) defineImports(ctx context.Context) error {
 	leat := h.runtime.NewHostModuleBuilder("leat")
 	leat.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(hostLog), []api.ValueType{i32, i32, i32}, nil).Export("log")
 	leat.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(hostReply), []api.ValueType{i32, i32}, nil).Export("reply")
-	for name, f := range sqlFunctions {
+	for name, f := range hostFunctions {
+		if f == nil {
+			continue
+		}
 		leat.NewFunctionBuilder().WithGoModuleFunction(jsonFunction(name, f), []api.ValueType{i32, i32}, []api.ValueType{i32}).Export(name)
 	}
+	leat.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(hostClock), nil, []api.ValueType{api.ValueTypeI64}).Export("clock_now")
+	leat.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(hostRandom), []api.ValueType{i32, i32}, nil).Export("random_fill")
 	if _, err := leat.Instantiate(ctx); err != nil {
 		return fmt.Errorf("define host functions: %w", err)
 	}

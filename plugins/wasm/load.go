@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/tetratelabs/wazero"
 
@@ -20,6 +19,7 @@ type module struct {
 	compiled wazero.CompiledModule
 	fuel     string // name of the exported fuel counter
 	counters counters
+	logs     logBudget
 }
 
 // tickEvery is the fuel between two looks at the clock.
@@ -107,8 +107,8 @@ func (m *module) checkImports(imports []meter.Import, grants []string) error {
 			if i.Name == "log" || i.Name == "reply" || slices.Contains(grants, i.Name) {
 				continue
 			}
-			if capability, _, found := strings.Cut(i.Name, "_"); found && sqlFunctions[i.Name] != nil {
-				return m.failure("load", KindContract, "it imports %s.%s, but the capability %q is not granted to it", i.Module, i.Name, capability)
+			if _, known := hostFunctions[i.Name]; known {
+				return m.failure("load", KindContract, "it imports %s.%s, but the capability %q is not granted to it", i.Module, i.Name, capabilityOf(i.Name))
 			}
 		}
 		return m.failure("load", KindContract, "it imports %s.%s, which this host does not offer; see the tables of host functions in pdk/README.md", i.Module, i.Name)

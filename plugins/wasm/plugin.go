@@ -23,6 +23,7 @@ type Plugin struct {
 	// Settings are the part of the plugin's table that only the host sees; plans
 	// refer to them by name as parameters of kernels.
 	Settings kernel.Settings
+	Grants   Grants
 	// Columns are the names of the columns that may enter the guest, and that
 	// kernels may work on for it; nil is all.
 	Columns []string

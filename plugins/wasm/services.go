@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -15,10 +17,10 @@ import (
 	"github.com/leat-etl/leat/plugins/capability"
 )
 
-// services are what host functions work on while an instance of a destination
-// runs a call.
+// services are what host functions work on while an instance runs a call.
 type services struct {
-	sql capability.SQL
+	sql    capability.SQL
+	grants *Grants
 	// inTransaction follows begin, commit and rollback.
 	inTransaction bool
 	// handle names batch while leat_write runs; 0 names none.
@@ -31,10 +33,10 @@ type services struct {
 	failures []error
 }
 
-// sqlFunction answers one JSON host function.
-type sqlFunction func(ctx context.Context, s *services, request []byte) (any, error)
+// jsonFunc answers one JSON host function.
+type jsonFunc func(ctx context.Context, s *services, request []byte) (any, error)
 
-var sqlFunctions = map[string]sqlFunction{
+var sqlFunctions = map[string]jsonFunc{
 	"sql_exec": func(ctx context.Context, s *services, request []byte) (any, error) {
 		var r struct {
 			SQL string `json:"sql"`
@@ -75,6 +77,19 @@ var sqlFunctions = map[string]sqlFunction{
 	},
 }
 
+// hostFunctions are the JSON functions by name, <capability>_<what>.
+var hostFunctions = func() map[string]jsonFunc {
+	all := maps.Clone(sqlFunctions)
+	maps.Copy(all, grantedFunctions)
+	all["clock_now"], all["random_fill"] = nil, nil // no JSON, see defineImports
+	return all
+}()
+
+func capabilityOf(name string) string {
+	capability, _, _ := strings.Cut(name, "_")
+	return capability
+}
+
 func decodeRequest(text []byte, out any) error {
 	if err := decodeStrict(text, out); err != nil {
 		return &capability.Error{Class: capability.Internal, Message: "decode the plugin's request: " + err.Error()}
@@ -107,11 +122,12 @@ func ingest(ctx context.Context, s *services, request []byte) (any, error) {
 const (
 	maxRequests = 100_000
 	maxFailures = 1000
+	maxOutside  = 10 // deadlines that a call may wait for http, kv and blob
 )
 
 // jsonFunction wraps a host function that answers with JSON: it returns the
 // length of the reply, which the guest then fetches.
-func jsonFunction(name string, f sqlFunction) api.GoModuleFunc {
+func jsonFunction(name string, f jsonFunc) api.GoModuleFunc {
 	return func(ctx context.Context, guest api.Module, stack []uint64) {
 		c := callOf(ctx)
 		if c == nil || c.instance.services == nil {
@@ -119,6 +135,9 @@ func jsonFunction(name string, f sqlFunction) api.GoModuleFunc {
 		}
 		if c.requests++; c.requests > maxRequests || len(c.instance.services.failures) >= maxFailures {
 			panic(&contractError{fmt.Sprintf("%s: the call made %d requests of which %d failed; the most are %d and %d", name, c.requests, len(c.instance.services.failures), maxRequests, maxFailures)})
+		}
+		if capabilityOf(name) != "sql" && c.outside > maxOutside*c.instance.module.plugin.Limits.Deadline {
+			panic(errDeadline) // what it asks of others takes too long
 		}
 		began := time.Now()
 		defer func() { c.outside += time.Since(began) }()
@@ -170,8 +189,35 @@ func hostReply(ctx context.Context, guest api.Module, stack []uint64) {
 	s.reply = nil
 }
 
-// logLines bounds the lines of one call.
-const logLines = 100
+// Bounds on what a plugin logs: lines of one call, and of all its calls in a
+// minute.
+const (
+	logLines       = 100
+	logLinesMinute = 1000
+)
+
+// logBudget counts the lines of a module.
+type logBudget struct {
+	mu      sync.Mutex
+	began   time.Time
+	lines   int
+	dropped int
+}
+
+// take says whether a line may be logged now, and how many were dropped in the
+// minute that has just ended.
+func (b *logBudget) take(now time.Time) (ok bool, dropped int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Sub(b.began) >= time.Minute {
+		dropped, b.began, b.lines, b.dropped = b.dropped, now, 0, 0
+	}
+	if b.lines++; b.lines > logLinesMinute {
+		b.dropped++
+		return false, 0
+	}
+	return true, dropped
+}
 
 // hostLog passes a line of the guest to the log.
 func hostLog(ctx context.Context, guest api.Module, stack []uint64) {
@@ -179,7 +225,16 @@ func hostLog(ctx context.Context, guest api.Module, stack []uint64) {
 	if c == nil {
 		return
 	}
+	log := c.instance.module.host.log
+	p := &c.instance.module.plugin
 	if c.lines++; c.lines > logLines {
+		return
+	}
+	ok, dropped := c.instance.module.logs.take(time.Now())
+	if dropped > 0 {
+		log.Warn("lines of a plugin were not logged", "plugin", p.Name, "version", p.Version, "lines", dropped, "most in a minute", logLinesMinute)
+	}
+	if !ok {
 		return
 	}
 	line, ok := guest.Memory().Read(uint32(stack[1]), min(uint32(stack[2]), textBound))
@@ -187,7 +242,6 @@ func hostLog(ctx context.Context, guest api.Module, stack []uint64) {
 		panic(&contractError{"log: the line is outside memory"})
 	}
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
-	p := &c.instance.module.plugin
 	level := levels[min(uint32(stack[0]), uint32(len(levels)-1))]
-	c.instance.module.host.log.LogAttrs(c.ctx, level, strings.ToValidUTF8(string(line), "?"), slog.String("plugin", p.Name), slog.String("version", p.Version))
+	log.LogAttrs(c.ctx, level, strings.ToValidUTF8(string(line), "?"), slog.String("plugin", p.Name), slog.String("version", p.Version))
 }

@@ -43,7 +43,7 @@ type Result struct {
 // Transform loads a transform plugin. It instantiates the module once to see
 // that it works.
 func (h *Host) Transform(ctx context.Context, code []byte, p Plugin) (*Transform, error) {
-	m, err := h.load(ctx, code, p, transformExports, nil)
+	m, err := h.load(ctx, code, p, transformExports, p.Grants.names(false))
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +108,7 @@ func (t *Transform) with(ctx context.Context, f func(*instance) error) error {
 	if err != nil {
 		return err
 	}
+	in.services = &services{grants: &t.module.plugin.Grants}
 	if err := f(in); err != nil {
 		in.close(ctx)
 		return err

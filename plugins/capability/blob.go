@@ -1,0 +1,107 @@
+package capability
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Blob is a folder that a plugin may keep files in. Names are slash-separated
+// and cannot lead out of it, by links neither.
+type Blob struct{ dir string }
+
+// MaxBlob bounds one file that passes through a plugin's memory.
+const MaxBlob = 64 << 20
+
+// NewBlob makes the folder if it is not there.
+func NewBlob(dir string) (*Blob, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of a plugin: %w", err)
+	}
+	return &Blob{dir}, nil
+}
+
+// within runs f on a file, or on the folder itself, which it cannot leave.
+func (b *Blob) within(what, name string, f func(*os.Root) error) error {
+	if name != "." && (!fs.ValidPath(name) || strings.HasSuffix(name, ".part") || strings.ContainsAny(name, "\\\x00")) {
+		return refused("%q is not the name of a file below the plugin's folder", name)
+	}
+	root, err := os.OpenRoot(b.dir)
+	if err == nil {
+		err = errors.Join(f(root), root.Close())
+	}
+	var own *Error
+	if err == nil || errors.As(err, &own) {
+		return err
+	}
+	return &Error{Class: Resource, Message: fmt.Sprintf("%s %q in %s: %v", what, name, b.dir, err)}
+}
+
+// Put writes a file whole: another one of that name is replaced at once.
+func (b *Blob) Put(name string, data []byte) error {
+	if len(data) > MaxBlob {
+		return &Error{Class: Resource, Message: fmt.Sprintf("a file of %d bytes is larger than %d", len(data), MaxBlob)}
+	}
+	if name == "." {
+		return refused("%q is not the name of a file below the plugin's folder", name)
+	}
+	return b.within("write", name, func(root *os.Root) error {
+		if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+			return err
+		}
+		half := name + ".part"
+		if err := root.WriteFile(half, data, 0o644); err != nil {
+			return err
+		}
+		return root.Rename(half, name)
+	})
+}
+
+// Get reads a file, nil where there is none.
+func (b *Blob) Get(name string) (data []byte, err error) {
+	err = b.within("read", name, func(root *os.Root) error {
+		f, err := root.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if data, err = io.ReadAll(io.LimitReader(f, MaxBlob+1)); err == nil && len(data) > MaxBlob {
+			return &Error{Class: Resource, Message: fmt.Sprintf("the file %q is larger than %d bytes", name, MaxBlob)}
+		}
+		return err
+	})
+	return data, err
+}
+
+// Delete removes a file; it is no error where there is none.
+func (b *Blob) Delete(name string) error {
+	return b.within("delete", name, func(root *os.Root) error {
+		if err := root.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// List returns up to limit names that start with prefix, in order.
+func (b *Blob) List(prefix string, limit int) ([]string, error) {
+	names := []string{}
+	err := b.within("list", ".", func(root *os.Root) error {
+		return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() && strings.HasPrefix(name, prefix) && !strings.HasSuffix(name, ".part") {
+				names = append(names, name)
+			}
+			return err
+		})
+	})
+	slices.Sort(names)
+	return names[:min(limit, len(names))], err
+}
