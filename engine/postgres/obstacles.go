@@ -17,6 +17,7 @@ type Obstacle struct{ Reason, Fix string }
 type owned struct {
 	owner string
 	mine  bool // the role is the owner, or has the owner's rights
+	super bool // the owner is a superuser, whose rights nobody should be given
 	access
 }
 
@@ -86,7 +87,12 @@ func (s *Source) unpublishable(t *Table, name string, have published, is owned) 
 		return Obstacle{fmt.Sprintf("publication %s belongs to another role and does not hold it", quoteIdent(name)), add + " -- as a superuser"}, true
 	case !is.mine:
 		fix := fmt.Sprintf("GRANT %s TO %s;", quoteIdent(is.owner), quoteIdent(s.cfg.User))
-		if have.exists {
+		switch {
+		case is.super && have.exists:
+			fix = add + " -- as a superuser"
+		case is.super:
+			fix = fmt.Sprintf("ALTER TABLE %s OWNER TO %s; -- or a superuser makes the publications that leat check prints", t.quoted(), quoteIdent(s.cfg.User))
+		case have.exists:
 			fix += " -- or, as a superuser: " + add
 		}
 		return Obstacle{fmt.Sprintf("it belongs to role %s, and publishing a table takes its ownership", quoteIdent(is.owner)), fix}, true
@@ -102,16 +108,16 @@ func readOwned(ctx context.Context, conn *pgx.Conn, tables []*Table) (map[uint32
 		}
 	}
 	// A standby publishes nothing by itself: what is missing there is another message.
-	rows, err := conn.Query(ctx, `SELECT c.oid, pg_catalog.pg_get_userbyid(c.relowner)::text, pg_catalog.pg_has_role(c.relowner, 'usage') OR pg_catalog.pg_is_in_recovery(),
+	rows, err := conn.Query(ctx, `SELECT c.oid, pg_catalog.pg_get_userbyid(c.relowner)::text, pg_catalog.pg_has_role(c.relowner, 'usage') OR pg_catalog.pg_is_in_recovery(), o.rolsuper,
 			pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT'), pg_catalog.row_security_active(c.oid)
-		FROM pg_catalog.pg_class c WHERE c.oid = ANY($1::oid[])`, oids)
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles o ON o.oid = c.relowner WHERE c.oid = ANY($1::oid[])`, oids)
 	if err != nil {
 		return nil, err
 	}
 	out := make(map[uint32]owned)
 	var oid uint32
 	var o owned
-	_, err = pgx.ForEachRow(rows, []any{&oid, &o.owner, &o.mine, &o.usage, &o.selects, &o.policed}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&oid, &o.owner, &o.mine, &o.super, &o.usage, &o.selects, &o.policed}, func() error {
 		out[oid] = o
 		return nil
 	})
@@ -123,11 +129,12 @@ func readOwned(ctx context.Context, conn *pgx.Conn, tables []*Table) (map[uint32
 // tell them apart. It returns nothing where the role may publish them all.
 func (s *Source) PublicationChoices(ctx context.Context, name string, tables []*Table) ([]string, error) {
 	var owners []string
+	joins := true
 	err := s.do(ctx, func(conn *pgx.Conn) error {
 		relations, err := readOwned(ctx, conn, tables)
 		for _, t := range tables {
 			if o := relations[t.OID]; t.Reason == "" && !o.mine && !slices.Contains(owners, o.owner) {
-				owners = append(owners, o.owner)
+				owners, joins = append(owners, o.owner), joins && !o.super
 			}
 		}
 		return err
@@ -143,6 +150,10 @@ func (s *Source) PublicationChoices(ctx context.Context, name string, tables []*
 		return nil, err
 	}
 	slices.Sort(owners)
+	if !joins {
+		out := []string{"-- Publishing a table takes its ownership: a superuser makes the publications, and adds each table that comes later:"}
+		return append(out, strings.Split(strings.Join(missing, ";\n")+";", "\n")...), nil
+	}
 	out := []string{"-- Publishing a table takes its ownership. Either the role joins the owners (it may then write their tables, too):"}
 	for _, owner := range owners {
 		out = append(out, fmt.Sprintf("GRANT %s TO %s;", quoteIdent(owner), quoteIdent(s.cfg.User)))
