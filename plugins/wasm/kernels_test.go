@@ -24,7 +24,7 @@ func kernelPlan(kernels, format, rest string) string {
 func TestKernelsOfAPlanAreChecked(t *testing.T) {
 	h := newHost(t)
 	for _, c := range []struct{ name, reply, want string }{
-		{"unknown kernel", kernelPlan(`{"kernel": "rm", "inputs": [{"column": 1}]}`, "u", ""), `kernel 0: there is no kernel "rm": this host has aes-siv, array-json`},
+		{"unknown kernel", kernelPlan(`{"kernel": "rm", "inputs": [{"column": 1}]}`, "u", ""), `kernel 0: there is no kernel "rm": this host has aes-siv, any, array-json`},
 		{"unknown parameter", kernelPlan(`{"kernel": "hash", "inputs": [{"column": 1}], "parameters": {"slat": "x"}}`, "u", ""), `unknown field "slat"`},
 		{"wrong parameter", kernelPlan(`{"kernel": "hash", "inputs": [{"column": 1}], "parameters": {"algorithm": "crc"}}`, "u", ""), `algorithm: "crc" is not sha256`},
 		{"parameters of another kind", kernelPlan(`{"kernel": "hash", "inputs": [{"column": 1}], "parameters": [1]}`, "u", ""), `its parameters`},
