@@ -35,7 +35,10 @@ type PluginBill struct {
 func (p *Pipeline) FullStatus() (Status, error) {
 	s := p.Status()
 	var err error
-	s.SetAside, err = p.FailedCount()
+	if s.SetAside, err = p.FailedCount(); err != nil {
+		return s, err
+	}
+	s.Objects, err = p.Objects()
 	return s, err
 }
 

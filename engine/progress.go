@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/state"
 )
 
 // Progress counts what a pipeline does, for people and metrics. It is safe
@@ -87,6 +88,8 @@ type Status struct {
 	Failed   int64 `json:"failed"`
 	SetAside int64 `json:"set_aside"`
 	Batches  int64 `json:"batches"`
+	// Objects are the tables with their states, see Pipeline.FullStatus.
+	Objects []state.Object `json:"objects,omitempty"`
 	// Shadows are the candidates of the pipeline's transforms.
 	Shadows []ShadowReport `json:"shadows,omitempty"`
 	// Plugins are what each plugin has done and cost, by name.

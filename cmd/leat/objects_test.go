@@ -65,6 +65,7 @@ func TestObjectsOfARunningPipeline(t *testing.T) {
 	s.await("SELECT note FROM orders WHERE id = 901", "goes on")
 	s.becomes("public.customers", state.Skipped)
 	s.expect(s.leat("query", s.file, "SELECT count(*) AS n FROM customers WHERE id = 901"), exitOK, "N\n0")
+	s.expect(s.leat("status", s.file), exitOK, "1       SKIPPED  "+s.database+".public.customers")
 	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal")
 	s.expect(s.leat("objects", "restart", s.file, "public.customers", "--yes"), exitUsage, "it is skipped", "leat objects include")
 
@@ -106,6 +107,18 @@ func TestObjectsOfAStoppedPipeline(t *testing.T) {
 	s.mended()
 	s.expect(s.leat("query", s.file, "SELECT count(*) AS n FROM orders WHERE NOT __leat_marked_deleted"), exitOK, "N\n492")
 	s.expect(s.leat("objects", "include", s.file, "public.customers"), exitOK)
+
+	s.expect(s.run(), exitOK)
+	s.expect(s.leat("objects", "pause", s.file, "public.orders"), exitOK, "PAUSED", "leat objects resume")
+	s.exec("UPDATE orders SET note = 'waits' WHERE id = 50", "UPDATE customers SET email = 'goes on' WHERE id = 50")
+	s.expect(s.run(), exitOK)
+	s.expect(s.leat("query", s.file, "SELECT note FROM orders WHERE id = 50"), exitOK, "order 50")
+	s.expect(s.leat("query", s.file, "SELECT email FROM customers WHERE id = 50"), exitOK, "goes on")
+	s.expect(s.leat("status", s.file), exitOK, "PAUSED")
+	s.expect(s.leat("objects", "resume", s.file, "public.orders"), exitOK, "QUEUED")
+	s.expect(s.leat("objects", "resume", s.file, "public.orders"), exitUsage, "it is not paused")
+	s.mended()
+	s.expect(s.leat("query", s.file, "SELECT note FROM orders WHERE id = 50"), exitOK, "waits")
 
 	s.damage("DELETE FROM orders WHERE id = 20; INSERT INTO orders SELECT * REPLACE (9999 AS id) FROM orders WHERE id = 21")
 	s.expect(s.leat("verify", s.file), exitDifferent)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -68,6 +69,9 @@ func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
 			fmt.Fprintf(p.out, "%s: %d rows without a value of the cursor column are not replicated, %d wait because theirs lies ahead\n", t.Table, t.NullCursors, t.Waiting)
 		}
 	}
+	if err := printStates(p.out, s.Objects); err != nil {
+		return err
+	}
 	out.head("table", "loaded", "inserts", "updates", "deletes", "truncates", "bytes", "position")
 	for _, t := range s.Tables {
 		out.row(t.Table, t.Loaded, t.Inserts, t.Updates, t.Deletes, t.Truncates, size(t.Bytes), t.Position)
@@ -89,6 +93,33 @@ func (p *program) printBills(bills []engine.PluginBill) error {
 			size(int64(b.MemoryBytes)), size(int64(b.BytesIn+b.BytesOut)), b.HostCalls)
 	}
 	return out.end()
+}
+
+// printStates says how many tables are in which state, and names those that an
+// operator may want to look at.
+func printStates(w io.Writer, objects []state.Object) error {
+	out := newTable(w)
+	out.head("tables", "state", "of them")
+	for _, one := range state.ObjectStates {
+		var names []string
+		n := 0
+		for _, o := range objects {
+			if o.State != one {
+				continue
+			}
+			if n++; one != state.Streaming && one != state.Active && len(names) < 3 {
+				names = append(names, o.Table.String())
+			}
+		}
+		if n > 0 {
+			out.row(n, one, strings.Join(names, ", "))
+		}
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	return nil
 }
 
 // setAside is the line about failed events: rows that the destination has not.
@@ -113,6 +144,7 @@ type stoppedStatus struct {
 	Running  bool           `json:"running"`
 	Sources  []state.Source `json:"sources"`
 	Runs     []state.Run    `json:"runs"`
+	Objects  []state.Object `json:"objects"`
 	Failed   int64          `json:"failed"`
 	// Due is when each database of a pipeline with a frequency is to be read:
 	// at once if that has passed.
@@ -122,6 +154,9 @@ type stoppedStatus struct {
 func (p *program) printStopped(file *spec.Spec, store *state.Store) (err error) {
 	s := stoppedStatus{Pipeline: file.Name, Due: map[string]time.Time{}}
 	if s.Sources, err = store.Sources(); err != nil {
+		return err
+	}
+	if s.Objects, err = store.Objects(); err != nil {
 		return err
 	}
 	if s.Runs, err = store.Runs(5); err != nil {
@@ -155,6 +190,9 @@ func (p *program) printStopped(file *spec.Spec, store *state.Store) (err error) 
 		return err
 	}
 	fmt.Fprintln(p.out)
+	if err := printStates(p.out, s.Objects); err != nil {
+		return err
+	}
 	out = newTable(p.out)
 	out.head("last runs", "database", "took", "rows", "outcome")
 	for _, r := range s.Runs {
