@@ -65,7 +65,7 @@ func TestObjectsOfARunningPipeline(t *testing.T) {
 	s.await("SELECT note FROM orders WHERE id = 901", "goes on")
 	s.becomes("public.customers", state.Skipped)
 	s.expect(s.leat("query", s.file, "SELECT count(*) AS n FROM customers WHERE id = 901"), exitOK, "N\n0")
-	s.expect(s.leat("status", s.file), exitOK, "1       SKIPPED  "+s.database+".public.customers")
+	s.expect(s.leat("status", s.file), exitOK, "1       SKIPPED    "+s.database+".public.customers")
 	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal")
 	s.expect(s.leat("objects", "restart", s.file, "public.customers", "--yes"), exitUsage, "it is skipped", "leat objects include")
 
