@@ -99,6 +99,11 @@ func (s *Source) connect(ctx context.Context) error {
 		s.cfg, s.Missed = cfg, missed
 	}
 	version, err := serverVersion(ctx, conn)
+	if err == nil && version >= 110000 {
+		// Where there are many tables the planner takes questions about a few for
+		// expensive ones, and compiling them takes a hundred times what they take.
+		_, err = conn.Exec(ctx, "SET jit = off")
+	}
 	if err == nil {
 		s.types, err = loadTypes(ctx, conn)
 	}
