@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -27,6 +28,7 @@ type site struct {
 	host, password, source string
 	port                   int
 	plugin, config, extra  string
+	patience               time.Duration // with one command; 0 is a minute
 }
 
 const rolePassword = "the role's secret"
@@ -103,7 +105,7 @@ type result struct {
 func (s *site) leat(args ...string) result {
 	s.t.Helper()
 	var out, errOut bytes.Buffer
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), cmp.Or(s.patience, time.Minute))
 	defer cancel()
 	r := result{code: execute(ctx, args, &out, &errOut)}
 	r.out, r.err = out.String(), errOut.String()

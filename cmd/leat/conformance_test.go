@@ -1,0 +1,26 @@
+package main
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+)
+
+// TestBundledDestinationsConform gives the bundled destinations full marks.
+func TestBundledDestinationsConform(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.patience = 10 * time.Minute
+	s.expect(s.leat("plugin", "conformance", "duckdb", "--quick"), exitOK, "faults", "duckdb@")
+	target, role := s.intoPostgres()
+	config, err := json.Marshal(map[string]any{
+		"host": s.host, "port": s.port, "user": role, "password": "writes", "database": target, "schema": "shop", "tls": map[string]any{"mode": "disable"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.expect(s.leat("plugin", "conformance", "postgres", "--quick", "--config", string(config)), exitOK, "faults", "postgres@")
+	s.expect(s.leat("plugin", "conformance", "mask"), exitUsage, "is a transform")
+	s.expect(s.leat("plugin", "conformance", "duckdb", "--only", "nothing"), exitUsage, "there is no capability", "faults")
+}
