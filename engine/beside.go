@@ -298,7 +298,11 @@ func (h *history) settle(ctx context.Context) error {
 			return err
 		}
 		if before != nil && len(before.Columns) > 0 {
-			for _, c := range schemaChanges(before, t.table.Schema) {
+			visible, err := h.visibleOf(before)
+			if err != nil {
+				return err
+			}
+			for _, c := range schemaChanges(visible.schema, t.table.Schema) {
 				if policyOf(&h.p.Spec.SchemaChanges, c.Kind) == "block" {
 					return &SchemaChangeError{c}
 				}
@@ -309,7 +313,7 @@ func (h *history) settle(ctx context.Context) error {
 			renamed = append(renamed, h.renamed(noted.Table, id)...)
 			renamed = append(renamed, h.chunkEntries(noted.Table)...)
 		}
-		now := shapeOf(t.table)
+		now := h.shapeNow(t.table)
 		if noted.Due > h.snapshot.LSN {
 			now.Due, now.Why, now.Empty = noted.Due, noted.Why, noted.Empty
 		}

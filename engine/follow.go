@@ -174,8 +174,13 @@ func (l *lane) write(ctx context.Context, d *delivery, group *postgres.Group) (*
 			return nil, err
 		}
 	}
-	for _, b := range group.Batches {
-		l.applier.chain.Announce(b.Schema)
+	for i, b := range group.Batches {
+		visible, err := l.withhold(b)
+		if err != nil {
+			return nil, err
+		}
+		group.Batches[i] = visible
+		l.applier.chain.Announce(visible.Schema)
 	}
 	if err := l.foresee(ctx, d, group); err != nil {
 		return nil, err

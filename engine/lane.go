@@ -48,6 +48,7 @@ type lane struct {
 	diverged    string // why the destination has what the server has not, empty if that is not so
 	stored      checkpointEntries
 	shapes      shapes
+	visible     visible
 	diverted    diversions
 	successors  map[uint32]*postgres.Table // tables under the names of dropped ones, by the OID of those
 	followed    map[uint32]bool            // see onlyTheirs; nil is every relation in the log
@@ -133,6 +134,7 @@ func (l *lane) session(ctx context.Context) (err error) {
 	if err := l.freeSlot(ctx); err != nil {
 		return err
 	}
+	l.visible.reset()
 	if l.mayRelay() { // the destination need not be there
 		if l.tables, err = l.selectTables(ctx); err != nil {
 			return err
@@ -147,6 +149,7 @@ func (l *lane) session(ctx context.Context) (err error) {
 	if err := l.shapes.read(&l.stored, l.database); err != nil {
 		return err
 	}
+	l.visible.reset()
 	if err := l.diverted.read(&l.stored, l.database, l.divertedDir(), l.log.Warn); err != nil {
 		return err
 	}
@@ -225,6 +228,9 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 		if err := l.look(ctx, t); err != nil {
 			return nil, err
 		}
+		if err := l.showVisible(ctx, t); err != nil {
+			return nil, err
+		}
 		l.applier.announce(t.Schema)
 	}
 	schemas := make([]*batch.Schema, len(chosen))
@@ -254,7 +260,7 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	if err := l.settleQueries(ctx, tables); err != nil {
 		return nil, err
 	}
-	if l.shapes.anyLeft() { // before the log is without them
+	if l.shapes.anyPromise() { // before the log is without them
 		if err := l.savePromises(ctx); err != nil {
 			return nil, err
 		}
@@ -395,7 +401,7 @@ func (l *lane) start(ctx context.Context, h *history, tables []*postgres.Table) 
 		return err
 	}
 	for _, t := range tables {
-		l.shapes.put(shapeOf(t))
+		l.shapes.put(l.shapeNow(t))
 	}
 	shapes, saved, err := l.shapes.entries()
 	if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,6 +27,8 @@ type PlannedTable struct {
 	Note string `json:"note,omitempty"`
 	// Skipped are columns that are not replicated.
 	Skipped []string `json:"skipped,omitempty"`
+	// Withheld are new columns that no rule claims.
+	Withheld []string `json:"withheld,omitempty"`
 	// Sees says which columns enter which plugin, in the order of the chain.
 	Sees    []PluginView    `json:"sees,omitempty"`
 	Targets []PlannedTarget `json:"targets,omitempty"`
@@ -103,6 +106,7 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 	}
 	defer own.close(context.WithoutCancel(ctx))
 	var tables []*postgres.Table
+	withheld := map[batch.TableID][]string{}
 	for _, database := range Databases(p.Spec) {
 		source, err := postgres.Open(ctx, cfg, database)
 		if err != nil {
@@ -115,6 +119,11 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 		if err := errors.Join(err, source.Close(ctx)); err != nil {
 			return nil, err
 		}
+		kept, err := p.showVisible(ctx, database, found)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(withheld, kept)
 		for _, t := range found {
 			if t.Reason == "" {
 				own.chain.Announce(t.Schema)
@@ -127,6 +136,7 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 		if out[i], err = own.planTable(ctx, t); err != nil {
 			return nil, err
 		}
+		out[i].Withheld = withheld[t.ID()]
 	}
 	return out, nil
 }

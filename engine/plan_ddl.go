@@ -62,14 +62,14 @@ func (p *Pipeline) PlanDDL(ctx context.Context, ddl string) (*DDLPlan, error) {
 	}
 	defer own.close(context.WithoutCancel(ctx))
 	out := new(DDLPlan)
-	var changed []postgres.Rehearsed
+	var changed []trial
 	for _, database := range Databases(p.Spec) {
-		r, err := p.rehearse(ctx, own, cfg, database, ddl)
+		trials, notes, err := p.rehearse(ctx, own, cfg, database, ddl)
 		if err != nil {
 			return nil, err
 		}
-		changed = append(changed, r.Tables...)
-		for _, note := range r.Notes {
+		changed = append(changed, trials...)
+		for _, note := range notes {
 			if !slices.Contains(out.Notes, note) {
 				out.Notes = append(out.Notes, note)
 			}
@@ -99,22 +99,30 @@ func (p *Pipeline) PlanDDL(ctx context.Context, ddl string) (*DDLPlan, error) {
 	return out, nil
 }
 
-func (p *Pipeline) rehearse(ctx context.Context, own *ownChain, cfg *postgres.Config, database, ddl string) (_ *postgres.Rehearsal, err error) {
+func (p *Pipeline) rehearse(ctx context.Context, own *ownChain, cfg *postgres.Config, database, ddl string) (_ []trial, notes []string, err error) {
 	source, err := postgres.Open(ctx, cfg, database)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close(context.WithoutCancel(ctx))) }()
 	tables, err := source.Tables(ctx, selection(p.Spec))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if _, err := p.showVisible(ctx, database, tables); err != nil {
+		return nil, nil, err
 	}
 	for _, t := range tables {
 		if t.Reason == "" {
 			own.chain.Announce(t.Schema)
 		}
 	}
-	return source.Rehearse(ctx, ddl, selection(p.Spec))
+	r, err := source.Rehearse(ctx, ddl, selection(p.Spec))
+	if err != nil {
+		return nil, nil, err
+	}
+	trials, err := p.trials(ctx, database, r)
+	return trials, r.Notes, err
 }
 
 // stops says whether the pipeline would end at the table.
@@ -122,26 +130,73 @@ func (t *ChangedTable) stops() bool {
 	return t.Fault != "" || slices.ContainsFunc(t.Changes, func(c DecidedChange) bool { return c.Policy == "block" })
 }
 
+// trial is a table before and after the statements. changes are those of all
+// its columns; then what is withheld is left out.
+type trial struct {
+	postgres.Rehearsed
+	changes []SchemaChange
+	fault   error
+}
+
+// trials leaves out of the tables what is withheld, and what would be.
+func (p *Pipeline) trials(ctx context.Context, database string, r *postgres.Rehearsal) (out []trial, err error) {
+	known, err := p.knownShapes(ctx, database)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range r.Tables {
+		one := trial{Rehearsed: t}
+		if t.Before != nil {
+			noted, ok := known.get(t.Before.OID)
+			if !ok || noted.Baseline == 0 {
+				noted.Baseline = lastColumn(t.Before.Schema)
+			}
+			if t.After != nil {
+				one.changes = schemaChanges(t.Before.Schema, t.After.Schema)
+				var after projection
+				if after, one.fault = project(p.Spec, t.After.Schema, noted.Baseline); one.fault == nil {
+					t.After.Schema = after.schema
+				}
+			}
+			before, err := project(p.Spec, t.Before.Schema, noted.Baseline)
+			if err != nil {
+				return nil, err
+			}
+			t.Before.Schema = before.schema
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
 func (p *Pipeline) decide(changes ...SchemaChange) (out []DecidedChange) {
 	for _, c := range changes {
-		out = append(out, DecidedChange{c, policyOf(&p.Spec.SchemaChanges, c.Kind)})
+		policy := policyOf(&p.Spec.SchemaChanges, c.Kind)
+		if rule := p.Spec.Rule(c.Table.Schema, c.Table.Name); policy == withhold && rule.Claims(c.Column) {
+			policy = "apply"
+		}
+		out = append(out, DecidedChange{c, policy})
 	}
 	return out
 }
 
 // planChange says what would become of one table. now is its plan as it is.
-func (p *Pipeline) planChange(ctx context.Context, own *ownChain, t postgres.Rehearsed, now PlannedTable) (*ChangedTable, error) {
+func (p *Pipeline) planChange(ctx context.Context, own *ownChain, t trial, now PlannedTable) (*ChangedTable, error) {
 	if t.After == nil {
 		return &ChangedTable{Source: t.Before.ID(), Changes: p.decide(SchemaChange{Kind: tableDropped, Table: t.Before.ID()}),
 			Warnings: []string{"its rows stay at the destination"}}, nil
 	}
 	out := &ChangedTable{Source: t.After.ID()}
 	if t.Before != nil {
-		out.Changes = p.decide(schemaChanges(t.Before.Schema, t.After.Schema)...)
+		out.Changes = p.decide(t.changes...)
 		if !p.Spec.Objects.Selection().Match(t.After.ID().Schema, t.After.ID().Name) {
 			out.Warnings = append(out.Warnings, "under its new name the pipeline does not select it: its rows stay, and nothing more comes")
 			return out, nil
 		}
+	}
+	if t.fault != nil {
+		out.Fault = t.fault.Error()
+		return out, nil
 	}
 	root, err := own.chain.plan(ctx, t.After.Schema)
 	if err != nil {

@@ -106,7 +106,7 @@ func (l *lane) askedFor(due map[uint32]shape) error {
 		}
 		noted, ok := l.shapes.get(t.OID)
 		if !ok {
-			noted = shapeOf(t) // nothing of it is at the destination
+			noted = l.shapeNow(t) // nothing of it is at the destination
 		}
 		noted.Why, noted.Empty = "an operator asks for it", true
 		due[t.OID] = noted

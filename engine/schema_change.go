@@ -198,7 +198,8 @@ func (l *lane) shapeBefore(d *delivery, s *batch.Schema) (*batch.Schema, error) 
 	if err != nil || before == nil || len(before.Columns) == 0 {
 		return nil, err
 	}
-	return before, nil
+	p, err := l.visibleOf(before)
+	return p.schema, err
 }
 
 // changes deals with one change of a table. before is the shape until then, b
@@ -215,7 +216,15 @@ func (l *lane) changes(ctx context.Context, d *delivery, before *batch.Schema, b
 	if err != nil {
 		return err
 	}
-	if why := reloadReason(before, after, root); why != "" {
+	why := reloadReason(before, after, root)
+	late, err := l.claimedLate(before, after)
+	if err != nil {
+		return err
+	}
+	if late != "" && why == "" {
+		why = fmt.Sprintf("column %s was withheld under another name", late)
+	}
+	if why != "" {
 		due := b.LSN[0]
 		if recreated(before, after) != "" { // the catalogue told, which may be ahead of the log
 			system, err := l.source.System(ctx)
@@ -303,6 +312,7 @@ func (l *lane) shapesOf(d *delivery) (entries []wasm.Checkpoint, committed func(
 			entries = append(entries, l.renamed(noted.Table, s.Table)...)
 		}
 		noted.Table, noted.Version = s.Table, s.Version
+		l.given(&noted, s)
 		l.shapes.put(noted)
 	}
 	shapes, saved, err := l.shapes.entries()

@@ -40,6 +40,11 @@ type shape struct {
 	Dropped bool `json:"dropped,omitempty"`
 	// Left: the table is not selected, and the log passes without its changes.
 	Left bool `json:"left,omitempty"`
+	// Baseline is the last column, by its number, of those that are not new,
+	// Claimed the numbers of later ones that the destination is given although
+	// new columns are withheld.
+	Baseline int    `json:"baseline,omitempty"`
+	Claimed  string `json:"claimed,omitempty"`
 }
 
 // shapeOf is the shape of a table that is loaded as it is now.
@@ -178,12 +183,13 @@ func (s *shapes) promise(oid uint32, lsn uint64, why string) bool {
 	return true
 }
 
-// anyLeft says whether a table that is not selected waits to be noted so.
-func (s *shapes) anyLeft() bool {
+// anyPromise says whether it waits to be noted that a table is to be loaded
+// again, or is not selected.
+func (s *shapes) anyPromise() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for oid := range s.unsaved {
-		if s.byOID[oid].Left {
+		if one := s.byOID[oid]; one.Left || one.Due != 0 {
 			return true
 		}
 	}
@@ -245,6 +251,9 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 	noted, ok := l.shapes.get(t.OID)
 	if !ok {
 		return nil
+	}
+	if err := l.noteWithheld(t, noted.Baseline); err != nil {
+		return err
 	}
 	if noted.Left {
 		l.shapes.update(t.OID, func(s *shape) { s.Due, s.Why = 1, "it was not selected for a while" })

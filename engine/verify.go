@@ -128,6 +128,9 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 		if err != nil {
 			return nil, err
 		}
+		if _, err := p.showVisible(ctx, database, found); err != nil {
+			return nil, err
+		}
 		for _, t := range found {
 			leaves, err := p.leavesOut(t.ID())
 			if err != nil {

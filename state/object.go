@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -76,9 +77,12 @@ type Object struct {
 	QueryMode string `json:"query_mode,omitempty"`
 	// NullCursors counts the rows that have no value of the cursor column and
 	// are not replicated, Waiting those whose value lies ahead.
-	NullCursors int64     `json:"null_cursors,omitempty"`
-	Waiting     int64     `json:"waiting,omitempty"`
-	Updated     time.Time `json:"updated"`
+	NullCursors int64 `json:"null_cursors,omitempty"`
+	Waiting     int64 `json:"waiting,omitempty"`
+	// Withheld are columns that reach neither plugins nor the destination until
+	// a rule claims them.
+	Withheld []string  `json:"withheld,omitempty"`
+	Updated  time.Time `json:"updated"`
 }
 
 // Object returns the record of a table, ErrNotFound where there is none.
@@ -114,7 +118,7 @@ func (tx *Tx) ChangeObject(t batch.TableID, change func(*Object)) error {
 	}
 	o.Table = t
 	before := o
-	if change(&o); o == before {
+	if change(&o); reflect.DeepEqual(o, before) {
 		return nil
 	}
 	o.Updated = time.Now()

@@ -67,6 +67,7 @@ func exitCode(err error) int {
 		refused  *engine.RequestError
 		unsaid   *engine.UnconfirmedError
 		change   *engine.SchemaChangeError
+		keyed    *engine.WithheldKeyError
 	)
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
@@ -79,7 +80,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &gap), errors.As(err, &source) && source.Class == postgres.Resync:
 		return exitGap
-	case errors.As(err, &change):
+	case errors.As(err, &change), errors.As(err, &keyed):
 		return exitChange
 	case errors.As(err, &locked), errors.As(err, &folder):
 		return exitState
@@ -116,6 +117,10 @@ func report(w io.Writer, err error) {
 	var change *engine.SchemaChangeError
 	if errors.As(err, &change) {
 		fmt.Fprintf(w, "  what to do: %s\n", change.Hint())
+	}
+	var keyed *engine.WithheldKeyError
+	if errors.As(err, &keyed) {
+		fmt.Fprintf(w, "  what to do: %s\n", keyed.Hint())
 	}
 	var gap *engine.GapError
 	if errors.As(err, &gap) && gap.Hint != "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -57,7 +58,11 @@ func (p *program) printObjects(objects []state.Object) error {
 		if o.State == state.HistoricalLoad && o.BytesTotal > 0 {
 			loaded = fmt.Sprintf("%s of about %s", loaded, size(o.BytesTotal))
 		}
-		out.row(o.Table, o.State, o.RowsLoaded, loaded, o.Reason, o.Fix)
+		reason := o.Reason
+		if len(o.Withheld) > 0 {
+			reason = strings.TrimSpace(reason + " withheld until claimed: " + strings.Join(o.Withheld, ", "))
+		}
+		out.row(o.Table, o.State, o.RowsLoaded, loaded, reason, o.Fix)
 	}
 	if err := out.end(); err != nil {
 		return err

@@ -75,6 +75,9 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 		for _, c := range t.Skipped {
 			fmt.Fprintf(p.out, "  column %s is not replicated: it is generated\n", c)
 		}
+		for _, c := range t.Withheld {
+			fmt.Fprintf(p.out, "  column %s is WITHHELD: claim = [%q] in [objects.%q] lets it travel\n", c, c, t.Source.Schema+"."+t.Source.Name)
+		}
 		for _, v := range t.Sees {
 			columns := "no column"
 			if len(v.Columns) > 0 {

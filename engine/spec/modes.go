@@ -3,6 +3,7 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,11 +40,17 @@ type ObjectRule struct {
 	IncrementingColumn string        `toml:"incrementing_column" doc:"Column that has a greater value in each new row." max:"63"`
 	Delay              time.Duration `toml:"delay" doc:"How long a timestamp must be past before its row is read, for writers that set timestamps of their own in transactions that take long. A timestamp without time zone is taken for UTC." default:"0s" max:"24h"`
 	DetectDeletes      bool          `toml:"detect_deletes" doc:"Compare the keys of source and destination after each run and delete what the source no longer has. full_load always does." default:"false"`
+	Claim              []string      `toml:"claim" doc:"New columns that travel although column_added = \"withhold\"; \"*\" is all of them. The values of rows that are there come, too: the table is loaded again."`
 	Key                []string      `toml:"key" doc:"Columns that identify a row of a view, a foreign table or a query, which have no primary key to ask for."`
 }
 
 // Cursor says whether the rule reads by columns.
 func (r *ObjectRule) Cursor() bool { return r.TimestampColumn != "" || r.IncrementingColumn != "" }
+
+// Claims says whether the rule lets a new column travel.
+func (r *ObjectRule) Claims(column string) bool {
+	return slices.Contains(r.Claim, column) || slices.Contains(r.Claim, "*")
+}
 
 // Identity is a text that changes when the object has to be ingested anew.
 func (r *ObjectRule) Identity(query string) string {
@@ -154,6 +161,9 @@ func (c *check) modes() {
 	for i := range c.s.Objects.Rules {
 		c.rule(&c.s.Objects.Rules[i])
 	}
+	if c.s.Queries() && c.s.SchemaChanges.ColumnAdded == "withhold" {
+		c.Fault(strict.Path{"schema_changes", "column_added"}, `is "withhold", which needs mode = "logical"`)
+	}
 	if !src.LoadHistoricalData && c.Has(at.Key("load_historical_data")) && c.s.Queries() && len(c.s.Objects.Rules) == 0 && c.s.defaultQueryMode() == FullLoad {
 		c.Fault(at.Key("load_historical_data"), `cannot be false with query_mode = "full_load", which reads all of a table in each run: give the objects another query_mode`)
 	}
@@ -175,6 +185,9 @@ func (c *check) rule(r *ObjectRule) {
 		case !wanted && value != "":
 			c.Fault(at.Key(key), "has no meaning with query_mode = %q", mode)
 		}
+	}
+	if len(r.Claim) > 0 && c.s.SchemaChanges.ColumnAdded != "withhold" {
+		c.Fault(at.Key("claim"), `has no meaning without column_added = "withhold" in [schema_changes]`)
 	}
 	need(timestamp, "timestamp_column", r.TimestampColumn)
 	need(incrementing, "incrementing_column", r.IncrementingColumn)
