@@ -350,8 +350,12 @@ func reloadReason(before, after *batch.Schema, root *step) string {
 	if before.Table != after.Table {
 		return "it has another name, and so another table at the destination"
 	}
+	last := lastColumn(before)
 	for i := range after.Columns {
 		c := &after.Columns[i]
+		if c.ID > 0 && c.ID < last && counterpart(before, c) < 0 {
+			return fmt.Sprintf("column %s is older than others, but was not replicated until now", c.Name)
+		}
 		if c.Missing != nil && counterpart(before, c) < 0 && root.sees(c.ID) {
 			return fmt.Sprintf("a plugin computes from the new column %s", c.Name)
 		}

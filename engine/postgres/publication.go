@@ -103,6 +103,7 @@ func runPublicationChanges(ctx context.Context, conn *pgx.Conn, statements []str
 // published is a publication as it stands.
 type published struct {
 	exists, allTables, viaRoot bool
+	generated                  bool // stored generated columns are published
 	mine                       bool // the role may change it
 	actions                    string
 	tables                     []uint32
@@ -154,6 +155,9 @@ func (p publicationWant) diff(ctx context.Context, conn *pgx.Conn, version int, 
 	if version >= partitionRootVersion {
 		options += fmt.Sprintf(", publish_via_partition_root = %t", p.viaRoot)
 	}
+	if version >= generatedVersion {
+		options += ", publish_generated_columns = stored"
+	}
 	name := quoteIdent(p.name)
 	var missing []string
 	for _, t := range tables {
@@ -175,7 +179,7 @@ func (p publicationWant) diff(ctx context.Context, conn *pgx.Conn, version int, 
 		return append(add, fmt.Sprintf("CREATE PUBLICATION %s WITH (%s)", name, options)), drop, nil
 	case !have.exists:
 		return append(add, fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE %s WITH (%s)", name, strings.Join(missing, ", "), options)), drop, nil
-	case have.actions != p.actions || have.viaRoot != p.viaRoot && version >= partitionRootVersion:
+	case have.actions != p.actions, have.viaRoot != p.viaRoot && version >= partitionRootVersion, !have.generated && version >= generatedVersion:
 		drop = append(drop, fmt.Sprintf("ALTER PUBLICATION %s SET (%s)", name, options))
 	}
 	if len(missing) > 0 {
@@ -194,7 +198,10 @@ func (t *Table) published() string {
 }
 
 func readPublication(ctx context.Context, conn *pgx.Conn, name string, version int) (published, error) {
-	truncate, viaRoot := "p.pubtruncate", "p.pubviaroot"
+	truncate, viaRoot, generated := "p.pubtruncate", "p.pubviaroot", "p.pubgencols = 's'"
+	if version < generatedVersion {
+		generated = "false"
+	}
 	if version < 110000 {
 		truncate = "false"
 	}
@@ -202,11 +209,11 @@ func readPublication(ctx context.Context, conn *pgx.Conn, name string, version i
 		viaRoot = "false"
 	}
 	p := published{exists: true}
-	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT p.puballtables, pg_catalog.pg_has_role(p.pubowner, 'usage'), %s, concat_ws(', ', CASE WHEN p.pubinsert THEN 'insert' END,
+	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT p.puballtables, pg_catalog.pg_has_role(p.pubowner, 'usage'), %s, %s, concat_ws(', ', CASE WHEN p.pubinsert THEN 'insert' END,
 			CASE WHEN p.pubupdate THEN 'update' END, CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN %s THEN 'truncate' END),
 			coalesce((SELECT array_agg(r.prrelid) FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid), '{}')
-		FROM pg_catalog.pg_publication p WHERE p.pubname = $1`, viaRoot, truncate), name).
-		Scan(&p.allTables, &p.mine, &p.viaRoot, &p.actions, &p.tables)
+		FROM pg_catalog.pg_publication p WHERE p.pubname = $1`, viaRoot, generated, truncate), name).
+		Scan(&p.allTables, &p.mine, &p.viaRoot, &p.generated, &p.actions, &p.tables)
 	if err == pgx.ErrNoRows {
 		return published{}, nil
 	}

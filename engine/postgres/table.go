@@ -16,6 +16,10 @@ import (
 // table as one object (publish_via_partition_root).
 const partitionRootVersion = 130000
 
+// generatedVersion is the first version whose pgoutput sends the values of
+// stored generated columns, if the publication asks for it.
+const generatedVersion = 180000
+
 // ReplicaIdentity is pg_class.relreplident: which old values the log has of
 // an updated or deleted row.
 type ReplicaIdentity string
@@ -48,7 +52,8 @@ type Table struct {
 	// Schema has the columns that travel. Its key is the primary key, or the
 	// replica identity's index, or nothing.
 	Schema *batch.Schema `json:"schema"`
-	// Skipped are the generated columns: the log does not carry them.
+	// Skipped are the generated columns that the log does not carry: virtual
+	// ones, before PostgreSQL 18 stored ones, too.
 	Skipped  []string        `json:"skipped,omitempty"`
 	Identity ReplicaIdentity `json:"identity"`
 	// Keyless says that the log identifies no row for UPDATE and DELETE in the
@@ -321,6 +326,9 @@ func (t *Table) add(r relation, version int) {
 // relation messages: by attnum.
 func (s *Source) loadColumns(ctx context.Context, conn *pgx.Conn, tables map[uint32]*Table) error {
 	generated, keyColumns, missing := "a.attgenerated <> ''", "i.indnkeyatts", missingValue
+	if s.sendsGenerated() {
+		generated = "a.attgenerated = 'v'" // a stored one is like any other column
+	}
 	if s.Version < 120000 {
 		generated, missing = "false", "CASE WHEN a.atthasmissing THEN a.attmissingval::text END"
 	}
@@ -360,6 +368,11 @@ func (s *Source) loadColumns(ctx context.Context, conn *pgx.Conn, tables map[uin
 		t.setColumns(columns[oid], s.types)
 	}
 	return nil
+}
+
+// sendsGenerated says whether the log brings stored generated columns.
+func (s *Source) sendsGenerated() bool {
+	return s.Version >= generatedVersion && s.cfg.Decoder != TestDecoding
 }
 
 // missingValue is the value that rows older than the column have, as an array
