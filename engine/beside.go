@@ -177,6 +177,11 @@ func (l *lane) describe(t *postgres.Table) error {
 	if err := l.number(t.Schema, l.versionBefore(t.OID)); err != nil {
 		return err
 	}
+	p, err := l.visibleOf(t.Schema)
+	if err != nil {
+		return err
+	}
+	t.Schema = p.schema
 	l.applier.announce(t.Schema)
 	return nil
 }

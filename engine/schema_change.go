@@ -11,6 +11,7 @@ import (
 	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
 )
 
 // SchemaChange is one difference between two shapes of a source table.
@@ -152,9 +153,35 @@ func policyOf(s *spec.SchemaChanges, kind string) string {
 		keyChanged: s.KeyChanged, tableRenamed: s.TableRenamed, tableDropped: s.TableDropped,
 	}[kind]
 	if policy == "" || policy == "default" {
-		return s.Default
+		policy = s.Default
+	}
+	if policy == "hold" && (kind == tableRenamed || kind == tableDropped) {
+		return "block" // there is no table that could wait under its name
 	}
 	return policy
+}
+
+// hold pauses a table before the first rows that have a change: its log waits
+// (see settlePauses) until an operator resumes it. What has waited is then
+// applied, changes included; so is a change in the log that waits for a load.
+func (l *lane) hold(after *batch.Schema, c SchemaChange) error {
+	if _, waited := l.diverted.get(after.OID); waited {
+		return nil
+	}
+	at := slices.IndexFunc(l.tables, func(t *postgres.Table) bool { return t.OID == after.OID })
+	if at < 0 || l.stored.get(loadKey(l.tables[at].ID())) == "" {
+		return &SchemaChangeError{c} // renamed, dropped or never loaded: it cannot wait
+	}
+	t := l.tables[at].ID()
+	l.log.Warn("a table has changed and is held: its changes wait until it is resumed", "change", c.String(), "table", t.String())
+	err := l.p.store.ChangeObject(t, func(o *state.Object) {
+		o.Choice, o.State, o.Reason = state.Pause, state.Paused, "held, its changes wait: "+c.String()
+		o.Fix = fmt.Sprintf("leat objects resume %s %s.%s applies them", l.p.Spec.Path, t.Schema, t.Name)
+	})
+	if err != nil {
+		return err
+	}
+	return errPromised
 }
 
 // errPromised ends a delivery so that what it will need is noted before it
@@ -208,8 +235,13 @@ func (l *lane) changes(ctx context.Context, d *delivery, before *batch.Schema, b
 	after := b.Schema
 	changes := schemaChanges(before, after)
 	for _, c := range changes {
-		if policyOf(&l.p.Spec.SchemaChanges, c.Kind) == "block" {
+		switch policyOf(&l.p.Spec.SchemaChanges, c.Kind) {
+		case "block":
 			return &SchemaChangeError{c}
+		case "hold":
+			if err := l.hold(after, c); err != nil {
+				return err
+			}
 		}
 	}
 	root, err := d.chain.plan(ctx, after)

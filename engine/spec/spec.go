@@ -107,12 +107,12 @@ func (o Objects) Names(schema, table string) bool {
 
 // SchemaChanges is the policy for changes of source tables.
 type SchemaChanges struct {
-	Default       string `toml:"default" doc:"What happens to changes that have no key of their own. apply follows them at the destination, in order with the rows; block ends the pipeline before the first row that has the change." default:"apply" enum:"apply|block"`
-	ColumnAdded   string `toml:"column_added" doc:"A column was added. apply adds it, with its default in the rows that are there; withhold keeps it from every plugin and the destination until claim in a section of [objects] names it." default:"default" enum:"default|apply|withhold|block"`
-	ColumnDropped string `toml:"column_dropped" doc:"A column was dropped. apply keeps it at the destination, NULL in new rows." default:"default" enum:"default|apply|block"`
-	ColumnRenamed string `toml:"column_renamed" doc:"A column was renamed. apply renames it." default:"default" enum:"default|apply|block"`
-	ColumnRetyped string `toml:"column_retyped" doc:"A column got another type. apply gives it a type at the destination that holds the old values and the new." default:"default" enum:"default|apply|block"`
-	KeyChanged    string `toml:"key_changed" doc:"The columns that identify a row are others." default:"default" enum:"default|apply|block"`
+	Default       string `toml:"default" doc:"What happens to changes that have no key of their own. apply follows them at the destination, in order with the rows; hold lets the table alone wait before the first row that has the change: what comes of it is kept in the state folder until leat objects resume applies it, in order; a table that was renamed or dropped, or was never loaded, cannot wait and blocks. block ends the pipeline before that row." default:"apply" enum:"apply|hold|block"`
+	ColumnAdded   string `toml:"column_added" doc:"A column was added. apply adds it, with its default in the rows that are there; withhold keeps it from every plugin and the destination until claim in a section of [objects] names it." default:"default" enum:"default|apply|withhold|hold|block"`
+	ColumnDropped string `toml:"column_dropped" doc:"A column was dropped. apply keeps it at the destination, NULL in new rows." default:"default" enum:"default|apply|hold|block"`
+	ColumnRenamed string `toml:"column_renamed" doc:"A column was renamed. apply renames it." default:"default" enum:"default|apply|hold|block"`
+	ColumnRetyped string `toml:"column_retyped" doc:"A column got another type. apply gives it a type at the destination that holds the old values and the new." default:"default" enum:"default|apply|hold|block"`
+	KeyChanged    string `toml:"key_changed" doc:"The columns that identify a row are others." default:"default" enum:"default|apply|hold|block"`
 	TableRenamed  string `toml:"table_renamed" doc:"A table was renamed. apply loads it under its new name; what is under the old one stays." default:"default" enum:"default|apply|block"`
 	TableDropped  string `toml:"table_dropped" doc:"A table was dropped. apply leaves its rows at the destination." default:"default" enum:"default|apply|block"`
 }

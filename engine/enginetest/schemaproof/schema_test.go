@@ -98,7 +98,7 @@ func (p *pipeline) with(ctx context.Context, work func(context.Context, *engine.
 }
 
 func (p *pipeline) catchUp(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
 	defer cancel()
 	return p.with(ctx, func(ctx context.Context, e *engine.Pipeline) error {
 		if err := e.Run(ctx, engine.RunOptions{UntilCaughtUp: true}); err != nil {
