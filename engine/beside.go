@@ -319,6 +319,9 @@ func (h *history) settle(ctx context.Context) error {
 			renamed = append(renamed, h.chunkEntries(noted.Table)...)
 		}
 		now := h.shapeNow(t.table)
+		if noted.Chain != "" {
+			now.Chain = noted.Chain // that of the chunks which an interrupted load has delivered
+		}
 		if noted.Due > h.snapshot.LSN {
 			now.Due, now.Why, now.Empty = noted.Due, noted.Why, noted.Empty
 		}

@@ -39,6 +39,7 @@ type boundTransform struct {
 	plugin *wasm.Transform
 	loaded loadedPlugin
 	match  func(batch.TableID) bool
+	mark   string  // see markOf
 	shadow *shadow // nil for none
 }
 

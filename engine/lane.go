@@ -51,6 +51,7 @@ type lane struct {
 	visible     visible
 	diverted    diversions
 	successors  map[uint32]*postgres.Table // tables under the names of dropped ones, by the OID of those
+	warned      map[uint32]bool            // see lookAtChain
 	followed    map[uint32]bool            // see onlyTheirs; nil is every relation in the log
 	rekeyed     bool                       // the key of a table has changed: it may belong into the other publication
 

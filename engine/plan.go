@@ -23,6 +23,10 @@ type PlannedTable struct {
 	// it was read when that has changed: its ingestion starts anew.
 	QueryMode   string `json:"query_mode,omitempty"`
 	RestartFrom string `json:"restart_from,omitempty"`
+	// TransformsFrom are those that made the rows at the destination, where
+	// TransformsTo, those of the pipeline file, are others.
+	TransformsFrom string `json:"transforms_from,omitempty"`
+	TransformsTo   string `json:"transforms_to,omitempty"`
 	// Note says what a table without a key gets, and what would improve it.
 	Note string `json:"note,omitempty"`
 	// Skipped are columns that are not replicated.
@@ -131,12 +135,19 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 		}
 		tables = append(tables, found...)
 	}
+	chains, err := own.chains(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]PlannedTable, len(tables))
 	for i, t := range tables {
 		if out[i], err = own.planTable(ctx, t); err != nil {
 			return nil, err
 		}
 		out[i].Withheld = withheld[t.ID()]
+		if was, is := chains[t.ID()], p.plugins.chainOf(t.ID()); was != "" && was != is {
+			out[i].TransformsFrom, out[i].TransformsTo = was, is
+		}
 	}
 	return out, nil
 }

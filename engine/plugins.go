@@ -80,6 +80,9 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 			return nil, err
 		}
 		p.transforms[i] = boundTransform{loaded: loaded, match: matcher(t.Tables)}
+		if p.transforms[i].mark, err = markOf(&t, loaded); err != nil {
+			return nil, err
+		}
 		if t.Shadow == "" {
 			continue
 		}

@@ -116,6 +116,7 @@ func (l *lane) askedFor(due map[uint32]shape) error {
 
 func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) error {
 	l.log.Warn("loading a table again", "table", t.ID().String(), "reason", noted.Why)
+	noted.Chain = l.p.plugins.chainOf(t.ID())
 	if _, ok := l.diverted.get(t.OID); ok {
 		return l.startOver(ctx, t, true)
 	}

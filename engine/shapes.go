@@ -45,11 +45,13 @@ type shape struct {
 	// new columns are withheld.
 	Baseline int    `json:"baseline,omitempty"`
 	Claimed  string `json:"claimed,omitempty"`
+	// Chain names the transforms that made the rows, empty where that is not known.
+	Chain string `json:"chain,omitempty"`
 }
 
 // shapeOf is the shape of a table that is loaded as it is now.
-func shapeOf(t *postgres.Table) shape {
-	return shape{Table: t.ID(), OID: t.OID, Version: t.Schema.Version, Storage: t.Storage(), Definition: t.Definition(), Leaves: t.Parts()}
+func (l *lane) shapeOf(t *postgres.Table) shape {
+	return shape{Table: t.ID(), OID: t.OID, Version: t.Schema.Version, Storage: t.Storage(), Definition: t.Definition(), Leaves: t.Parts(), Chain: l.p.plugins.chainOf(t.ID())}
 }
 
 const shapePrefix = "schema/"
@@ -255,6 +257,7 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 	if err := l.noteWithheld(t, noted.Baseline); err != nil {
 		return err
 	}
+	l.lookAtChain(noted)
 	if noted.Left {
 		l.shapes.update(t.OID, func(s *shape) { s.Due, s.Why = 1, "it was not selected for a while" })
 	}

@@ -257,7 +257,7 @@ func (l *lane) claimedLate(before, after *batch.Schema) (string, error) {
 
 // shapeNow is the shape of a table that is loaded as it is now.
 func (l *lane) shapeNow(t *postgres.Table) shape {
-	now := shapeOf(t)
+	now := l.shapeOf(t)
 	if noted, ok := l.shapes.get(t.OID); ok {
 		now.Baseline, now.Claimed = noted.Baseline, noted.Claimed
 	}

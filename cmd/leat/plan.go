@@ -69,6 +69,9 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 		if t.RestartFrom != "" {
 			fmt.Fprintf(p.out, "  RESTART: it was read by %s; leat run --restart-changed ingests it anew\n", t.RestartFrom)
 		}
+		if t.TransformsFrom != "" {
+			fmt.Fprintf(p.out, "  CHANGED: the rows at the destination were made by %s, new ones by %s; leat objects restart, or leat run --restart-changed, loads the table again\n", t.TransformsFrom, t.TransformsTo)
+		}
 		if t.Note != "" {
 			fmt.Fprintf(p.out, "  note: %s\n", t.Note)
 		}

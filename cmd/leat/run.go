@@ -47,7 +47,7 @@ destination stands.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.resync, "resync", false, "where the log has a gap, load every table again beside what is at the destination")
-	cmd.Flags().BoolVar(&o.restartChanged, "restart-changed", false, "ingest tables anew that the pipeline file now reads in another way")
+	cmd.Flags().BoolVar(&o.restartChanged, "restart-changed", false, "ingest tables anew that the pipeline file now reads, or transforms, in another way")
 	cmd.Flags().BoolVar(&o.untilCaughtUp, "until-caught-up", false, "end with exit code 0 once everything committed at the source by now is at the destination")
 	cmd.Flags().DurationVar(&o.retryFor, "retry-for", 0, "give up after failing for so long, for example 30s; 0 is never (with --until-caught-up the default is 5m)")
 	cmd.Flags().StringVar(&o.metrics, "metrics", "", "serve Prometheus metrics at this address, for example 127.0.0.1:9187")
