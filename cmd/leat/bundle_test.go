@@ -109,7 +109,7 @@ func TestSharedPlugin(t *testing.T) {
 	w.ok(plugin("list", "--dir", w.site.dir), "acme/mask", "leat.lock")
 	w.expect(w.run(), exitOK)
 	w.expect(w.leat("query", w.file, "SELECT count(*) FROM customers WHERE email LIKE '%@%'"), exitOK, "\n0")
-	w.expect(w.leat("plan", w.file), exitOK, "acme/mask@1.2.0 sees email")
+	w.expect(w.leat("plan", w.file), exitOK, "acme/mask@1.2.0 sees no column", "kernel mask works for it on email")
 
 	// Another machine: nothing is installed, the registry still has it.
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
@@ -156,7 +156,7 @@ func TestTrustOfAPipeline(t *testing.T) {
 	w.write()
 	w.refused(plugin("install", "--dir", w.site.dir, "acme-mask-1.2.0.leat"), "is not trusted")
 	w.ok(plugin("install", "--dir", w.site.dir, "--trust", filepath.Join(w.site.dir, "trust.toml"), "acme-mask-1.2.0.leat"))
-	w.expect(w.leat("plan", w.file), exitOK, "acme/mask@1.2.0 sees email")
+	w.expect(w.leat("plan", w.file), exitOK, "acme/mask@1.2.0 sees no column", "kernel mask works for it on email")
 }
 
 // TestMarketplace builds a catalogue and serves it, and installs, updates and
