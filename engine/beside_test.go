@@ -269,7 +269,10 @@ func TestFullSpoolsWaitAtTheSource(t *testing.T) {
 		for n := range 6 {
 			c.exec(fmt.Sprintf(`INSERT INTO big SELECT n, 'much', (SELECT string_agg(md5(n::text || i), '') FROM generate_series(1, 100) i), 0 FROM generate_series(%d, %d) n`, 70_000+100*n, 70_000+100*n+99))
 		}
-		c.await("the spools to be full", func() bool { return c.log.has("take spool_budget") })
+		c.await("the spools to be full", func() bool {
+			c.exec(`UPDATE small SET v = 'again' WHERE id = 1`) // what is full is noticed before the next delivery
+			return c.log.has("take spool_budget")
+		})
 		c.exec(`INSERT INTO small VALUES (2, 'waits')`)
 		release()
 		streams(t, c.Pipeline)
