@@ -63,11 +63,7 @@ func (p *program) replayCapsule(ctx context.Context, c *capsule.Capsule, ref, co
 	if err := json.Unmarshal(private, &runs.Settings); err != nil {
 		return err
 	}
-	cache, err := engine.PluginCache()
-	if err != nil {
-		return err
-	}
-	host, err := wasm.NewHost(ctx, wasm.Config{CacheDir: cache})
+	host, err := p.pluginHost(ctx)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/plugins/bundle"
-	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/plugins/workbench/conformance"
 )
 
@@ -65,11 +64,7 @@ func (p *program) conformance(ctx context.Context, ref, config string, kit *conf
 	if err != nil {
 		return err
 	}
-	cache, err := engine.PluginCache()
-	if err != nil {
-		return err
-	}
-	host, err := wasm.NewHost(ctx, wasm.Config{CacheDir: cache})
+	host, err := p.pluginHost(ctx)
 	if err != nil {
 		return err
 	}
