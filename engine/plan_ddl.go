@@ -151,7 +151,9 @@ func (p *Pipeline) trials(ctx context.Context, database string, r *postgres.Rehe
 			if !ok || noted.Baseline == 0 {
 				noted.Baseline = lastColumn(t.Before.Schema)
 			}
+			t.Before.Schema.Version = noted.Version
 			if t.After != nil {
+				t.After.Schema.Version = noted.Version + 1
 				one.changes = schemaChanges(t.Before.Schema, t.After.Schema)
 				var after projection
 				if after, one.fault = project(p.Spec, t.After.Schema, noted.Baseline); one.fault == nil {
