@@ -42,14 +42,6 @@ const (
 	Pause   Choice = "pause"
 )
 
-// Rule is an operator's rule for an object that is read by queries.
-type Rule struct {
-	QueryMode          string        `json:"query_mode"`
-	TimestampColumn    string        `json:"timestamp_column,omitempty"`
-	IncrementingColumn string        `json:"incrementing_column,omitempty"`
-	Delay              time.Duration `json:"delay,omitempty"`
-}
-
 // Object is what became of one table.
 type Object struct {
 	Table batch.TableID `json:"table"`
@@ -61,10 +53,6 @@ type Object struct {
 	Choice Choice `json:"choice,omitempty"`
 	// Restart asks for a new historical load; the load takes it back.
 	Restart bool `json:"restart,omitempty"`
-	// Rule says how queries read the object instead of as the pipeline file has
-	// it, and Position from where on: an operator's, until a run takes it.
-	Rule     Rule   `json:"rule,omitzero"`
-	Position string `json:"position,omitempty"`
 	// Reason says why the object is in its state, Fix what to do about it.
 	Reason string `json:"reason,omitempty"`
 	Fix    string `json:"fix,omitempty"`
