@@ -43,7 +43,7 @@ func Check(ctx context.Context, s *spec.Spec, o CheckOptions) (*postgres.Report,
 	if s.Queries() {
 		out, err = checkQueries(ctx, s, cfg)
 	} else {
-		out = checkLog(ctx, s, cfg)
+		out = checkLog(ctx, s, cfg, o.Running)
 	}
 	if err != nil {
 		return nil, err
@@ -64,13 +64,13 @@ func Check(ctx context.Context, s *spec.Spec, o CheckOptions) (*postgres.Report,
 }
 
 // checkLog looks at what the log of each database needs.
-func checkLog(ctx context.Context, s *spec.Spec, cfg *postgres.Config) *postgres.Report {
+func checkLog(ctx context.Context, s *spec.Spec, cfg *postgres.Config, running bool) *postgres.Report {
 	out := new(postgres.Report)
 	for _, database := range cfg.Databases {
 		one := *cfg
 		one.Databases = []string{database}
 		slot, publication := names(s, database)
-		r := postgres.Check(ctx, &one, postgres.Requirements{Selection: selection(s), Slot: slot, Publication: publication})
+		r := postgres.Check(ctx, &one, postgres.Requirements{Selection: selection(s), Slot: slot, Publication: publication, Running: running})
 		for _, item := range r.Items {
 			if !slices.ContainsFunc(out.Items, func(seen postgres.Item) bool {
 				return seen.Name == item.Name && seen.Object == item.Object && seen.Found == item.Found

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/state"
 )
 
 // TestCheckLooksBehindTheSource finds what is wrong with plugins and
@@ -51,6 +52,24 @@ func TestCheckLooksBehindTheSource(t *testing.T) {
 	s.config = strings.Replace(s.config, fmt.Sprintf("port = %d", s.port), "port = 1", 1)
 	s.write()
 	s.expect(s.leat("check", s.file), exitDestination, "destination postgres", "connect to PostgreSQL")
+}
+
+// TestCheckBesideARunningEngine knows the pipeline's own engine from another
+// program that reads from its slot.
+func TestCheckBesideARunningEngine(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	p := s.start()
+	p.listens()
+	s.becomes("public.customers", state.Streaming)
+	r := s.leat("check", s.file)
+	s.expect(r, exitOK, "in use by the running pipeline")
+	if strings.Contains(r.out, "Another Leat") {
+		t.Errorf("check takes the pipeline's own engine for another:\n%s", r.out)
+	}
+	s.expect(s.leat("check", "--state-dir", t.TempDir(), s.file), exitOK, "Another Leat", "pg_stat_activity")
+	if code := p.stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, p.out)
+	}
 }
 
 // TestPatternsThatNameNothing names every pattern that matches no table.

@@ -61,6 +61,8 @@ type Requirements struct {
 	Slot        string
 	Publication string
 	Adopt       []string
+	// Running: this pipeline's own engine may hold the slot.
+	Running bool
 }
 
 // Check looks at every prerequisite of logical replication from every database
@@ -208,10 +210,14 @@ func (c *checker) slot(ctx context.Context) {
 		if slot.WALStatus == "unreserved" {
 			item.Outcome, item.Fix = Warn, "ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf();"
 		}
-		if slot.Active {
+		switch {
+		case slot.Active && c.want.Running:
+			item.Found += fmt.Sprintf(", in use by the running pipeline (server process %d)", slot.ActivePID)
+		case slot.Active:
 			item.Outcome = Warn
 			item.Found += fmt.Sprintf(", in use by server process %d", slot.ActivePID)
-			item.Causes = []string{"Another Leat runs this pipeline."}
+			item.Causes = []string{"Another Leat, on another machine or with another state folder, or another program reads from this slot."}
+			item.Fix = fmt.Sprintf("SELECT application_name, client_addr, backend_start FROM pg_stat_activity WHERE pid = %d; -- then stop it, or name another slot in the pipeline", slot.ActivePID)
 		}
 	}
 	c.add(item)
