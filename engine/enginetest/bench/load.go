@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,6 +23,7 @@ const (
 	copyServer = "COPY to /dev/null in the server"
 	copyClient = "COPY to one client"
 	copyCopy   = "COPY | COPY into a keyed table"
+	copyNamed  = "COPY | COPY, database name in row and key"
 	readOne    = "leat, batches dropped, 1 reader"
 )
 
@@ -68,7 +70,10 @@ func (l *loadRun) measure(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, recreate(context.WithoutCancel(ctx), l.source, l.database, "")) }()
-	contenders := []contender{{copyServer, l.copyServer}, {copyClient, l.copyClient}, {readOne, l.read}, {copyCopy, l.copyCopy}}
+	contenders := []contender{{copyServer, l.copyServer}, {copyClient, l.copyClient}, {readOne, l.read},
+		{copyCopy, func(ctx context.Context) (measure, error) { return l.copyCopy(ctx, false) }},
+		{copyNamed, func(ctx context.Context) (measure, error) { return l.copyCopy(ctx, true) }},
+	}
 	for _, v := range l.variants {
 		for _, kind := range l.kinds {
 			r, err := l.newRig(l.database, kind, v, l.table)
@@ -119,6 +124,8 @@ func (l *loadRun) compareTargets() {
 	c.compare(leatTo("duckdb", plain), copyClient, into)
 	c.compare(leatTo("duckdb", plain), copyServer, 0)
 	c.compare(leatTo("postgres", plain), copyCopy, 0.9)
+	c.compare(copyNamed, copyCopy, 0)
+	c.compare(leatTo("postgres", features), copyNamed, 0)
 	for _, mode := range []string{"table", "xmin"} {
 		c.compare(leatIn(mode, "duckdb"), copyClient, into)
 		c.compare(leatIn(mode, "postgres"), copyClient, 0)
@@ -188,23 +195,33 @@ func (l *loadRun) copyClient(ctx context.Context) (measure, error) {
 	return l.stopwatch(ctx, func(ctx context.Context) error { return l.copyOut(ctx, io.Discard) })
 }
 
-// copyCopy is what one would do by hand.
-func (l *loadRun) copyCopy(ctx context.Context) (measure, error) {
+// copyCopy is what one would do by hand. named gives each row the name of its
+// database, in its key too, as the bundled features do.
+func (l *loadRun) copyCopy(ctx context.Context, named bool) (measure, error) {
 	const database = "bench_copy"
 	if err := recreate(ctx, l.destination, database, ""); err != nil {
 		return measure{}, err
 	}
-	if err := l.destination.Exec(ctx, database, l.table.ddl); err != nil {
+	columns, err := ask(ctx, l.source, l.database, fmt.Sprintf("SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = '%s'::regclass AND attnum > 0", l.table.name))
+	if err != nil {
 		return measure{}, err
 	}
-	m, err := l.stopwatch(ctx, func(ctx context.Context) error { return l.pipe(ctx, database) })
+	ddl := []string{l.table.ddl}
+	if named {
+		key, _, _ := strings.Cut(columns, ",")
+		ddl = append(ddl, fmt.Sprintf("ALTER TABLE %[1]s DROP CONSTRAINT %[1]s_pkey, ADD COLUMN database_name text DEFAULT '%[2]s', ADD PRIMARY KEY (%[3]s, database_name)", l.table.name, l.database, key))
+	}
+	if err := l.destination.Exec(ctx, database, ddl...); err != nil {
+		return measure{}, err
+	}
+	m, err := l.stopwatch(ctx, func(ctx context.Context) error { return l.pipe(ctx, database, columns) })
 	if err != nil {
 		return m, err
 	}
 	return m, l.comparePostgres(ctx, l.database, database, l.table, plain)
 }
 
-func (l *loadRun) pipe(ctx context.Context, database string) error {
+func (l *loadRun) pipe(ctx context.Context, database, columns string) error {
 	conn, err := connect(ctx, l.destination.SocketDSN(database))
 	if err != nil {
 		return err
@@ -220,7 +237,7 @@ func (l *loadRun) pipe(ctx context.Context, database string) error {
 		err := l.copyOut(ctx, w)
 		sent <- errors.Join(err, w.Flush(), out.Close())
 	}()
-	_, err = conn.CopyFrom(ctx, in, fmt.Sprintf("COPY %s FROM STDIN (FORMAT binary)", l.table.name))
+	_, err = conn.CopyFrom(ctx, in, fmt.Sprintf("COPY %s (%s) FROM STDIN (FORMAT binary)", l.table.name, columns))
 	return errors.Join(err, in.Close(), <-sent)
 }
 
