@@ -39,7 +39,7 @@ func (l *lane) loadBeside(ctx context.Context, first *history) error {
 		if _, err := l.startReloads(ctx, true); err != nil {
 			return err
 		}
-		for _, d := range l.diverted.loading() {
+		for _, d := range l.underLoad() {
 			left = append(left, d.OID)
 		}
 	}
@@ -63,7 +63,8 @@ func (l *lane) loadBeside(ctx context.Context, first *history) error {
 }
 
 // load loads tables that are diverted. A table whose rows move to another place
-// meanwhile is loaded again in another snapshot; the others go on.
+// meanwhile is loaded again in another snapshot, one on which a plugin fails is
+// left as it is; the others go on.
 func (l *lane) load(ctx context.Context, h *history, oids []uint32) (err error) {
 	tables := len(oids)
 	if h != nil {
@@ -71,8 +72,14 @@ func (l *lane) load(ctx context.Context, h *history, oids []uint32) (err error) 
 	}
 	for h != nil || len(oids) > 0 {
 		if h == nil {
-			if h, err = l.openHistory(ctx, oids); err != nil {
+			h, err = l.openHistory(ctx, oids)
+			failed, err := l.pause(err)
+			if err != nil {
 				return err
+			}
+			if failed != 0 {
+				oids = slices.DeleteFunc(oids, func(oid uint32) bool { return oid == failed })
+				continue
 			}
 		}
 		err = h.run(ctx)
@@ -373,7 +380,7 @@ func (l *lane) comesTo(s *batch.Schema, what string) error {
 // another session: a new table does not end this one for it, or a source where
 // tables come and go would never get it loaded.
 func (l *lane) beginsAnew() bool {
-	for _, d := range l.diverted.loading() {
+	for _, d := range l.underLoad() {
 		if len(l.chunkEntries(d.Table)) == 0 {
 			continue // nothing would be lost
 		}
@@ -387,13 +394,13 @@ func (l *lane) beginsAnew() bool {
 // showPhase says whether a historical load runs beside the stream.
 func (l *lane) showPhase() {
 	l.mu.Lock()
-	following := l.following
+	following, loading := l.following, len(l.loading()) > 0
 	l.mu.Unlock()
 	if !following {
 		return
 	}
 	phase := "streaming"
-	if l.diverted.isLoading() {
+	if loading {
 		phase = "loading"
 	}
 	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = phase, "" })

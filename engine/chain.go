@@ -14,6 +14,11 @@ import (
 // A plugin that fails on more is broken, not the rows.
 const maxIsolated = 100
 
+// maxOverruns bounds how often a plugin may run out of fuel, time or memory on
+// a table before a batch passes: other tables wait meanwhile. Halving finds one
+// row among 2^20, the most that a batch has, in 21.
+const maxOverruns = 24
+
 // Chain is the transforms of a pipeline followed by its destination, planned
 // once for each version of each source table. It belongs to whoever holds the
 // destination (see delivery).
@@ -30,6 +35,9 @@ type Chain struct {
 	// landed the table that has each.
 	naming int
 	landed map[batch.TableID]batch.TableID
+	// overruns counts, for each source table, the calls in which a plugin met a
+	// limit since a batch has passed.
+	overruns map[batch.TableID]int
 	// kept has the calls of plugins that stop the pipeline, nil for none.
 	kept *capsuleKeeper
 }
@@ -70,7 +78,8 @@ type rowFailure struct {
 
 func newChain(p *plugins, databases []string, values spec.Values) *Chain {
 	return &Chain{transforms: p.transforms, databases: databases, values: values,
-		current: map[[2]string]map[string]*batch.Schema{}, roots: map[*batch.Schema]*step{}, naming: p.naming, landed: map[batch.TableID]batch.TableID{}}
+		current: map[[2]string]map[string]*batch.Schema{}, roots: map[*batch.Schema]*step{}, naming: p.naming,
+		landed: map[batch.TableID]batch.TableID{}, overruns: map[batch.TableID]int{}}
 }
 
 // replan forgets every plan: they are made for one connection of the
@@ -109,7 +118,7 @@ func (c *Chain) plan(ctx context.Context, s *batch.Schema) (*step, error) {
 		return root, nil
 	}
 	values := newValueStep(c.values, s)
-	root, err := c.planFrom(ctx, 0, s.Table, values.schema(s))
+	root, err := c.planFrom(ctx, 0, s, values.schema(s))
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w", s.Table, err)
 	}
@@ -118,8 +127,8 @@ func (c *Chain) plan(ctx context.Context, s *batch.Schema) (*step, error) {
 	return root, nil
 }
 
-func (c *Chain) planFrom(ctx context.Context, i int, source batch.TableID, s *batch.Schema) (*step, error) {
-	for i < len(c.transforms) && !c.transforms[i].match(source) {
+func (c *Chain) planFrom(ctx context.Context, i int, source, s *batch.Schema) (*step, error) {
+	for i < len(c.transforms) && !c.transforms[i].match(source.Table) {
 		i++
 	}
 	if i == len(c.transforms) {
@@ -145,15 +154,15 @@ func (c *Chain) planFrom(ctx context.Context, i int, source batch.TableID, s *ba
 }
 
 // planOne plans transform i for what has become of a source table until there.
-func (c *Chain) planOne(ctx context.Context, i int, source batch.TableID, s *batch.Schema) (wasm.PlanInput, *wasm.Plan, error) {
+func (c *Chain) planOne(ctx context.Context, i int, source, s *batch.Schema) (wasm.PlanInput, *wasm.Plan, error) {
 	asked := wasm.PlanInput{Schema: s, Databases: c.databases}
 	var err error
-	if asked.Peers, err = c.peersAt(ctx, i, source); err != nil {
-		return asked, nil, err
+	if asked.Peers, err = c.peersAt(ctx, i, source.Table); err != nil {
+		return asked, nil, pluginFailure(source, err)
 	}
 	plan, err := c.transforms[i].plugin.Plan(ctx, asked)
 	if err != nil || i != c.naming {
-		return asked, plan, err
+		return asked, plan, pluginFailure(source, err)
 	}
 	for _, out := range plan.Outputs {
 		if err := c.land(s.Table, out.Table); err != nil {
@@ -201,16 +210,23 @@ func (c *Chain) Process(ctx context.Context, b *batch.Batch) ([]Output, []rowFai
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &passage{failures: refused, kept: c.kept}
+	r := &passage{source: b.Schema, failures: refused, overruns: c.overruns[b.Schema.Table], kept: c.kept}
+	before := r.overruns
 	if err := r.pass(ctx, root, shaped); err != nil {
+		delete(c.overruns, b.Schema.Table)
 		r.release()
 		return nil, nil, err
+	}
+	if c.overruns[b.Schema.Table] = r.overruns; r.overruns == before {
+		delete(c.overruns, b.Schema.Table)
 	}
 	return r.outputs, r.failures, nil
 }
 
 // passage is one batch on its way through the chain.
 type passage struct {
+	source   *batch.Schema
+	overruns int // see Chain
 	outputs  []Output
 	failures []rowFailure
 	kept     *capsuleKeeper
@@ -282,11 +298,14 @@ func (r *passage) fail(s *step, b *batch.Batch, row int, message string) {
 // isolate halves a batch on which a plugin failed as a whole until the rows
 // that make it fail stand alone.
 func (r *passage) isolate(ctx context.Context, s *step, b *batch.Batch, cause error) error {
-	if actionFor(cause) != setAside || len(r.failures) >= maxIsolated {
+	if metLimit(cause) {
+		r.overruns++
+	}
+	if actionFor(cause) != setAside || len(r.failures) >= maxIsolated || r.overruns > maxOverruns {
 		if r.kept != nil && ctx.Err() == nil {
 			r.kept.keep(ctx, s, b)
 		}
-		return cause
+		return pluginFailure(r.source, cause)
 	}
 	low, high := halves(b)
 	if high == nil {

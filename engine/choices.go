@@ -125,6 +125,14 @@ func (l *lane) place(t *postgres.Table, record state.Object) place {
 		loaded := !l.p.Spec.Source.LoadHistoricalData || l.stored.get(loadKey(t.ID())) != ""
 		return place{joins: loaded, state: state.Paused, reason: record.Reason, fix: record.Fix}
 	}
+	held, _ := l.diverted.get(t.OID)
+	switch {
+	case record.State != state.Paused:
+	case l.fails(t.OID):
+		return place{joins: true, state: state.Paused, reason: record.Reason, fix: record.Fix}
+	case held.Reason == forLoad:
+		return place{joins: true, state: state.HistoricalLoad} // which goes on
+	}
 	return place{joins: true, state: state.Queued}
 }
 

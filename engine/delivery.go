@@ -307,7 +307,8 @@ func (d *delivery) abort(ctx context.Context, culprit *batch.Batch, cause error)
 		return cause
 	}
 	var database *capability.Error
-	if culprit == nil || !errors.As(cause, &database) || actionFor(cause) != setAside {
+	var plugin *PluginFailure
+	if culprit == nil || errors.As(cause, &plugin) || !errors.As(cause, &database) || actionFor(cause) != setAside {
 		return cause
 	}
 	return d.isolate(ctx, culprit, cause)

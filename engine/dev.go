@@ -68,13 +68,16 @@ func (p *Pipeline) Reload(ctx context.Context, place int) (changed bool, err err
 	}
 	loaded.keep(p.store)
 	next := boundTransform{loaded: loaded}
+	if next.mark, err = markOf(t, loaded); err != nil {
+		return false, err
+	}
 	if next.plugin, err = p.plugins.host.Transform(ctx, loaded.Module, loaded.plugin); err != nil {
 		return false, err
 	}
 	if err := p.swap(ctx, place, next); err != nil {
 		return false, errors.Join(err, next.plugin.Close(context.WithoutCancel(ctx)))
 	}
-	return true, nil
+	return true, p.retryPlugins()
 }
 
 // runs says whether the very plugin stands at a place already.
@@ -95,7 +98,7 @@ func (p *Pipeline) swap(ctx context.Context, place int, next boundTransform) err
 	defer p.plugins.mu.Unlock()
 	at := &p.plugins.transforms[place]
 	before := *at
-	at.plugin, at.loaded = next.plugin, next.loaded
+	at.plugin, at.loaded, at.mark = next.plugin, next.loaded, next.mark
 	if a.destination != nil {
 		a.chain.replan(a.destination)
 		if err := a.chain.planKnown(ctx); err != nil {

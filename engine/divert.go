@@ -43,7 +43,7 @@ import (
 type diversion struct {
 	Table batch.TableID `json:"table"`
 	OID   uint32        `json:"oid"`
-	// Reason is who rejoins the table: forLoad, or what else diverted it.
+	// Reason is who rejoins the table: forLoad, forPause or forPlugin.
 	Reason string `json:"reason"`
 	// Fresh: the destination has no rows of the table but those that its load
 	// has brought, so that the log before the load's snapshot is not needed.
@@ -124,18 +124,6 @@ func (s *diversions) loading() (out []diversion) {
 	}
 	slices.SortFunc(out, func(a, b diversion) int { return strings.Compare(a.Table.String(), b.Table.String()) })
 	return out
-}
-
-// isLoading says whether a table is under load.
-func (s *diversions) isLoading() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range s.byOID {
-		if t.Reason == forLoad {
-			return true
-		}
-	}
-	return false
 }
 
 // read takes the diversions of a database from the destination's checkpoint

@@ -133,7 +133,7 @@ func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres
 			if errors.Is(err, errPromised) {
 				err = errors.Join(errAnew, l.savePromises(work))
 			}
-			return d, err
+			return d, l.pauseAnew(err)
 		}
 		if group.Complete {
 			break

@@ -63,10 +63,13 @@ type lane struct {
 	following bool          // the log is followed
 	moved     chan struct{} // closed with the next move of the position; nil while nobody waits
 	resuming  []uint32      // tables whose changes have waited and are being delivered
+	// failing are, for as long as the process lives, the tables that are paused
+	// because a plugin fails on them, by OID.
+	failing map[uint32]*PluginFailure
 }
 
 func newLane(p *Pipeline, database string) *lane {
-	return &lane{p: p, applier: p.applier, database: database, log: p.log.With("database", database),
+	return &lane{p: p, applier: p.applier, database: database, log: p.log.With("database", database), failing: map[uint32]*PluginFailure{},
 		dueLoads: make(chan struct{}, 1), readers: make(chan struct{}, p.Spec.Engine.LoadWorkers)}
 }
 
@@ -81,6 +84,9 @@ func (l *lane) run(ctx context.Context) error {
 	err := persist(ctx, l.log, "replication", l.retryFor, func(ctx context.Context) error {
 		return l.p.advancing(l.database, func() error { return l.attempt(ctx) })
 	})
+	if err == nil {
+		err = l.failures() // the run has caught up, but for these
+	}
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("database %s: %w", l.database, err)
 	}
@@ -199,6 +205,9 @@ func (l *lane) replicate(ctx context.Context, first *history) error {
 // that are selected cannot be.
 func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 	l.asked.Store(false)
+	if err := l.tryAgain(); err != nil {
+		return nil, err
+	}
 	all, err := l.listTables(ctx)
 	if err != nil {
 		return nil, err
@@ -238,7 +247,14 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 	for i, t := range chosen {
 		schemas[i] = t.Schema
 	}
-	return chosen, l.applier.checkNames(ctx, schemas)
+	failed, err := l.applier.checkNames(ctx, schemas)
+	l.tables = chosen
+	for _, f := range failed {
+		if _, err := l.pause(f); err != nil {
+			return nil, err
+		}
+	}
+	return chosen, err
 }
 
 // number gives a schema that nobody else has seen yet its version in the

@@ -71,7 +71,7 @@ func (h *history) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, t := range h.loads {
 		if len(t.left) == 0 {
-			g.Go(func() error { return h.join(ctx, t) }) // complete as of an earlier snapshot
+			g.Go(func() error { return h.pauseLoad(t, h.join(ctx, t)) }) // complete as of an earlier snapshot
 		}
 	}
 	for range h.p.Spec.Engine.LoadWorkers {
@@ -104,7 +104,7 @@ func (h *history) work(ctx context.Context) (err error) {
 			return err
 		}
 		if h.ended(t.load) {
-			if err := h.join(ctx, t.load); err != nil {
+			if err := h.pauseLoad(t.load, h.join(ctx, t.load)); err != nil {
 				return err
 			}
 		}
@@ -126,12 +126,23 @@ func (h *history) attempt(ctx context.Context, reader **postgres.Reader, t task)
 		switch {
 		case errors.As(err, &again):
 			h.log.Warn("loading a table again from its first chunk", "table", t.load.table.ID().String(), "reason", again.Reason)
-			h.giveUp(t.load)
+			h.giveUp(t.load, true)
 			return nil
-		case !errors.Is(err, errSetAside):
-			return err
+		case errors.Is(err, errSetAside):
+		default:
+			return h.pauseLoad(t.load, err)
 		}
 	}
+}
+
+// pauseLoad gives a table up for now on which a plugin fails: what is left of
+// it waits. Any other error it returns.
+func (h *history) pauseLoad(l *tableLoad, err error) error {
+	failed, err := h.pause(err)
+	if failed != 0 {
+		h.giveUp(l, false)
+	}
+	return err
 }
 
 // readAhead is how many batches of a worker wait for the destination. With the

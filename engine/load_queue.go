@@ -21,10 +21,10 @@ type tableLoad struct {
 	// complete: all chunks are at the destination since an earlier session.
 	// fresh: no row of it is there but what this load brings.
 	complete, fresh bool
-	joined          bool // the table is in the stream
-	under           int  // chunks being read
-	seq             int  // of the next chunk that is cut off
-	gone            bool
+	joined          bool             // the table is in the stream
+	under           int              // chunks being read
+	seq             int              // of the next chunk that is cut off
+	gone, again     bool             // see giveUp
 	paces           map[uint32]*pace // by leaf
 }
 
@@ -164,11 +164,12 @@ func (h *history) last(l *tableLoad) bool {
 	return l.under == 1 && len(l.left) == 0 && !l.gone
 }
 
-// giveUp leaves the rest of a table to a load in another snapshot.
-func (h *history) giveUp(l *tableLoad) {
+// giveUp leaves the rest of a table to a load in another snapshot, the next one
+// or, if not again, that of another session.
+func (h *history) giveUp(l *tableLoad, again bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l.left, l.gone = nil, true
+	l.left, l.gone, l.again = nil, true, again
 }
 
 // ended notes that a task of a table is done, and says whether the table is.
@@ -179,7 +180,7 @@ func (h *history) ended(l *tableLoad) bool {
 	if l.under > 0 || len(l.left) > 0 {
 		return false
 	}
-	if l.gone {
+	if l.gone && l.again {
 		h.again = append(h.again, l.table.OID)
 	}
 	return !l.gone

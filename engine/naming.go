@@ -67,7 +67,7 @@ func (c *Chain) reserve(ctx context.Context, s *batch.Schema) error {
 		if !t.match(s.Table) {
 			continue
 		}
-		_, plan, err := c.planOne(ctx, i, s.Table, in)
+		_, plan, err := c.planOne(ctx, i, s, in)
 		if err != nil || len(plan.Outputs) == 0 {
 			return err
 		}
@@ -89,16 +89,21 @@ func (c *Chain) land(table, at batch.TableID) error {
 	return nil
 }
 
-// checkNames reserves the names of tables.
-func (a *applier) checkNames(ctx context.Context, schemas []*batch.Schema) error {
+// checkNames reserves the names of tables, but for those on which a plugin
+// fails: these come back beside the error.
+func (a *applier) checkNames(ctx context.Context, schemas []*batch.Schema) (failed []*PluginFailure, err error) {
 	a.holder.Lock()
 	defer a.holder.Unlock()
 	for _, s := range schemas {
-		if err := a.chain.reserve(ctx, s); err != nil {
-			return err
+		err := a.chain.reserve(ctx, s)
+		var failure *PluginFailure
+		if errors.As(err, &failure) {
+			failed = append(failed, failure)
+		} else if err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return failed, nil
 }
 
 // recall announces the tables that earlier runs have seen. A merged table

@@ -101,6 +101,10 @@ func (r *ObjectRequest) apply(o *state.Object) error {
 		}
 		o.Choice, o.State, o.Reason, o.Fix = state.Pause, state.Paused, "an operator pauses it: its changes wait", "leat objects resume delivers them in order"
 	case ResumeObjects:
+		if pausedByPlugin(o) {
+			tryPluginAgain(o)
+			return nil
+		}
 		if o.Choice != state.Pause {
 			return refuse("it is not paused", "leat objects list shows the states")
 		}
@@ -111,6 +115,9 @@ func (r *ObjectRequest) apply(o *state.Object) error {
 			return refuse("it is skipped", "leat objects include loads it")
 		case state.Pause:
 			return refuse("it is paused", "leat objects resume first")
+		}
+		if pausedByPlugin(o) {
+			return refuse("a plugin fails on it: "+o.Reason, "mend the plugin, leat objects resume, and then restart it if that is still wanted")
 		}
 		o.Restart, o.State, o.Reason, o.Fix = true, state.Queued, "an operator restarts its historical load", ""
 	default:

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/leat-etl/leat/engine/batch"
-	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/state"
 )
 
@@ -38,9 +37,10 @@ func (l *lane) settlePauses(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range begin {
-		l.log.Warn("a table is paused: its changes wait on this machine", "table", t.ID().String())
-		d.divert(&l.diverted, diversion{Table: t.ID(), OID: t.OID, Reason: forPause, From: at.Position.LSN})
+	for _, n := range begin {
+		l.log.Warn("a table is paused: its changes wait on this machine", "table", n.Table.String())
+		n.From = at.Position.LSN
+		d.divert(&l.diverted, n)
 	}
 	for _, oid := range end {
 		d.change(&l.diverted, oid, func(t *diverted) { t.joins = true })
@@ -53,31 +53,39 @@ func (l *lane) settlePauses(ctx context.Context) error {
 }
 
 // pausesOf says which diversions are to begin, and which to end unapplied.
-func (l *lane) pausesOf(records map[batch.TableID]state.Object) (begin []*postgres.Table, end []uint32) {
+func (l *lane) pausesOf(records map[batch.TableID]state.Object) (begin []diversion, end []uint32) {
 	var resuming []uint32
 	here := map[uint32]bool{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, t := range l.tables {
 		here[t.OID] = true
 		held, diverts := l.diverted.get(t.OID)
-		switch paused := records[t.ID()].Choice == state.Pause; {
+		switch paused, fails := records[t.ID()].Choice == state.Pause, l.failing[t.OID] != nil; {
 		case paused && !diverts:
-			begin = append(begin, t)
-		case !paused && diverts && held.Reason == forPause:
+			begin = append(begin, diversion{Table: t.ID(), OID: t.OID, Reason: forPause})
+		case fails && !diverts:
+			begin = append(begin, diversion{Table: t.ID(), OID: t.OID, Reason: forPlugin})
+		case !paused && !fails && diverts && held.waits():
 			resuming = append(resuming, t.OID)
 		}
 	}
-	for _, held := range l.diverted.paused() {
+	for oid, f := range l.failing { // dropped, and the log has still something of it
+		noted, known := l.shapes.get(oid)
+		if _, diverts := l.diverted.get(oid); !diverts && !here[oid] && known && !noted.Left {
+			begin = append(begin, diversion{Table: f.Table, OID: oid, Reason: forPlugin})
+		}
+	}
+	for _, held := range l.diverted.waiting() {
 		noted, ok := l.shapes.get(held.OID)
 		switch {
 		case here[held.OID]:
 		case ok && noted.Left:
 			end = append(end, held.OID)
-		case records[held.Table].Choice != state.Pause: // dropped, and resumed
+		case records[held.Table].Choice != state.Pause && l.failing[held.OID] == nil: // dropped, and resumed
 			resuming = append(resuming, held.OID)
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.resuming = resuming
 	return begin, end
 }
@@ -88,13 +96,18 @@ func (l *lane) resume(ctx context.Context) error {
 		oid := l.resumes()[0]
 		held, _ := l.diverted.get(oid)
 		l.log.Info("delivering what has waited of a table", "table", held.Table.String())
-		if err := l.rejoin(ctx, oid, nil, nil); err != nil {
+		err := l.rejoin(ctx, oid, nil, nil)
+		failed, err := l.pause(err)
+		if err != nil {
 			return err
 		}
 		failpoint("resumed")
 		l.mu.Lock()
 		l.resuming = l.resuming[1:]
 		l.mu.Unlock()
+		if failed != 0 {
+			continue
+		}
 		if err := l.comesTo(&batch.Schema{Table: held.Table, OID: oid}, state.Streaming); err != nil {
 			return err
 		}
@@ -109,12 +122,15 @@ func (l *lane) resumes() []uint32 {
 	return l.resuming
 }
 
-// paused returns the tables that an operator has diverted.
-func (s *diversions) paused() (out []diversion) {
+// waits says whether the table is diverted for longer than a load takes.
+func (d *diversion) waits() bool { return d.Reason == forPause || d.Reason == forPlugin }
+
+// waiting returns the tables that are diverted for longer than a load takes.
+func (s *diversions) waiting() (out []diversion) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.byOID {
-		if t.Reason == forPause {
+		if t.waits() {
 			out = append(out, t.diversion)
 		}
 	}
@@ -126,7 +142,19 @@ func (s *diversions) paused() (out []diversion) {
 func (l *lane) settled() bool {
 	due := slices.DeleteFunc(l.shapes.due(endOfLog), func(noted shape) bool {
 		held, ok := l.diverted.get(noted.OID)
-		return ok && held.Reason == forPause // is loaded again when what has waited is delivered
+		return ok && held.waits() || l.failing[noted.OID] != nil // is loaded again when what has waited is delivered
 	})
-	return len(l.resuming) == 0 && len(due) == 0 && !l.diverted.isLoading()
+	return len(l.resuming) == 0 && len(due) == 0 && len(l.loading()) == 0
+}
+
+// loading are the tables that are under load. The caller holds l.mu.
+func (l *lane) loading() []diversion {
+	return slices.DeleteFunc(l.diverted.loading(), func(d diversion) bool { return l.failing[d.OID] != nil })
+}
+
+// underLoad are the tables that are under load.
+func (l *lane) underLoad() []diversion {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.loading()
 }

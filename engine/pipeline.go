@@ -146,11 +146,12 @@ func (p *Pipeline) replicate(ctx context.Context, o RunOptions) error {
 	watching, stop := context.WithCancel(running)
 	defer stop()
 	var lanes sync.WaitGroup
+	var left leftBehind
 	for _, s := range p.schedules {
 		lanes.Add(1)
 		g.Go(func() error {
 			defer lanes.Done()
-			return s.replicate(running, o)
+			return left.keep(s.replicate(running, o))
 		})
 		g.Go(func() error { return s.lane.guard(watching) })
 	}
@@ -164,7 +165,26 @@ func (p *Pipeline) replicate(ctx context.Context, o RunOptions) error {
 	if errors.As(err, &over) {
 		return p.dropOverBudget(ctx, over)
 	}
-	return err
+	return errors.Join(append(left.errs, err)...)
+}
+
+// leftBehind collects why single objects are not at the destination although
+// the run of their database has come to its end: those of other databases end
+// theirs.
+type leftBehind struct {
+	mu   sync.Mutex
+	errs []error
+}
+
+func (l *leftBehind) keep(err error) error {
+	var one *objectError
+	if !errors.As(err, &one) {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.errs = append(l.errs, err)
+	return nil
 }
 
 // Close releases everything. The pipeline must not be running.

@@ -49,6 +49,12 @@ func pipelineOf(t *testing.T, server *pgserver.Server, database string, extra ..
 // caller closes it.
 func pipelineIn(t *testing.T, dir string, server *pgserver.Server, database string, extra ...string) *engine.Pipeline {
 	t.Helper()
+	return pipelineFor(t, dir, server, append([]string{fmt.Sprintf("database = %q", database)}, extra...)...)
+}
+
+// pipelineFor is pipelineIn with the databases among the extra lines.
+func pipelineFor(t *testing.T, dir string, server *pgserver.Server, extra ...string) *engine.Pipeline {
+	t.Helper()
 	t.Setenv("LEAT_TEST_PASSWORD", server.Password())
 	s, err := spec.Parse(filepath.Join(dir, "test.toml"), fmt.Appendf(nil, `name = "test"
 [source]
@@ -56,12 +62,11 @@ host = %q
 port = %d
 user = %q
 password = { env = "LEAT_TEST_PASSWORD" }
-database = %q
 %s
 [destination]
 plugin = "duckdb"
 config = { path = "test.duckdb" }
-`, server.Host(), server.Port(), server.User(), database, strings.Join(extra, "\n")))
+`, server.Host(), server.Port(), server.User(), strings.Join(extra, "\n")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,6 +91,9 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 			return nil, err
 		}
 		p.transforms[i].shadow = &shadow{loaded: candidate}
+		if p.transforms[i].shadow.mark, err = markOf(&t, candidate); err != nil {
+			return nil, err
+		}
 	}
 	config, err := s.Destination.ConfigJSON(true)
 	if err != nil {

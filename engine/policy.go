@@ -86,7 +86,10 @@ func (p *Pipeline) advancing(database string, run func() error) error {
 func fixOf(err error) string {
 	var source *postgres.Error
 	var database *capability.Error
+	var plugin *PluginFailure
 	switch {
+	case errors.As(err, &plugin):
+		return plugin.Hint()
 	case errors.As(err, &database):
 		return database.Hint
 	case errors.As(err, &source):

@@ -143,7 +143,16 @@ func (l *poller) find(ctx context.Context) (failed []error, err error) {
 		l.objects = append(l.objects, &object{q, rules[i], rules[i].Identity(l.p.Spec.Source.Query)})
 		schemas = append(schemas, q.Schema)
 	}
-	return failed, l.applier.checkNames(ctx, schemas)
+	unnamed, err := l.applier.checkNames(ctx, schemas)
+	for _, f := range unnamed {
+		one := &objectError{f.Table, f}
+		failed = append(failed, one)
+		l.objects = slices.DeleteFunc(l.objects, func(o *object) bool { return o.ID() == f.Table })
+		if err := l.fail(one); err != nil {
+			return nil, err
+		}
+	}
+	return failed, err
 }
 
 // objectError is why one object cannot be read.
@@ -300,7 +309,8 @@ func (l *poller) work(ctx context.Context, queue <-chan *object, fail func(*obje
 		}
 		err := l.read(ctx, session, o)
 		var known *postgres.Error
-		if errors.As(err, &known) && known.Class == postgres.Object {
+		var plugin *PluginFailure
+		if errors.As(err, &known) && known.Class == postgres.Object || errors.As(err, &plugin) {
 			err = fail(&objectError{o.ID(), err})
 		}
 		if err != nil {

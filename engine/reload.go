@@ -55,7 +55,7 @@ func (l *lane) passedLSN() uint64 {
 func (l *lane) dueNow() []shape {
 	return slices.DeleteFunc(l.shapes.due(l.passedLSN()), func(s shape) bool {
 		_, ok := l.diverted.get(s.OID)
-		return ok
+		return ok || l.fails(s.OID)
 	})
 }
 
@@ -86,10 +86,13 @@ func (l *lane) startReloads(ctx context.Context, asked bool) (started []uint32, 
 		if err := l.describe(t); err != nil {
 			return nil, err
 		}
-		if err := l.startReload(ctx, t, due[t.OID]); err != nil {
+		failed, err := l.pause(l.startReload(ctx, t, due[t.OID]))
+		if err != nil {
 			return nil, err
 		}
-		started = append(started, t.OID)
+		if failed == 0 {
+			started = append(started, t.OID)
+		}
 	}
 	return started, nil
 }
@@ -101,7 +104,7 @@ func (l *lane) askedFor(due map[uint32]shape) error {
 		return err
 	}
 	for _, t := range l.tables {
-		if !records[t.ID()].Restart {
+		if !records[t.ID()].Restart || l.fails(t.OID) {
 			continue
 		}
 		noted, ok := l.shapes.get(t.OID)
@@ -218,7 +221,7 @@ func (l *lane) forgetDropped(ctx context.Context) error {
 	var again error
 	for _, noted := range l.shapes.due(l.passedLSN()) {
 		t := l.successors[noted.OID]
-		if _, ok := l.diverted.get(noted.OID); !noted.Dropped || t == nil || ok {
+		if _, ok := l.diverted.get(noted.OID); !noted.Dropped || t == nil || ok || l.fails(t.OID) {
 			continue // of a diverted one the log is still to be applied
 		}
 		l.log.Warn("a table is replaced by a new one of its name", "table", t.ID().String())
@@ -226,8 +229,12 @@ func (l *lane) forgetDropped(ctx context.Context) error {
 			return err
 		}
 		l.applier.announce(t.Schema)
-		if err := l.unload(ctx, t, true, nil, wasm.Checkpoint{Key: shapeKey(t.ID())}); err != nil {
+		failed, err := l.pause(l.unload(ctx, t, true, nil, wasm.Checkpoint{Key: shapeKey(t.ID())}))
+		if err != nil {
 			return err
+		}
+		if failed != 0 {
+			continue
 		}
 		l.shapes.forget(noted.OID)
 		again = errAnew

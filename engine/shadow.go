@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,6 +18,7 @@ import (
 type shadow struct {
 	plugin *wasm.Transform
 	loaded loadedPlugin
+	mark   string // see markOf
 
 	mu     sync.Mutex
 	report ShadowReport
@@ -147,8 +149,8 @@ func (p *Pipeline) Promote(ctx context.Context, place int) (ShadowPlugin, error)
 	}
 	t := &p.plugins.transforms[place]
 	before := t.plugin
-	t.plugin, t.loaded, t.shadow = t.shadow.plugin, t.shadow.loaded, nil
+	t.plugin, t.loaded, t.mark, t.shadow = t.shadow.plugin, t.shadow.loaded, t.shadow.mark, nil
 	p.applier.chain.replan(p.applier.destination)
 	p.log.Info("candidate promoted", "transform", p.plugins.place(place), "plugin", t.loaded.identity(), "digest", t.loaded.Digest)
-	return sideOf(t.loaded, t.plugin), before.Close(ctx)
+	return sideOf(t.loaded, t.plugin), errors.Join(before.Close(ctx), p.retryPlugins())
 }

@@ -22,6 +22,12 @@ func shout(t *testing.T, variant string) string {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	shoutInto(t, dir, variant)
+	return dir
+}
+
+func shoutInto(t *testing.T, dir, variant string) {
+	t.Helper()
 	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags", "-s -w -X main.variant="+variant, "-o", filepath.Join(dir, "shout.wasm"), "./testdata/shout")
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -34,7 +40,6 @@ func shout(t *testing.T, variant string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dir
 }
 
 // TestShadow runs a candidate that differs in single values beside the live

@@ -37,7 +37,7 @@ const exitCodeHelp = `0  done
 4  the destination refuses: locked, full, not writable, rights
 5  a plugin is missing, not valid, failed its tests, or broke its contract
 6  the state folder is in use, or belongs to another pipeline
-7  leat verify found differences
+7  leat verify or leat explain row found differences
 8  the log no longer holds what the destination needs: load again
 9  a source table has changed in a way that the pipeline file blocks`
 
@@ -59,6 +59,7 @@ func exitCode(err error) int {
 		source   *postgres.Error
 		database *capability.Error
 		plugin   *wasm.Error
+		paused   *engine.PluginFailure
 		missing  *engine.PluginError
 		distrust *trust.Error
 		locked   *state.LockedError
@@ -74,7 +75,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &reported):
 		return int(reported)
-	case errors.As(err, &missing), errors.As(err, &distrust):
+	case errors.As(err, &missing), errors.As(err, &distrust), errors.As(err, &paused):
 		return exitPlugin
 	case errors.As(err, &usage), errors.As(err, &file), errors.As(err, &changed), errors.As(err, &refused), errors.As(err, &unsaid):
 		return exitUsage
@@ -113,6 +114,10 @@ func report(w io.Writer, err error) {
 	var database *capability.Error
 	if errors.As(err, &database) && database.Hint != "" && !strings.Contains(err.Error(), database.Hint) {
 		fmt.Fprintf(w, "  what to do: %s\n", database.Hint)
+	}
+	var paused *engine.PluginFailure
+	if errors.As(err, &paused) {
+		fmt.Fprintf(w, "  what to do: %s\n", paused.Hint())
 	}
 	var change *engine.SchemaChangeError
 	if errors.As(err, &change) {

@@ -87,9 +87,9 @@ func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
 func (p *program) printBills(bills []engine.PluginBill) error {
 	fmt.Fprintln(p.out)
 	out := newTable(p.out)
-	out.head("plugin", "rows in", "rows out", "refused", "calls", "time", "fuel", "memory", "copied", "host calls")
+	out.head("plugin", "rows in", "rows out", "changed", "refused", "calls", "time", "fuel", "memory", "copied", "host calls")
 	for _, b := range bills {
-		out.row(b.Plugin, b.Rows, b.RowsOut, b.RowsFailed, b.Calls, time.Duration(b.Nanoseconds).Round(time.Microsecond), b.Fuel,
+		out.row(b.Plugin, b.Rows, b.RowsOut, b.RowsChanged, b.RowsFailed, b.Calls, time.Duration(b.Nanoseconds).Round(time.Microsecond), b.Fuel,
 			size(int64(b.MemoryBytes)), size(int64(b.BytesIn+b.BytesOut)), b.HostCalls)
 	}
 	return out.end()

@@ -46,7 +46,7 @@ var (
 	shadowRows     = describe("shadow_rows_total", "Rows on which a candidate was compared with the live plugin.", "plugin")
 	shadowDiffers  = describe("shadow_differences_total", "Rows on which they differ.", "plugin")
 	shadowErrors   = describe("shadow_errors_total", "Batches on which a candidate failed.", "plugin")
-	pluginRows     = describe("plugin_rows_total", "Rows that a plugin was given (in), made (out) and refused (failed).", "plugin", "rows")
+	pluginRows     = describe("plugin_rows_total", "Rows that a plugin was given (in), made (out), of these changed in a value (changed), and refused (failed).", "plugin", "rows")
 	pluginHost     = describe("plugin_host_calls_total", "Host functions that a plugin has called.", "plugin")
 	pluginCopied   = describe("plugin_copied_bytes_total", "Bytes of columns copied into a plugin's memory (in) and out of it (out).", "plugin", "direction")
 	pluginRecycled = describe("plugin_recycled_total", "Instances thrown away after a failure or past their high-water mark.", "plugin")
@@ -95,7 +95,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			send(pluginFuel, prometheus.CounterValue, float64(s.Fuel), plugin)
 			send(pluginMemory, prometheus.GaugeValue, float64(s.MemoryBytes), plugin)
 			send(pluginCalls, prometheus.CounterValue, float64(s.Calls), plugin)
-			for kind, n := range map[string]uint64{"in": s.Rows, "out": s.RowsOut, "failed": s.RowsFailed} {
+			for kind, n := range map[string]uint64{"in": s.Rows, "out": s.RowsOut, "changed": s.RowsChanged, "failed": s.RowsFailed} {
 				send(pluginRows, prometheus.CounterValue, float64(n), plugin, kind)
 			}
 			send(pluginHost, prometheus.CounterValue, float64(s.HostCalls), plugin)

@@ -7,9 +7,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/leat-etl/leat/engine/batch"
 )
@@ -128,4 +131,50 @@ func benchNative(b *testing.B, in *array.String, f func(dst, value []byte) []byt
 		}
 	}
 	b.ReportMetric(float64(in.Len())*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkParallel is what instances of one plugin do beside each other, one
+// for each core: rounds with one and with all take turns, and the best of them
+// has to come near the number of cores.
+func BenchmarkParallel(b *testing.B) {
+	cores := runtime.GOMAXPROCS(0)
+	if cores == 1 {
+		b.Skip("one core: nothing runs beside anything")
+	}
+	in := benchBatch()
+	tr := transform(b, newHost(b), "../../pdk/go/examples/mask-email", Plugin{Config: json.RawMessage(`{"column": "email"}`)})
+	p := mustPlan(b, tr, PlanInput{Schema: in.Schema})
+	const batches = 40
+	round := func(workers int) float64 { // batches a second
+		var g errgroup.Group
+		began := time.Now()
+		for range workers {
+			g.Go(func() error {
+				for range batches {
+					r, err := tr.Process(context.Background(), p, in)
+					if err != nil {
+						return err
+					}
+					for _, out := range r.Batches {
+						out.Release()
+					}
+				}
+				return nil
+			})
+		}
+		if err := g.Wait(); err != nil {
+			b.Fatal(err)
+		}
+		return float64(workers*batches) / time.Since(began).Seconds()
+	}
+	best := 0.0
+	for b.Loop() {
+		for range 5 {
+			best = max(best, round(cores)/round(1))
+		}
+	}
+	b.ReportMetric(best, "of-one-core")
+	if best < 0.75*float64(cores) {
+		b.Errorf("%d instances on %d cores do %.2f times what one does, want %.2f", cores, cores, best, 0.75*float64(cores))
+	}
 }

@@ -41,7 +41,8 @@ type Plan struct {
 	needs    []int
 	computed []arrow.DataType
 	filters  bool
-	origins  [][]origin // by output and column
+	origins  [][]origin         // by output and column
+	compared [][]comparedColumn // by output
 	kernels  []boundKernel
 	wheres   []int // by output: the kernel that chooses its rows, -1 for none
 }
@@ -155,6 +156,9 @@ func buildPlan(r *planReply, s *batch.Schema, plugin *Plugin) (*Plan, error) {
 	}
 	if err := p.checkWheres(); err != nil {
 		return nil, err
+	}
+	for o := range p.Outputs {
+		p.compared = append(p.compared, p.comparedColumns(o))
 	}
 	p.Native = len(p.computed) == 0 && !p.filters && (len(p.Outputs) <= 1 || p.hostRoutes())
 	return p, nil

@@ -122,9 +122,11 @@ type Stats struct {
 	Calls uint64 `json:"calls"`
 	Rows  uint64 `json:"rows"`
 	// RowsOut are the rows that a transform made of Rows, RowsFailed those that
-	// it refused.
-	RowsOut    uint64 `json:"rows_out"`
-	RowsFailed uint64 `json:"rows_failed"`
+	// it refused. RowsChanged are, of RowsOut, those in which a value that it
+	// computed, or a kernel for it, is another than came in under the name.
+	RowsOut     uint64 `json:"rows_out"`
+	RowsFailed  uint64 `json:"rows_failed"`
+	RowsChanged uint64 `json:"rows_changed"`
 	// Nanoseconds is the time inside guest calls, host functions included.
 	Nanoseconds uint64 `json:"nanoseconds"`
 	Fuel        uint64 `json:"fuel"`
@@ -143,13 +145,13 @@ type Stats struct {
 }
 
 type counters struct {
-	calls, rows, rowsOut, rowsFailed, nanoseconds, fuel, hostCalls, bytesIn, bytesOut, memory, instances, recycled atomic.Uint64
+	calls, rows, rowsOut, rowsFailed, rowsChanged, nanoseconds, fuel, hostCalls, bytesIn, bytesOut, memory, instances, recycled atomic.Uint64
 }
 
 func (c *counters) stats() Stats {
 	return Stats{
 		Calls: c.calls.Load(), Rows: c.rows.Load(), Nanoseconds: c.nanoseconds.Load(), Fuel: c.fuel.Load(),
-		RowsOut: c.rowsOut.Load(), RowsFailed: c.rowsFailed.Load(), HostCalls: c.hostCalls.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		RowsOut: c.rowsOut.Load(), RowsFailed: c.rowsFailed.Load(), RowsChanged: c.rowsChanged.Load(), HostCalls: c.hostCalls.Load(), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		MemoryBytes: c.memory.Load(), Instances: c.instances.Load(), Recycled: c.recycled.Load(),
 	}
 }

@@ -278,6 +278,7 @@ func (t *Transform) assemble(p *Plan, b *batch.Batch, r *result) (out Result, er
 		if err != nil {
 			return out, t.module.failure("process", KindContract, "%v", err)
 		}
+		t.module.counters.rowsChanged.Add(uint64(p.countChanged(o, made, b, c)))
 		out.Batches = append(out.Batches, made)
 	}
 	return out, nil

@@ -15,7 +15,8 @@ import (
 )
 
 // refuser is a transform that refuses one row in 256 of table stock, with
-// all its changes: the text goes with a row when its key moves.
+// all its changes: the text goes with a row when its key moves. If it is told
+// to, it comes to no end instead.
 const refuser = `package main
 
 import (
@@ -29,7 +30,7 @@ func init() { pdk.RegisterTransform(plan) }
 func main() {}
 
 func plan(in *pdk.PlanInput) (*pdk.Plan, error) {
-	var c struct{ Refuse bool }
+	var c struct{ Refuse, Loop bool }
 	if err := in.Config(&c); err != nil {
 		return nil, err
 	}
@@ -40,6 +41,12 @@ func plan(in *pdk.PlanInput) (*pdk.Plan, error) {
 				return dst, errors.New("refused")
 			}
 			return append(dst, value...), nil
+		})
+	}
+	if i := in.Schema.Column("filler"); c.Loop && i >= 0 {
+		p.Rewrite(i, func(dst, value []byte) ([]byte, error) {
+			for {
+			}
 		})
 	}
 	return p, nil
@@ -66,7 +73,7 @@ func (p *pipeline) buildRefuser() {
 		p.t.Fatal(err)
 	}
 	module := fmt.Sprintf("module refuser\n\ngo 1.26\n\nrequire github.com/leat-etl/leat/pdk/go v0.0.0\n\nreplace github.com/leat-etl/leat/pdk/go => %s\n", kit)
-	schema := `{"type": "object", "properties": {"Refuse": {"type": "boolean"}}}`
+	schema := `{"type": "object", "properties": {"Refuse": {"type": "boolean"}, "Loop": {"type": "boolean"}}}`
 	for name, text := range map[string]string{"main.go": refuser, "plugin.toml": refuserManifest, "go.mod": module, "config.schema.json": schema} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			p.t.Fatal(err)
@@ -83,7 +90,10 @@ func (p *pipeline) buildRefuser() {
 }
 
 // refuse turns the transform on or off.
-func (p *pipeline) refuse(on bool) {
+func (p *pipeline) refuse(on bool) { p.configure(fmt.Sprintf("Refuse = %v", on)) }
+
+// configure sets the transform's config.
+func (p *pipeline) configure(config string) {
 	p.t.Helper()
 	text, err := os.ReadFile(p.file)
 	if err != nil {
@@ -97,7 +107,7 @@ func (p *pipeline) refuse(on bool) {
 		before, rest, _ = strings.Cut(string(text), "[destination]")
 		rest = "[destination]" + rest
 	}
-	chain := fmt.Sprintf("[[transforms]]\nplugin = \"./refuser\"\ntables = [\"public.stock\"]\nconfig = { Refuse = %v }\n", on)
+	chain := fmt.Sprintf("[[transforms]]\nplugin = \"./refuser\"\ntables = [\"public.stock\"]\nconfig = { %s }\nlimits = { fuel = 100000000 }\n", config)
 	if err := os.WriteFile(p.file, []byte(before+chain+rest), 0o600); err != nil {
 		p.t.Fatal(err)
 	}

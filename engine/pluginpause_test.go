@@ -1,0 +1,233 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/state"
+)
+
+// broken are ways in which a plugin fails on table b: b has 300 rows with the
+// value, or a column of the name.
+var broken = []struct{ name, column, kind string }{
+	{"loop", "", "fuel"}, {"hoard", "", "memory"}, {"trap", "", "trap"}, {"unplanned", "unplanned", "no plan"}, {"outside", "outside", "contract"},
+}
+
+const brokenLimits = `limits = { fuel = 50000000, memory = "64MB" }`
+
+// pausable is a source with tables a, b and c, and a pipeline through the test
+// guest.
+func pausable(t *testing.T, column, value string) *polled {
+	t.Helper()
+	extra := ""
+	if column != "" {
+		extra = ", " + column + " int"
+	}
+	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, name text)`, `CREATE TABLE b (id int PRIMARY KEY, name text`+extra+`)`, `CREATE TABLE c (id int PRIMARY KEY, name text)`,
+		`INSERT INTO a SELECT n, 'loaded' FROM generate_series(1, 300) n`, `INSERT INTO c SELECT n, 'loaded' FROM generate_series(1, 300) n`)
+	if value != "" {
+		p.exec(`INSERT INTO b (id, name) SELECT n, '` + value + `' FROM generate_series(1, 300) n`)
+	}
+	return p
+}
+
+// through opens the pipeline with the guest in dir.
+func (p *polled) through(dir string) {
+	p.t.Helper()
+	p.close()
+	p.Pipeline = pipelineIn(p.t, p.dir, p.server, p.database, `heartbeat = "1s"`, "[[transforms]]", `plugin = "`+dir+`"`, brokenLimits)
+	p.t.Cleanup(p.close)
+}
+
+// runPaused runs until everything is there but table b.
+func (p *polled) runPaused(kind string) {
+	p.t.Helper()
+	err := p.run(engine.RunOptions{})
+	var failure *engine.PluginFailure
+	if !errors.As(err, &failure) || failure.Table.Name != "b" || !strings.Contains(err.Error(), kind) || !strings.Contains(err.Error(), "shout") {
+		p.t.Fatalf("the run ended with %v, want the failure of the plugin on table b", err)
+	}
+	if o := p.object("b"); o.State != state.Paused || !strings.Contains(o.Reason, kind) || !strings.Contains(o.Fix, "leat objects resume") {
+		p.t.Errorf("the table is noted as %+v", o)
+	}
+	if n, err := p.FailedCount(); err != nil || n != 0 {
+		p.t.Errorf("%d failed events, %v", n, err)
+	}
+}
+
+// TestPluginFailsInTheLoad: a table on which the plugin fails from its first
+// row is paused, over a restart too, the others are loaded and followed; once
+// the plugin is mended every row is there.
+func TestPluginFailsInTheLoad(t *testing.T) {
+	mended, dir := shout(t, "live"), shout(t, "broken")
+	for _, way := range broken {
+		t.Run(way.name, func(t *testing.T) {
+			p := pausable(t, way.column, way.name)
+			p.through(dir)
+			p.runPaused(way.kind)
+			if got := p.ask(`SELECT (SELECT count(*) FROM a WHERE name = 'LOADED') + (SELECT count(*) FROM c WHERE name = 'LOADED')`); got != "600" {
+				t.Errorf("%s rows of the other tables are there, want 600", got)
+			}
+			p.exec(`INSERT INTO a VALUES (301, 'followed')`, `UPDATE b SET name = 'mended' WHERE id = 7`, `DELETE FROM b WHERE id = 8`)
+			p.runPaused(way.kind)
+			if got := p.ask(`SELECT name FROM a WHERE id = 301`); got != "FOLLOWED" {
+				t.Errorf("a row that came later is %s", got)
+			}
+			p.through(dir) // the next process tries again
+			p.exec(`INSERT INTO c VALUES (301, 'again')`, `INSERT INTO b (id, name) VALUES (301, 'last')`)
+			p.runPaused(way.kind)
+			if got := p.ask(`SELECT name FROM c WHERE id = 301`); got != "AGAIN" {
+				t.Errorf("a row that came later is %s", got)
+			}
+			p.through(mended)
+			p.mustRun()
+			if got, want := p.ask(`SELECT count(*) || min(name) FILTER (WHERE id = 7) || min(name) FILTER (WHERE id = 301) || min(name) FILTER (WHERE id = 1) FROM b WHERE NOT __leat_marked_deleted`), "300MENDEDLAST"+strings.ToUpper(way.name); got != want {
+				t.Errorf("table b holds %s, want %s", got, want)
+			}
+			if o := p.object("b"); o.State != state.Streaming || o.Reason != "" {
+				t.Errorf("the table is noted as %+v", o)
+			}
+			p.verify()
+		})
+	}
+}
+
+// TestPluginFailsInTheLog: while the pipeline runs the plugin begins to fail on
+// one table. Its changes wait, a resume tries them in vain, and the plugin that
+// is swapped in delivers them in order.
+func TestPluginFailsInTheLog(t *testing.T) {
+	for _, way := range broken[:3] {
+		t.Run(way.name, func(t *testing.T) {
+			dir := shout(t, "broken")
+			p := pausable(t, "", "good")
+			p.through(dir)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			stop := p.started(ctx)
+			for _, table := range []string{"a", "b", "c"} {
+				p.stands(ctx, table, state.Streaming)
+			}
+			p.exec(`BEGIN; INSERT INTO a VALUES (400, 'with it'); INSERT INTO b SELECT n, '`+way.name+`' FROM generate_series(1001, 1300) n; UPDATE b SET name = 'moved', id = 2000 WHERE id = 1; COMMIT`,
+				`INSERT INTO a VALUES (401, 'after it')`, `DELETE FROM b WHERE id = 1300`)
+			p.arrives(ctx, `SELECT max(name) FROM a WHERE id = 401`, "AFTER IT")
+			p.stands(ctx, "b", state.Paused)
+			p.arrives(ctx, `SELECT count(*) FROM b WHERE name = 'GOOD' AND id <= 300`, "300")
+			p.change(engine.ResumeObjects, "public.b")
+			p.exec(`UPDATE c SET name = 'goes on' WHERE id = 1`)
+			p.arrives(ctx, `SELECT max(name) FROM c WHERE id = 1`, "GOES ON")
+			p.stands(ctx, "b", state.Paused)
+			shoutInto(t, dir, "live")
+			if changed, err := p.Reload(ctx, 0); !changed || err != nil {
+				t.Fatalf("reload: %v, %v", changed, err)
+			}
+			p.exec(`UPDATE b SET name = 'last' WHERE id = 1299`)
+			p.arrives(ctx, `SELECT max(name) FROM b WHERE id = 1299`, "LAST")
+			p.stands(ctx, "b", state.Streaming)
+			p.arrives(ctx, `SELECT count(*) || string_agg(name, '') FILTER (WHERE id = 2000) FROM b WHERE NOT __leat_marked_deleted`, "599MOVED")
+			stop()
+			p.verify()
+		})
+	}
+}
+
+// TestPluginFailsInOneDatabase: the run of a database on whose table a plugin fails
+// does not end that of another before it has caught up.
+func TestPluginFailsInOneDatabase(t *testing.T) {
+	dir := shout(t, "broken")
+	server := pgserver.Test(t, pgserver.Options{})
+	one, other := server.Database(t), server.Database(t)
+	if err := server.Exec(t.Context(), one, `CREATE TABLE b (id int PRIMARY KEY, name text, unplanned int)`, `INSERT INTO b VALUES (1, 'x')`); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Exec(t.Context(), other, `CREATE TABLE big (id int PRIMARY KEY, name text)`, `INSERT INTO big SELECT n, repeat('x', 100) FROM generate_series(1, 100000) n`); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LEAT_TEST_PASSWORD", server.Password())
+	p := pipelineFor(t, t.TempDir(), server, `databases = ["`+one+`", "`+other+`"]`, "[[transforms]]", `plugin = "`+dir+`"`)
+	defer p.Close(context.Background())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := p.Run(ctx, engine.RunOptions{UntilCaughtUp: true})
+	var failure *engine.PluginFailure
+	if !errors.As(err, &failure) || failure.Table.Database != one {
+		t.Fatalf("the run ended with %v", err)
+	}
+	got := ""
+	if err := p.Query(t.Context(), `SELECT count(*) FROM "`+other+`_big"`, func(r engine.Rows) error {
+		got = *r.Rows[0][0]
+		return nil
+	}); err != nil || got != "100000" {
+		t.Errorf("%s rows of the other database, %v", got, err)
+	}
+}
+
+// TestPluginMeetsItsLimitRowByRow: rows that come one by one, each of which
+// takes the plugin to its limit, are set aside only for a while.
+func TestPluginMeetsItsLimitRowByRow(t *testing.T) {
+	dir := shout(t, "broken")
+	p := pausable(t, "", "good")
+	p.through(dir)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	stop := p.started(ctx)
+	p.stands(ctx, "b", state.Streaming)
+	for id := 1001; p.object("b").State == state.Streaming && id < 1200; id++ {
+		p.exec(fmt.Sprintf(`INSERT INTO b VALUES (%d, 'loop')`, id))
+	}
+	p.stands(ctx, "b", state.Paused)
+	n, err := p.FailedCount()
+	if err != nil || n > 24 {
+		t.Errorf("%d rows were set aside before, %v", n, err)
+	}
+	p.exec(`INSERT INTO a VALUES (500, 'goes on')`)
+	p.arrives(ctx, `SELECT max(name) FROM a WHERE id = 500`, "GOES ON")
+	shoutInto(t, dir, "live")
+	if changed, err := p.Reload(ctx, 0); !changed || err != nil {
+		t.Fatalf("reload: %v, %v", changed, err)
+	}
+	p.stands(ctx, "b", state.Streaming)
+	if r, err := p.Replay(ctx, nil); err != nil || len(r.Failed) > 0 {
+		t.Errorf("replay: %+v, %v", r, err)
+	}
+	p.exec(`INSERT INTO b VALUES (1200, 'last')`)
+	p.arrives(ctx, `SELECT max(name) FROM b WHERE id = 1200`, "LAST")
+	stop()
+	p.verify()
+}
+
+// TestPluginFailsOnAQueriedTable: the other tables of a run go on, and the next
+// run tries the table again.
+func TestPluginFailsOnAQueriedTable(t *testing.T) {
+	dir := shout(t, "broken")
+	p := pausable(t, "unplanned", "x")
+	open := func() {
+		t.Helper()
+		p.close()
+		p.Pipeline = pipelineIn(t, p.dir, p.server, p.database, tableMode, `[objects."public.*"]`, `query_mode = "full_load"`, "[[transforms]]", `plugin = "`+dir+`"`, brokenLimits)
+		t.Cleanup(p.close)
+	}
+	open()
+	var failure *engine.PluginFailure
+	if err := p.run(engine.RunOptions{}); !errors.As(err, &failure) || failure.Table.Name != "b" {
+		t.Fatalf("the run ended with %v", err)
+	}
+	if got := p.ask(`SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM c)`); got != "600" {
+		t.Errorf("%s rows of the other tables are there, want 600", got)
+	}
+	if o := p.object("b"); o.State != state.FailedState || !strings.Contains(o.Reason, "no plan") || o.Fix == "" {
+		t.Errorf("the table is noted as %+v", o)
+	}
+	shoutInto(t, dir, "live")
+	open()
+	p.mustRun()
+	if got := p.ask(`SELECT count(*) FROM b WHERE name = 'X'`); got != "300" {
+		t.Errorf("%s rows of the table, want 300", got)
+	}
+	p.verify()
+}
