@@ -173,7 +173,7 @@ func TestReadmeExitCodes(t *testing.T) {
 	text := readme(t)
 	for _, line := range strings.Split(exitCodeHelp, "\n") {
 		code, what, _ := strings.Cut(line, "  ")
-		what = strings.ReplaceAll(what, "leat verify", "`leat verify`")
+		what = strings.NewReplacer("leat verify", "`leat verify`", "leat explain row", "`leat explain row`").Replace(what)
 		if !strings.Contains(text, "| "+code+" | "+what+" |") {
 			t.Errorf("exit code %s: the README does not say %q", code, what)
 		}

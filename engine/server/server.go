@@ -82,6 +82,7 @@ func Control(p *engine.Pipeline) http.Handler {
 	mux.HandleFunc("POST /plugins/promote", c.promote)
 	mux.HandleFunc("POST /query", c.query)
 	mux.HandleFunc("POST /verify", c.verify)
+	mux.HandleFunc("POST /explain/row", c.explainRow)
 	mux.HandleFunc("POST /plan", c.plan)
 	return mux
 }

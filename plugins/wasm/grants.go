@@ -21,6 +21,20 @@ type Grants struct {
 	Random bool
 }
 
+// Volatile names the capabilities that are granted: what a plugin makes of a
+// row may depend on more than the row.
+func (g *Grants) Volatile() (names []string) {
+	for _, one := range []struct {
+		name    string
+		granted bool
+	}{{"http", g.HTTP != nil}, {"kv", g.KV != nil}, {"blob", g.Blob != nil}, {"clock", g.Clock}, {"random", g.Random}} {
+		if one.granted {
+			names = append(names, one.name)
+		}
+	}
+	return names
+}
+
 // names lists the host functions that the grants link.
 func (g *Grants) names(sql bool) []string {
 	granted := map[string]bool{"sql": sql, "http": g.HTTP != nil, "kv": g.KV != nil, "blob": g.Blob != nil, "clock": g.Clock, "random": g.Random}

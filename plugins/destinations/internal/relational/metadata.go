@@ -16,7 +16,7 @@ type metadata struct {
 
 // selectable are the columns that the setting metadata chooses from; the
 // others come with the load mode or with a table that has no key.
-var selectable = []string{"op_type", "source_modified_at", "loaded_at", "ingested_at", "database_name", "schema_name"}
+var selectable = []string{"op_type", "source_modified_at", "loaded_at", "ingested_at", "database_name", "schema_name", "position"}
 
 // usual are those that tables get where the setting is not given.
 var usual = selectable[:3]
@@ -31,12 +31,13 @@ func (c *Config) metadata(keyless bool) metadata {
 	}
 	chosen := func(s string) string { return name(s, slices.Contains(c.Metadata, s)) }
 	events, versions := c.LoadMode == appended, c.LoadMode == history
+	position := events || versions || slices.Contains(c.Metadata, "position")
 	return metadata{
 		op:       name("op_type", events || slices.Contains(c.Metadata, "op_type")),
 		modified: chosen("source_modified_at"), loaded: chosen("loaded_at"), ingested: chosen("ingested_at"),
 		database: chosen("database_name"), schema: chosen("schema_name"),
 		marked: name("marked_deleted", c.marks()), id: name("id", keyless),
-		lsn: name("lsn", events || versions), ordinal: name("ordinal", events || versions), unchanged: name("unchanged", events),
+		lsn: name("lsn", position), ordinal: name("ordinal", position), unchanged: name("unchanged", events),
 		validFrom: name("valid_from", versions), validTo: name("valid_to", versions),
 	}
 }
