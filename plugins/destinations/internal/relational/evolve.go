@@ -93,7 +93,7 @@ func (e *evolution) recorded() bool {
 			return false
 		}
 	}
-	return maps.Equal(e.own, e.l.own)
+	return !e.l.inherited && maps.Equal(e.own, e.l.own)
 }
 
 // ids are the wanted names by ID.
@@ -122,7 +122,7 @@ func (e *evolution) move() error {
 	for _, c := range e.t.columns { // whose name a dropped column has
 		id, taken := e.l.owner[fold(c.name)]
 		if _, lives := wanted[id]; taken && !lives && id != c.id {
-			to[id] = aside(c.name, id)
+			to[id] = e.l.aside(e.d.dialect, c.name, id)
 		}
 	}
 	for id, name := range to { // done already, before a crash

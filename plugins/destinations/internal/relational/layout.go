@@ -12,12 +12,14 @@ import (
 // its columns is.
 type layout struct {
 	columns []present
-	// own maps the ID of a column of the source to the name that it has here;
-	// owner is the same by folded name.
+	// own maps the identity of a column of the source to the name that it has
+	// here; owner is the same by folded name.
 	own   map[int]string
 	owner map[string]int
-	// gone are the IDs in own that the source has dropped.
+	// gone are the columns in own that the source has dropped.
 	gone map[int]bool
+	// inherited says that own is not as it is noted.
+	inherited bool
 	// shared says that rows of other sources are here as well.
 	shared bool
 	// version is the last of this source that the target was changed for.
@@ -89,8 +91,55 @@ func (d *Destination) layout(t *table) (*layout, error) {
 		}
 		l.own[id], l.gone[id] = *r[3], *r[4] == "1"
 	}
+	l.inherit(d.dialect, t)
 	l.settle(d.dialect)
 	return l, nil
+}
+
+// identity is a column of the source, whichever relation had it: the number of
+// a column alone is also that of another one in a table that was dropped and
+// made again.
+func identity(relation uint32, number int) int {
+	if number == 0 {
+		return 0
+	}
+	return int(relation)<<numberBits | number
+}
+
+// numberBits is more than a number in pg_attribute has.
+const numberBits = 16
+
+// parts are what identity was made of.
+func parts(id int) (relation uint32, number int) {
+	return uint32(id >> numberBits), id & (1<<numberBits - 1)
+}
+
+// inherit lets a table that was made again under its name have the columns of
+// the one before, by their names. Those that it has not stay known as dropped.
+func (l *layout) inherit(d *Dialect, t *table) {
+	names := map[string]int{}
+	for _, c := range t.wanted {
+		names[d.fold(c.name)] = c.id
+	}
+	for id, name := range l.own {
+		relation, number := parts(id)
+		if relation == t.relation {
+			continue
+		}
+		heir := names[d.fold(name)]
+		if relation == 0 { // noted by a Leat that did not know relations apart
+			heir = identity(t.relation, number)
+		} else if l.gone[id] {
+			continue
+		}
+		if _, known := l.own[heir]; heir == 0 || known {
+			continue
+		}
+		l.own[heir], l.gone[heir] = name, l.gone[id]
+		delete(l.own, id)
+		delete(l.gone, id)
+		l.inherited = true
+	}
 }
 
 // settle takes up moves that a crash has cut off: a column stands under the
@@ -111,7 +160,14 @@ func moving(id int) string { return "__leat_moving_" + strconv.Itoa(id) }
 
 // aside is the name of a column that the source has dropped and whose name a
 // later one has taken.
-func aside(name string, id int) string { return Name(name + "_dropped_" + strconv.Itoa(id)) }
+func (l *layout) aside(d *Dialect, name string, id int) string {
+	relation, number := parts(id)
+	short := Name(fmt.Sprintf("%s_dropped_%d", name, number))
+	if other, taken := l.owner[d.fold(short)]; taken && other != id {
+		return Name(fmt.Sprintf("%s_dropped_%d_%d", name, relation, number))
+	}
+	return short
+}
 
 // remember is the SQL that notes what the columns of the target are. Columns
 // that the source has dropped stay noted.

@@ -12,6 +12,7 @@ import (
 type table struct {
 	schema, name string
 	source       pdk.TableID
+	relation     uint32 // OID of the source's table, 0 if it is not known
 	version      uint64
 	wanted       []column // as the schema would have them
 	columns      []column // as the target has them
@@ -34,7 +35,7 @@ type column struct {
 	source  string
 	mapping Mapping
 	key     bool
-	id      int     // see pdk.Column
+	id      int     // see identity
 	missing *string // see pdk.Column
 }
 
@@ -56,14 +57,14 @@ func (t *table) keyless() bool { return t.meta.id != "" }
 func (d *Destination) newTable(s *pdk.Schema) (*table, error) {
 	t := &table{
 		schema: d.dialect.schema(s.Table.Schema, d.config.Schema), name: Name(s.Table.Name),
-		source: s.Table, version: s.Version, meta: d.config.metadata(len(s.Key()) == 0), databaseColumn: d.config.MetadataPrefix + "database_name",
+		source: s.Table, relation: s.OID, version: s.Version, meta: d.config.metadata(len(s.Key()) == 0), databaseColumn: d.config.MetadataPrefix + "database_name",
 	}
 	if err := d.reserve(t, s.Columns); err != nil {
 		return nil, err
 	}
 	for i, name := range d.dialect.names(s.Columns) {
 		c := s.Columns[i]
-		t.wanted = append(t.wanted, column{name: name, source: c.Name, mapping: d.dialect.Type(c), key: c.Key > 0, id: c.ID, missing: c.Missing})
+		t.wanted = append(t.wanted, column{name: name, source: c.Name, mapping: d.dialect.Type(c), key: c.Key > 0, id: identity(s.OID, c.ID), missing: c.Missing})
 	}
 	t.columns = slices.Clone(t.wanted)
 	if d.config.LoadMode != appended {
