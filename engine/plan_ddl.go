@@ -136,16 +136,19 @@ type trial struct {
 	postgres.Rehearsed
 	changes []SchemaChange
 	fault   error
+	// waits says that the table can be held.
+	waits bool
 }
 
 // trials leaves out of the tables what is withheld, and what would be.
 func (p *Pipeline) trials(ctx context.Context, database string, r *postgres.Rehearsal) (out []trial, err error) {
-	known, err := p.knownShapes(ctx, database)
+	known, stored, err := p.knownShapes(ctx, database)
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range r.Tables {
 		one := trial{Rehearsed: t}
+		one.waits = t.Before != nil && t.After != nil && t.Before.ID() == t.After.ID() && stored.get(loadKey(t.Before.ID())) != ""
 		if t.Before != nil {
 			noted, ok := known.get(t.Before.OID)
 			if !ok || noted.Baseline == 0 {
@@ -171,9 +174,14 @@ func (p *Pipeline) trials(ctx context.Context, database string, r *postgres.Rehe
 	return out, nil
 }
 
-func (p *Pipeline) decide(changes ...SchemaChange) (out []DecidedChange) {
+// decide says what becomes of changes. What cannot wait is blocked where the
+// pipeline file says hold.
+func (p *Pipeline) decide(waits bool, changes ...SchemaChange) (out []DecidedChange) {
 	for _, c := range changes {
 		policy := policyOf(&p.Spec.SchemaChanges, c.Kind)
+		if policy == "hold" && !waits {
+			policy = "block"
+		}
 		if rule := p.Spec.Rule(c.Table.Schema, c.Table.Name); policy == withhold && rule.Claims(c.Column) {
 			policy = "apply"
 		}
@@ -185,12 +193,12 @@ func (p *Pipeline) decide(changes ...SchemaChange) (out []DecidedChange) {
 // planChange says what would become of one table. now is its plan as it is.
 func (p *Pipeline) planChange(ctx context.Context, own *ownChain, t trial, now PlannedTable) (*ChangedTable, error) {
 	if t.After == nil {
-		return &ChangedTable{Source: t.Before.ID(), Changes: p.decide(SchemaChange{Kind: tableDropped, Table: t.Before.ID()}),
+		return &ChangedTable{Source: t.Before.ID(), Changes: p.decide(false, SchemaChange{Kind: tableDropped, Table: t.Before.ID()}),
 			Warnings: []string{"its rows stay at the destination"}}, nil
 	}
 	out := &ChangedTable{Source: t.After.ID()}
 	if t.Before != nil {
-		out.Changes = p.decide(t.changes...)
+		out.Changes = p.decide(t.waits, t.changes...)
 		if !p.Spec.Objects.Selection().Match(t.After.ID().Schema, t.After.ID().Name) {
 			out.Warnings = append(out.Warnings, "under its new name the pipeline does not select it: its rows stay, and nothing more comes")
 			return out, nil

@@ -273,7 +273,7 @@ func (p *Pipeline) showVisible(ctx context.Context, database string, tables []*p
 	if policyOf(&p.Spec.SchemaChanges, columnAdded) != withhold {
 		return out, nil
 	}
-	known, err := p.knownShapes(ctx, database)
+	known, _, err := p.knownShapes(ctx, database)
 	if err != nil {
 		return nil, err
 	}
@@ -288,12 +288,12 @@ func (p *Pipeline) showVisible(ctx context.Context, database string, tables []*p
 	return out, nil
 }
 
-// knownShapes reads what the destination has of the tables of a database.
-func (p *Pipeline) knownShapes(ctx context.Context, database string) (*shapes, error) {
-	var stored checkpointEntries
+// knownShapes reads what the destination has of the tables of a database, and
+// the whole checkpoint.
+func (p *Pipeline) knownShapes(ctx context.Context, database string) (*shapes, *checkpointEntries, error) {
+	known, stored := new(shapes), new(checkpointEntries)
 	if err := stored.read(ctx, p.applier); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	known := new(shapes)
-	return known, known.read(&stored, database)
+	return known, stored, known.read(stored, database)
 }

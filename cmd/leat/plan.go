@@ -23,9 +23,7 @@ func (p *program) planCommand() *cobra.Command {
 				return err
 			}
 			if cmd.Flags().Changed("ddl") {
-				return p.withPipeline(cmd.Context(), s, func(pipeline *engine.Pipeline) error {
-					return p.planDDL(cmd.Context(), pipeline, ddl)
-				})
+				return p.planDDL(cmd.Context(), s, client, ddl)
 			}
 			var tables []engine.PlannedTable
 			if client != nil {

@@ -7,12 +7,22 @@ import (
 	"strings"
 
 	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/server"
+	"github.com/leat-etl/leat/engine/spec"
 )
 
 // planDDL shows what statements would do, and ends with a code of its own if
 // the pipeline would stop at them.
-func (p *program) planDDL(ctx context.Context, pipeline *engine.Pipeline, ddl string) error {
-	plan, err := pipeline.PlanDDL(ctx, ddl)
+func (p *program) planDDL(ctx context.Context, s *spec.Spec, client *server.Client, ddl string) (err error) {
+	var plan *engine.DDLPlan
+	if client != nil {
+		plan, err = client.PlanDDL(ctx, ddl)
+	} else {
+		err = p.withPipeline(ctx, s, func(pipeline *engine.Pipeline) error {
+			plan, err = pipeline.PlanDDL(ctx, ddl)
+			return err
+		})
+	}
 	if err != nil {
 		return err
 	}

@@ -113,6 +113,11 @@ func TestVerbsOfARunningPipeline(t *testing.T) {
 	s.expect(s.leat("query", s.file, "SELECT nonsense FROM orders"), exitDestination, "nonsense")
 	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal", "501")
 	s.expect(s.leat("plan", s.file), exitOK, "DECIMAL(10,2)", "2 tables")
+	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders ADD colour text"), exitOK, "APPLY: column colour of", "go on", "empty copies")
+	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders DROP nothing"), exitSource, "does not exist", "would refuse")
+	if plan := decode[engine.DDLPlan](s, s.leat("--json", "plan", s.file, "--ddl", "ALTER TABLE orders ALTER id TYPE text")); len(plan.Tables) != 1 || plan.Tables[0].Reload == "" {
+		t.Errorf("plan --ddl --json: %+v", plan)
+	}
 	s.expect(s.leat("check", s.file), exitOK, "destination duckdb: ")
 	if code := p.stop(); code != exitOK {
 		t.Errorf("exit code %d\n%s", code, p.out)

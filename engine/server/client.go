@@ -79,6 +79,12 @@ func (c *Client) Plan(ctx context.Context) (tables []engine.PlannedTable, err er
 	return tables, c.call(ctx, http.MethodPost, "/plan", nil, &tables)
 }
 
+// PlanDDL says what statements would do, see engine.Pipeline.PlanDDL.
+func (c *Client) PlanDDL(ctx context.Context, ddl string) (*engine.DDLPlan, error) {
+	var plan engine.DDLPlan
+	return &plan, c.call(ctx, http.MethodPost, "/plan/ddl", statement{ddl}, &plan)
+}
+
 // Verify compares source and destination.
 func (c *Client) Verify(ctx context.Context) (*engine.Verification, error) {
 	var v engine.Verification

@@ -84,6 +84,7 @@ func Control(p *engine.Pipeline) http.Handler {
 	mux.HandleFunc("POST /verify", c.verify)
 	mux.HandleFunc("POST /explain/row", c.explainRow)
 	mux.HandleFunc("POST /plan", c.plan)
+	mux.HandleFunc("POST /plan/ddl", c.planDDL)
 	return mux
 }
 
@@ -161,6 +162,16 @@ func (c *control) verify(w http.ResponseWriter, r *http.Request) {
 func (c *control) plan(w http.ResponseWriter, r *http.Request) {
 	tables, err := c.p.Plan(r.Context())
 	answer(w, tables, err)
+}
+
+func (c *control) planDDL(w http.ResponseWriter, r *http.Request) {
+	var s statement
+	var plan *engine.DDLPlan
+	err := json.NewDecoder(r.Body).Decode(&s)
+	if err == nil {
+		plan, err = c.p.PlanDDL(r.Context(), s.SQL)
+	}
+	answer(w, plan, err)
 }
 
 func answer(w http.ResponseWriter, v any, err error) {

@@ -193,6 +193,38 @@ func planDDLs(t *testing.T, ctx context.Context, p *engine.Pipeline) {
 	}
 }
 
+// TestPlanOfHeldChanges says of changes that are to be held whether the table
+// can wait: one that is renamed or dropped with them cannot, nor one that was
+// never loaded.
+func TestPlanOfHeldChanges(t *testing.T) {
+	t.Parallel()
+	server := pgserver.Test(t, pgserver.Options{})
+	database := server.Database(t)
+	exec(t, server, database, `CREATE TABLE o (id int PRIMARY KEY, a text)`)
+	p := newPipeline(t, server, "duckdb", database)
+	p.extra = "[schema_changes]\ndefault = \"hold\""
+	catchUp(t, p)
+	exec(t, server, database, `CREATE TABLE late (id int PRIMARY KEY, a text)`)
+	for ddl, want := range map[string]string{
+		`ALTER TABLE o RENAME a TO b`:                        "hold",
+		`ALTER TABLE o RENAME TO n; ALTER TABLE n ADD x int`: "block block",
+		`DROP TABLE o`:                   "block",
+		`ALTER TABLE late RENAME a TO b`: "block",
+	} {
+		plan, err := p.planDDL(t.Context(), ddl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var policies []string
+		for _, c := range plan.Tables[0].Changes {
+			policies = append(policies, c.Policy)
+		}
+		if got := strings.Join(policies, " "); got != want || plan.Stops != (want != "hold") {
+			t.Errorf("%s: %q, stops %v; want %q", ddl, got, plan.Stops, want)
+		}
+	}
+}
+
 // catalogueOf is all relations and types of a database.
 func catalogueOf(t *testing.T, server *pgserver.Server, database string) string {
 	t.Helper()
