@@ -8,6 +8,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/leat-etl/leat/plugins/capability"
 )
 
 // appendCanonical appends a form of one cell in which a value of the source's
@@ -51,8 +53,13 @@ func appendCanonical(dst []byte, arr arrow.Array, row int, want arrow.DataType) 
 			return appendText(dst, normalDecimal(text)), nil
 		}
 	case arrow.STRING:
-		if a, ok := arr.(*array.String); ok {
+		switch a := arr.(type) {
+		case *array.String:
 			return appendText(dst, a.Value(row)), nil
+		case *array.Map: // an hstore at a destination that has maps
+			if text, ok := capability.HstoreText(a, row); ok {
+				return appendText(dst, text), nil
+			}
 		}
 	case arrow.BINARY, arrow.FIXED_SIZE_BINARY:
 		switch a := arr.(type) {

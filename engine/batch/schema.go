@@ -46,6 +46,9 @@ type PGType struct {
 	Typmod int32  `json:"typmod"`
 	// Array, Enum and so on: pg_type.typtype, or 'a' for an array.
 	Kind string `json:"kind,omitempty"`
+	// Delimiter parts the elements in an array's text where that is no comma:
+	// a semicolon for box, a colon for PostGIS' geometry.
+	Delimiter string `json:"delimiter,omitempty"`
 }
 
 // Column describes one column of a Schema.

@@ -62,7 +62,18 @@ var scalarPrinters = map[[2]string]printer{
 	{"circle_out", "circle_send"}:           printCircle,
 	{"tsvectorout", "tsvectorsend"}:         printTSVector,
 	{"tsqueryout", "tsquerysend"}:           printTSQuery,
+
+	{"c:hstore:hstore_out", "c:hstore:hstore_send"}:         printHstore,
+	{"c:ltree:ltree_out", "c:ltree:ltree_send"}:             printVersionedText,
+	{"c:ltree:lquery_out", "c:ltree:lquery_send"}:           printVersionedText,
+	{"c:ltree:ltxtq_out", "c:ltree:ltxtq_send"}:             printVersionedText,
+	{vectorOut, "c:vector:vector_send"}:                     printVector,
+	{"c:postgis:LWGEOM_out", "c:postgis:LWGEOM_send"}:       printEWKB,
+	{"c:postgis:geography_out", "c:postgis:geography_send"}: printEWKB,
 }
+
+// vectorOut is the output function of pgvector's vector.
+const vectorOut = "c:vector:vector_out"
 
 // sendsText has the send functions whose result is the text form itself.
 var sendsText = map[string]bool{
@@ -189,7 +200,8 @@ func printText(dst, raw []byte) ([]byte, error) {
 	return append(dst, raw...), nil
 }
 
-// printVersionedText prints jsonb and jsonpath: text after a version byte.
+// printVersionedText prints jsonb, jsonpath and ltree: text after a version
+// byte.
 func printVersionedText(dst, raw []byte) ([]byte, error) {
 	if len(raw) < 1 || raw[0] != 1 {
 		return dst, errSyntax

@@ -16,14 +16,20 @@ type TextColumn struct {
 	builder *batch.Builder
 }
 
-// ElementColumn returns the reader of the elements of an array column; ok is
-// false for a column that is no array, or of a type that the map has not.
+// ElementColumn returns the reader of the elements of an array column, or of a
+// vector's; ok is false for a column that is neither, or of a type that the map
+// has not.
 func (m *TypeMap) ElementColumn(array batch.Column) (t *TextColumn, ok bool, err error) {
 	of := m.types[array.PG.OID]
-	if of == nil || of.Kind != 'a' || m.types[of.Of] == nil {
+	var element batch.Column
+	switch {
+	case of != nil && of.Kind == 'a' && m.types[of.Of] != nil:
+		element = m.Column("element", of.Of, array.PG.Typmod, true)
+	case of != nil && of.Output == vectorOut:
+		element = m.Column("element", oidFloat4, -1, true)
+	default:
 		return nil, false, nil
 	}
-	element := m.Column("element", of.Of, array.PG.Typmod, true)
 	appendText, err := textAppender(element.Type)
 	if err != nil {
 		return nil, false, fmt.Errorf("elements of column %q: %w", array.Name, err)

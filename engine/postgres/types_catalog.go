@@ -21,9 +21,10 @@ type TypeInfo struct {
 	Kind byte
 	// Delimiter stands between the elements of an array of this type.
 	Delimiter byte
-	// Output and Send name the built-in functions that make the text and the
-	// binary form. A function of another language starts with its name and a
-	// colon. Send is empty for a type without a binary form.
+	// Output and Send name the functions that make the text and the binary form:
+	// a built-in one by its name, one of C by "c:", its library without path and
+	// version, a colon and its symbol, one of another language by "language:" and
+	// its body. Send is empty for a type without a binary form.
 	Output, Send string
 	// Of is the element of an array, the base of a domain, the subtype of a
 	// range and the range of a multirange.
@@ -53,9 +54,10 @@ SELECT t.oid,
        CASE WHEN n.nspname = 'pg_catalog' THEN '' ELSE n.nspname || '.' END || t.typname,
        CASE WHEN t.typtype = 'b' AND t.typoutput = 'pg_catalog.array_out'::regproc THEN 'a' ELSE t.typtype::text END,
        t.typdelim::text,
-       CASE WHEN ol.lanname = 'internal' THEN o.prosrc ELSE ol.lanname || ':' || o.prosrc END,
-       CASE WHEN s.oid IS NULL THEN '' WHEN sl.lanname = 'internal' THEN s.prosrc ELSE sl.lanname || ':' || s.prosrc END,
-       coalesce(CASE t.typtype WHEN 'd' THEN t.typbasetype WHEN 'r' THEN r.rngsubtype %s ELSE t.typelem END, 0),
+       CASE WHEN ol.lanname = 'internal' THEN '' ELSE ol.lanname || ':' END || CASE WHEN ol.lanname = 'c' THEN pg_catalog.regexp_replace(o.probin, %[2]s, '', 'g') || ':' ELSE '' END || o.prosrc,
+       CASE WHEN s.oid IS NULL THEN '' ELSE
+         CASE WHEN sl.lanname = 'internal' THEN '' ELSE sl.lanname || ':' END || CASE WHEN sl.lanname = 'c' THEN pg_catalog.regexp_replace(s.probin, %[2]s, '', 'g') || ':' ELSE '' END || s.prosrc END,
+       coalesce(CASE t.typtype WHEN 'd' THEN t.typbasetype WHEN 'r' THEN r.rngsubtype %[1]s ELSE t.typelem END, 0),
        t.typtypmod,
        coalesce(a.types, '{}')
   FROM pg_catalog.pg_type t
@@ -69,6 +71,10 @@ SELECT t.oid,
                FROM pg_catalog.pg_attribute WHERE attnum > 0 AND NOT attisdropped GROUP BY attrelid) a
        ON a.attrelid = t.typrelid AND t.typtype = 'c'`
 
+// libraryTrim matches what is left out of the name of a C library: the path
+// and the version, as in $libdir/postgis-3.
+const libraryTrim = `'^.*/|-[0-9.]+$'`
+
 // loadTypes reads the types of the database that conn is connected to.
 func loadTypes(ctx context.Context, conn *pgx.Conn) (*TypeMap, error) {
 	version, err := majorVersion(conn.PgConn().ParameterStatus("server_version"))
@@ -79,7 +85,7 @@ func loadTypes(ctx context.Context, conn *pgx.Conn) (*TypeMap, error) {
 	if version >= 14 {
 		multirange = "WHEN 'm' THEN (SELECT rngtypid FROM pg_catalog.pg_range WHERE rngmultitypid = t.oid)"
 	}
-	rows, err := conn.Query(ctx, fmt.Sprintf(typesQuery, multirange))
+	rows, err := conn.Query(ctx, fmt.Sprintf(typesQuery, multirange, libraryTrim))
 	if err != nil {
 		return nil, fmt.Errorf("load types: %w", err)
 	}
@@ -147,6 +153,9 @@ func (m *TypeMap) Column(name string, oid uint32, typmod int32, nullable bool) b
 	pg := batch.PGType{Name: "unknown", OID: oid, Typmod: typmod}
 	if t := m.types[oid]; t != nil {
 		pg.Name, pg.Kind = t.Name, string(t.Kind)
+		if t.Kind == 'a' && t.Delimiter != ',' {
+			pg.Delimiter = string(t.Delimiter)
+		}
 	}
 	plain := batch.PGType{OID: oid, Typmod: typmod}
 	if t, mod := m.base(oid, typmod); t != nil {

@@ -11,12 +11,14 @@ type TableID struct {
 }
 
 // PGType is a column's type in PostgreSQL. Typmod is -1 where there is none;
-// Kind is pg_type.typtype, or "a" for an array.
+// Kind is pg_type.typtype, or "a" for an array; Delimiter parts the elements in
+// an array's text where that is no comma.
 type PGType struct {
-	Name   string `json:"name"`
-	OID    uint32 `json:"oid"`
-	Typmod int32  `json:"typmod"`
-	Kind   string `json:"kind,omitempty"`
+	Name      string `json:"name"`
+	OID       uint32 `json:"oid"`
+	Typmod    int32  `json:"typmod"`
+	Kind      string `json:"kind,omitempty"`
+	Delimiter string `json:"delimiter,omitempty"`
 }
 
 // Column describes one column. Format is an Arrow C Data Interface format

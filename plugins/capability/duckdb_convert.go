@@ -72,6 +72,9 @@ func duckColumn(a arrow.Array, t sqlType, nanToNull bool) (arrow.Array, arrow.Me
 		case t.list:
 			out, err := parseLists(text, t, nanToNull)
 			return out, none, err
+		case t.name == "map":
+			out, err := parseMaps(text)
+			return out, none, err
 		case t.name == "varchar":
 			return same(none)
 		case t.name == "json":
@@ -211,6 +214,35 @@ func parseLists(a *array.String, t sqlType, nanToNull bool) (arrow.Array, error)
 				return nil
 			}
 			return appendParsed(values, string(v), nanToNull)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("row %d: %w", i, err)
+		}
+	}
+	return b.NewArray(), nil
+}
+
+// parseMaps turns texts of hstore into maps.
+func parseMaps(a *array.String) (arrow.Array, error) {
+	b := array.NewMapBuilder(memory.DefaultAllocator, arrow.BinaryTypes.String, arrow.BinaryTypes.String, false)
+	defer b.Release()
+	b.Reserve(a.Len())
+	keys, items := b.KeyBuilder().(*array.StringBuilder), b.ItemBuilder().(*array.StringBuilder)
+	var scratch []byte
+	var err error
+	for i := range a.Len() {
+		if a.IsNull(i) {
+			b.AppendNull()
+			continue
+		}
+		b.Append(true)
+		scratch, err = eachPair(a.Value(i), scratch, func(key, value []byte, null bool) {
+			keys.BinaryBuilder.Append(key)
+			if null {
+				items.AppendNull()
+			} else {
+				items.BinaryBuilder.Append(value)
+			}
 		})
 		if err != nil {
 			return nil, fmt.Errorf("row %d: %w", i, err)

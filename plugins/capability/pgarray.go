@@ -10,9 +10,9 @@ var errArrayShape = errors.New("array with more than one dimension or explicit b
 
 var errArraySyntax = errors.New("not a PostgreSQL array literal")
 
-// Elements returns the elements of a PostgreSQL array literal, nil for NULL.
-// ok is false for one that a list cannot hold: of several dimensions, or with
-// explicit bounds.
+// Elements returns the elements of a PostgreSQL array literal or of a vector,
+// nil for NULL. ok is false for one that a list cannot hold: of several
+// dimensions, or with explicit bounds.
 func Elements(literal string) (elements []*string, ok bool) {
 	_, err := eachElement(literal, nil, func(v []byte, null bool) error {
 		if null {
@@ -27,10 +27,14 @@ func Elements(literal string) (elements []*string, ok bool) {
 }
 
 // eachElement calls yield for the elements of a PostgreSQL array literal of
-// one dimension, in order. The bytes are valid only inside the call; scratch
-// is reused for elements with escapes and returned for the next literal.
+// one dimension, or of a vector, in order. The bytes are valid only inside the
+// call; scratch is reused for elements with escapes and returned for the next
+// literal.
 func eachElement(literal string, scratch []byte, yield func(v []byte, null bool) error) ([]byte, error) {
 	if strings.HasPrefix(literal, "[") {
+		if strings.HasSuffix(literal, "]") { // an array with bounds ends with a brace
+			return eachOfVector(literal[1:len(literal)-1], scratch, yield)
+		}
 		return scratch, errArrayShape
 	}
 	if len(literal) < 2 || literal[0] != '{' || literal[len(literal)-1] != '}' {
@@ -78,4 +82,18 @@ func eachElement(literal string, scratch []byte, yield func(v []byte, null bool)
 			return scratch, nil
 		}
 	}
+}
+
+// eachOfVector is eachElement for what stands between the brackets of
+// pgvector's vector: numbers with commas between them.
+func eachOfVector(body string, scratch []byte, yield func(v []byte, null bool) error) ([]byte, error) {
+	for more := true; more; {
+		var number string
+		number, body, more = strings.Cut(body, ",")
+		scratch = append(scratch[:0], number...)
+		if err := yield(scratch, false); err != nil {
+			return scratch, err
+		}
+	}
+	return scratch, nil
 }

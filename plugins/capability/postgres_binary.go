@@ -21,6 +21,7 @@ var postgresNames = map[string]string{
 	"float4": "real", "float8": "double precision", "decimal": "numeric",
 	"character varying": "varchar", "character": "bpchar", "char": "bpchar",
 	"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp", "time without time zone": "time",
+	"public.citext": "citext",
 }
 
 func parsePostgresType(s string) sqlType {
@@ -41,7 +42,7 @@ var binaryTypes = map[arrow.Type][]string{
 	arrow.UINT32:            {"oid"},
 	arrow.FLOAT32:           {"real", "double precision"},
 	arrow.FLOAT64:           {"double precision"},
-	arrow.STRING:            {"text", "varchar", "bpchar", "name", "json", "jsonb", "numeric"},
+	arrow.STRING:            {"text", "varchar", "bpchar", "name", "json", "jsonb", "numeric", "citext"},
 	arrow.BINARY:            {"bytea"},
 	arrow.FIXED_SIZE_BINARY: {"uuid"},
 	arrow.DATE32:            {"date"},

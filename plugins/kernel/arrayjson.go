@@ -38,7 +38,8 @@ const (
 )
 
 // styleOf goes by the name of the element type, which is the array's without
-// [] or, in pg_type's own spelling, without the leading underscore.
+// [] or, in pg_type's own spelling, without the leading underscore. What parts
+// the elements of other types is the schema's to say.
 func styleOf(t batch.PGType) style {
 	name := strings.TrimSuffix(t.Name, "[]")
 	if name == t.Name {
@@ -47,6 +48,9 @@ func styleOf(t batch.PGType) style {
 	name = strings.TrimPrefix(name, "pg_catalog.")
 	name, _, _ = strings.Cut(name, "(")
 	s := style{comma: ','}
+	if t.Delimiter != "" {
+		s.comma = t.Delimiter[0]
+	}
 	switch name {
 	case "int2", "int4", "int8", "smallint", "integer", "bigint", "float4", "float8", "real", "double precision", "numeric", "oid":
 		s.kind = number

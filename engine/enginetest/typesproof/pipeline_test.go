@@ -29,6 +29,9 @@ type way struct {
 	decoder     string // pgoutput where it is empty
 	transform   string // lines of the pipeline file
 	exclude     []string
+	settings    string // more of the destination's config
+	// extensions says that the destination has those of the source.
+	extensions bool
 }
 
 // pipeline is a way with its files.
@@ -56,6 +59,7 @@ func (p *pipeline) file() string {
 		config = fmt.Sprintf("host = %q, port = %d, user = %q, password = %q, database = %q, tls = { mode = \"disable\" }",
 			p.server.Host(), p.server.Port(), p.server.User(), p.server.Password(), p.target)
 	}
+	config += p.settings
 	exclude := ""
 	for _, e := range p.exclude {
 		exclude += fmt.Sprintf("%q, ", e)

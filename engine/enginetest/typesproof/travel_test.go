@@ -15,8 +15,8 @@ var ways = []way{
 	{name: "duckdb-text", destination: "duckdb", format: "text"},
 	{name: "duckdb-binary", destination: "duckdb", format: "binary", exclude: []string{"public.text_only"}},
 	{name: "duckdb-auto-varchar", destination: "duckdb", format: "auto", transform: arrayToVarchar},
-	{name: "postgres-lines", destination: "postgres", format: "text", decoder: "test_decoding"},
-	{name: "postgres-text", destination: "postgres", format: "text"},
+	{name: "postgres-lines", destination: "postgres", format: "text", decoder: "test_decoding", extensions: true},
+	{name: "postgres-text", destination: "postgres", format: "text", extensions: true},
 	{name: "postgres-binary", destination: "postgres", format: "binary", exclude: []string{"public.text_only"}},
 	{name: "postgres-auto-varchar", destination: "postgres", format: "auto", transform: arrayToVarchar},
 }
@@ -28,24 +28,31 @@ func TestEveryTypeTravels(t *testing.T) {
 	database := server.Database(t)
 	source := connect(t, server.DSN(database))
 	run(t, source, typesSQL)
+	extensions := installed(t, source)
 	everything := newSample("everything", on(server.Major(), columns), func(c column) bool { return !c.textOnly })
 	textOnly := newSample("text_only", on(server.Major(), columns), func(c column) bool { return c.textOnly })
-	for _, s := range []*sample{everything, textOnly} {
+	ofExtensions := newSample("of_extensions", columnsOf(extensions), all)
+	for _, s := range []*sample{everything, textOnly, ofExtensions} {
 		run(t, source, s.history()...)
 	}
 	var pipelines []*pipeline
 	for _, w := range ways {
-		pipelines = append(pipelines, newPipeline(t, server, database, w))
+		p := newPipeline(t, server, database, w)
+		if w.extensions {
+			run(t, connect(t, server.DSN(p.target)), create(extensions)...)
+		}
+		pipelines = append(pipelines, p)
 	}
 	catchUp(t, pipelines...)
-	for _, s := range []*sample{everything, textOnly} {
+	for _, s := range []*sample{everything, textOnly, ofExtensions} {
 		run(t, source, s.changes()...)
 	}
 	catchUp(t, pipelines...)
 	for _, p := range pipelines {
 		t.Run(p.name, func(t *testing.T) {
 			lost := map[string]bool{}
-			for _, s := range []*sample{everything, textOnly} {
+			p.typesOfExtensions(t, ofExtensions)
+			for _, s := range []*sample{everything, textOnly, ofExtensions} {
 				if slices.Contains(p.exclude, "public."+s.name) {
 					continue
 				}

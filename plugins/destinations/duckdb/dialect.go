@@ -49,8 +49,10 @@ var elements = map[string]string{
 }
 
 const (
-	nanLoss   = "NaN becomes NULL"
-	zeroLoss  = "-0 may become 0"
+	nanLoss  = "NaN becomes NULL"
+	zeroLoss = "-0 may become 0"
+	// pairs is the type of hstore.
+	pairs     = "MAP(VARCHAR, VARCHAR)"
 	arrayLoss = "an array with several dimensions or explicit bounds has no list form: its row becomes a failed event"
 )
 
@@ -71,8 +73,12 @@ func mapping(c pdk.Column, arrays bool) relational.Mapping {
 	}
 	element, isArray := strings.CutSuffix(c.PG.Name, "[]")
 	switch {
-	case isArray && arrays && element != "box": // whose elements a semicolon parts
+	case isArray && arrays && element != "box" && c.PG.Delimiter == "": // lists are read at commas
 		return list(element, c.PG.Typmod)
+	case relational.Extension(c, "hstore"):
+		return relational.Mapping{Type: pairs}
+	case relational.Extension(c, "vector") && arrays:
+		return relational.Mapping{Type: "FLOAT[]", Losses: []string{zeroLoss}}
 	case c.PG.Name == "json" || c.PG.Name == "jsonb":
 		return relational.Mapping{Type: "JSON"}
 	}

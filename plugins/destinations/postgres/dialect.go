@@ -69,11 +69,14 @@ var formats = map[string]string{
 }
 
 // mapping is the type that a column of the source gets: its own, if it is
-// built in, otherwise that of its format, which for text holds every value.
+// built in or of an extension that the destination has, too, otherwise that of its format, which for text holds every value.
 func mapping(c pdk.Column) relational.Mapping {
 	if rest, ok := strings.CutPrefix(c.Format, "d:"); ok {
 		part := strings.Split(rest, ",")
 		return relational.Mapping{Type: fmt.Sprintf("numeric(%s,%s)", part[0], part[1])}
+	}
+	if m, ok := extensionMapping(c); ok {
+		return m
 	}
 	name, array := strings.CutSuffix(strings.TrimPrefix(c.PG.Name, "pg_catalog."), "[]")
 	if short, ok := spelled[name]; ok {
@@ -88,8 +91,15 @@ func mapping(c pdk.Column) relational.Mapping {
 	if array {
 		long += "[]"
 	}
-	return relational.Mapping{Type: long}
+	m := relational.Mapping{Type: long}
+	if name == "money" {
+		m.Losses = []string{moneyLoss}
+	}
+	return m
 }
+
+// moneyLoss is said of a type whose text means what the server's locale says.
+const moneyLoss = "the destination reads the source's text of money by its own lc_monetary: where the two differ (SHOW lc_monetary), a row is refused or has another amount; ALTER DATABASE ... SET lc_monetary makes them equal"
 
 // withTypmod adds the modifiers as format_type prints them.
 func withTypmod(name, long string, typmod int32) string {
@@ -146,7 +156,7 @@ func widens(from, to string) bool {
 		return toP < 0 || (p >= 0 && toS >= s && toP-toS >= p-s)
 	case base == "character varying" && toBase == base:
 		return toP < 0 || (p >= 0 && toP >= p)
-	case base == toBase && strings.HasPrefix(base, "time"):
+	case base == toBase && (strings.HasPrefix(base, "time") || strings.HasSuffix(base, "vector")):
 		return toP < 0 || (p >= 0 && toP >= p)
 	}
 	return false

@@ -20,6 +20,9 @@ func (d *destination) Open(in *pdk.OpenInput) (*pdk.Info, error) {
 		return nil, err
 	}
 	var err error
+	if extensions, err = readExtensions(); err != nil {
+		return nil, err
+	}
 	d.Destination, err = relational.Open(dialect, in.Pipeline, c)
 	return &pdk.Info{Driver: "postgres", Compacts: c.Compacts(), Fills: c.Fills(), Empties: c.Empties()}, err
 }

@@ -3,9 +3,12 @@
 //
 //	go run ./engine/enginetest/pgserver/setup            # any version
 //	go run ./engine/enginetest/pgserver/setup 14 16 18   # these versions
+//	go run ./engine/enginetest/pgserver/setup extensions # pgvector and PostGIS
 //
 // Any version comes from the system's packages where that is possible without
-// a question, otherwise from npm like a version asked for by number. Run it
+// a question, otherwise from npm like a version asked for by number. Extensions
+// come from the system's packages for a server that came from there; where that
+// fails, setup says what is not tried on a live server and goes on. Run it
 // in the project's top folder: what npm brings goes to build/postgres.
 package main
 
@@ -34,6 +37,9 @@ func main() {
 func run(ctx context.Context, versions []string, out io.Writer) error {
 	if _, err := os.Stat("go.mod"); err != nil {
 		return errors.New("run setup in the project's top folder")
+	}
+	if len(versions) == 1 && versions[0] == "extensions" {
+		return installExtensions(ctx, out)
 	}
 	if len(versions) == 0 {
 		versions = []string{""}
@@ -81,6 +87,12 @@ func installAny(ctx context.Context, out io.Writer) error {
 
 // installAPT uses apt-get where it exists and asks nothing.
 func installAPT(ctx context.Context, out io.Writer) error {
+	fmt.Fprintln(out, "installing the package postgresql, about a minute")
+	return aptGet(ctx, []string{"update", "-q"}, []string{"install", "-q", "-y", "--no-install-recommends", "postgresql"})
+}
+
+// aptGet runs apt-get as root, step by step.
+func aptGet(ctx context.Context, steps ...[]string) error {
 	command := []string{"apt-get"}
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return err
@@ -91,8 +103,6 @@ func installAPT(ctx context.Context, out io.Writer) error {
 		}
 		command = []string{"sudo", "-n", "apt-get"}
 	}
-	fmt.Fprintln(out, "installing the package postgresql, about a minute")
-	steps := [][]string{{"update", "-q"}, {"install", "-q", "-y", "--no-install-recommends", "postgresql"}}
 	for _, step := range steps {
 		args := slices.Concat(command[1:], step)
 		cmd := exec.CommandContext(ctx, command[0], args...)
