@@ -31,8 +31,12 @@ func (v *verifier) addObjects(ctx context.Context, source *postgres.Source) erro
 	l.stored.entries = map[string]string{}
 	l.stored.apply(entries)
 	for i, q := range found {
-		if leaves, err := v.p.leavesOut(q.ID()); leaves || err != nil {
-			if err != nil {
+		leaves, err := v.p.leavesOut(q.ID())
+		if err != nil {
+			return err
+		}
+		if leaves {
+			if err := v.leaveOut(q.ID(), ""); err != nil {
 				return err
 			}
 			continue

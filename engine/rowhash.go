@@ -57,8 +57,12 @@ func newRowHasher(t *verified) (*rowHasher, error) {
 	return h, nil
 }
 
-func (h *rowHasher) cell(dst []byte, arr arrow.Array, col, row int) ([]byte, error) {
-	if h.arrays[col] != nil {
+func (h *rowHasher) cell(dst []byte, columns []arrow.Array, col, row int) ([]byte, error) {
+	arr := columns[col]
+	switch {
+	case h.t.kept.cell(columns, col, row):
+		return append(dst, 0), nil
+	case h.arrays[col] != nil:
 		return h.arrays[col].append(dst, arr, row)
 	}
 	return h.losses[col].append(dst, arr, row, h.t.schema.Columns[col].Type)
@@ -132,14 +136,14 @@ func (h *rowHasher) rows(columns []arrow.Array, n int, sink rowSink) error {
 		h.buf = h.buf[:0]
 		var err error
 		for _, col := range h.key {
-			if h.buf, err = h.cell(h.buf, columns[col], col, row); err != nil {
+			if h.buf, err = h.cell(h.buf, columns, col, row); err != nil {
 				return err
 			}
 		}
 		key := xxhash.Sum64(h.buf)
 		h.buf = h.buf[:0]
 		for col := range columns {
-			if h.buf, err = h.cell(h.buf, columns[col], col, row); err != nil {
+			if h.buf, err = h.cell(h.buf, columns, col, row); err != nil {
 				return err
 			}
 		}

@@ -33,15 +33,19 @@ type TableVerification struct {
 }
 
 // KeyDifference is a key and what is wrong with it: missing at the
-// destination, extra there, or different.
+// destination, extra there, or different. Cause is the likeliest reason that
+// the state knows of.
 type KeyDifference struct {
-	Key  string `json:"key"`
-	What string `json:"what"`
+	Key   string `json:"key"`
+	What  string `json:"what"`
+	Cause string `json:"cause,omitempty"`
 }
 
 // Verification is the result of Verify.
 type Verification struct {
 	Tables []TableVerification `json:"tables"`
+	// LeftOut are selected tables that were not compared.
+	LeftOut []LeftOut `json:"left_out,omitempty"`
 	// LagBytes is how far the destination was behind the source when the
 	// comparison began: differences may be changes that are on their way.
 	LagBytes int64 `json:"lag_bytes"`
@@ -64,7 +68,7 @@ func (p *Pipeline) Verify(ctx context.Context, progress func(TableVerification),
 		return nil, err
 	}
 	defer v.close(context.WithoutCancel(ctx))
-	out := &Verification{LagBytes: v.lag}
+	out := &Verification{LagBytes: v.lag, LeftOut: v.left}
 	for _, t := range v.targets {
 		result, err := v.compare(ctx, t, settle)
 		if err != nil {
@@ -84,6 +88,7 @@ type verifier struct {
 	p       *Pipeline
 	sources map[string]*postgres.Source
 	targets []*verified
+	left    []LeftOut
 	lag     int64
 }
 
@@ -92,6 +97,8 @@ type verified struct {
 	plan   *wasm.DestinationPlan
 	schema *batch.Schema // of the rows as the destination takes them
 	tables []*postgres.Table
+	leaves []*batch.Schema // what the chain makes of each of tables
+	kept   *keptColumns
 	// objects land there where the source is read by queries.
 	objects []*verifiedObject
 	types   *postgres.TypeMap
@@ -136,10 +143,14 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if t.Reason == "" && !leaves {
-				v.chain.Announce(t.Schema)
-				tables = append(tables, t)
+			if leaves || t.Reason != "" {
+				if err := v.leaveOut(t.ID(), t.Reason); err != nil {
+					return nil, err
+				}
+				continue
 			}
+			v.chain.Announce(t.Schema)
+			tables = append(tables, t)
 		}
 		if err := v.measureLag(ctx, database, source); err != nil {
 			return nil, err
@@ -174,11 +185,16 @@ func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
 			}
 			g := v.targetOf(leaf, t.ID().Database)
 			if !slices.Contains(g.tables, t) {
-				g.tables = append(g.tables, t)
+				g.tables, g.leaves = append(g.tables, t), append(g.leaves, leaf.schema)
 			}
 		}
 	}
 	slices.SortFunc(v.targets, func(a, b *verified) int { return strings.Compare(a.plan.Table, b.plan.Table) })
+	for _, t := range v.targets {
+		if err := v.findKept(t); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -299,7 +315,7 @@ func (v *verifier) confirm(ctx context.Context, t *verified, out *TableVerificat
 			if s := found[key]; s == nil || s.equal() || !t.counts(int(s.rows[0]), int(s.rows[1])) {
 				delete(keys, key)
 			} else {
-				out.Keys = append(out.Keys, KeyDifference{s.name, s.what()})
+				out.Keys = append(out.Keys, KeyDifference{Key: s.name, What: s.what()})
 			}
 		}
 		out.Different -= checked - int64(len(keys))
@@ -308,6 +324,14 @@ func (v *verifier) confirm(ctx context.Context, t *verified, out *TableVerificat
 		}
 	}
 	slices.SortFunc(out.Keys, func(a, b KeyDifference) int { return strings.Compare(a.Key, b.Key) })
+	if out.Different == 0 {
+		return nil
+	}
+	c, err := v.causesOf(ctx, t, settle != nil)
+	if err != nil {
+		return err
+	}
+	c.explain(out)
 	return nil
 }
 
@@ -323,11 +347,11 @@ func (s *sides) equal() bool { return s.rows[0] == s.rows[1] && s.sum[0] == s.su
 func (s *sides) what() string {
 	switch {
 	case s.rows[1] < s.rows[0]:
-		return "missing at the destination"
+		return isMissing
 	case s.rows[1] > s.rows[0]:
-		return "extra at the destination"
+		return isExtra
 	}
-	return "different"
+	return isDifferent
 }
 
 // readSource passes the source's rows through the transforms to sink. It

@@ -164,7 +164,7 @@ func TestVerifyNamesDamagedKeys(t *testing.T) {
 		INSERT INTO customers SELECT * REPLACE (9999 AS id) FROM customers WHERE id = 1`)
 	s.expect(s.leat("verify", s.file), exitDifferent, "id=17: different", "id=23: missing at the destination", "id=9999: extra at the destination")
 	r := s.leat("--json", "verify", s.file)
-	s.expect(r, exitDifferent)
+	s.expect(r, exitDifferent, "something else has written to the destination")
 	if v := decode[engine.Verification](s, r); v.Equal() || v.Tables[0].Different != 1 || v.Tables[1].Different != 2 {
 		t.Errorf("verify --json: %+v", v.Tables)
 	}

@@ -40,7 +40,7 @@ While the pipeline runs, rows that are on their way are waited for.`,
 			if p.json {
 				err = json.NewEncoder(p.out).Encode(v)
 			} else {
-				err = p.printVerification(v, client == nil, keys)
+				err = p.printVerification(v, keys)
 			}
 			if err == nil && !v.Equal() {
 				return errReported(exitDifferent)
@@ -52,7 +52,7 @@ While the pipeline runs, rows that are on their way are waited for.`,
 	return cmd
 }
 
-func (p *program) printVerification(v *engine.Verification, stopped bool, most int) error {
+func (p *program) printVerification(v *engine.Verification, most int) error {
 	out := newTable(p.out)
 	out.head("table", "source rows", "destination rows", "set aside", "differing keys")
 	for _, t := range v.Tables {
@@ -67,14 +67,14 @@ func (p *program) printVerification(v *engine.Verification, stopped bool, most i
 				fmt.Fprintf(p.out, "%s: %d more\n", t.Target, t.Different-int64(most))
 				break
 			}
-			fmt.Fprintf(p.out, "%s: %s: %s\n", t.Target, k.Key, k.What)
+			fmt.Fprintf(p.out, "%s: %s: %s: %s\n", t.Target, k.Key, k.What, k.Cause)
 		}
 	}
-	switch {
-	case v.Equal():
+	for _, l := range v.LeftOut {
+		fmt.Fprintf(p.out, "%s is not compared: %s\n", l.Table, l.Reason)
+	}
+	if v.Equal() {
 		fmt.Fprintln(p.out, "source and destination are equal")
-	case stopped && v.LagBytes > 0:
-		fmt.Fprintf(p.out, "the destination is %s of log behind: leat run --until-caught-up, then verify again\n", size(v.LagBytes))
 	}
 	return nil
 }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+)
+
+// TestVerifyKnowsCauses makes differences of which the state knows the cause,
+// and has verify name it beside each key.
+func TestVerifyKnowsCauses(t *testing.T) {
+	server := pgserver.Test(t, pgserver.Options{})
+	for _, c := range []struct {
+		name      string
+		config    string // of the destination, more
+		edit      [2]string
+		then      func(*site)
+		key, what string
+		cause     string
+	}{
+		{name: "a refused row", key: "id=601", what: "missing at the destination", cause: "the row was refused (leat failed show ",
+			then: func(s *site) {
+				s.exec("INSERT INTO orders VALUES (601, 'a matrix', 1, '{{a,b},{c,d}}')")
+				s.expect(s.run(), exitOK)
+			}},
+		{name: "deletes that are ignored", config: `, deletes = "ignore"`, key: "id=7", what: "extra at the destination", cause: `deletes = "ignore"`,
+			then: func(s *site) {
+				s.exec("DELETE FROM orders WHERE id = 7")
+				s.expect(s.run(), exitOK)
+			}},
+		{name: "a truncate that is ignored", config: `, truncate = "ignore"`, key: "id=7", what: "extra at the destination", cause: `truncate = "ignore"`,
+			then: func(s *site) {
+				s.exec("TRUNCATE customers")
+				s.expect(s.run(), exitOK)
+			}},
+		{name: "a truncate in events", config: `, load_mode = "append"`, key: "id=7", what: "extra at the destination", cause: `load_mode = "append"`,
+			then: func(s *site) {
+				s.exec("TRUNCATE customers")
+				s.expect(s.run(), exitOK)
+			}},
+		{name: "no history", edit: [2]string{`heartbeat = "1s"`, "heartbeat = \"1s\"\nload_historical_data = false"}, key: "id=7", what: "missing at the destination", cause: "load_historical_data = false",
+			then: func(s *site) {
+				s.exec("INSERT INTO orders VALUES (601, 'new', 1, NULL); INSERT INTO customers VALUES (601, 'new')")
+				s.expect(s.run(), exitOK)
+			}},
+		{name: "a load that is to come", key: "id=23", what: "missing at the destination", cause: "public.orders is QUEUED",
+			then: func(s *site) {
+				s.damage("DELETE FROM orders WHERE id = 23")
+				s.expect(s.leat("objects", "restart", s.file, "public.orders", "--yes"), exitOK)
+			}},
+		{name: "other transforms", edit: [2]string{"[destination]", "[destination]"}, key: "id=7", what: "different", cause: "were made by other transforms",
+			then: func(s *site) {
+				s.edit("[destination]", "[[transforms]]\nplugin = \"mask\"\ntables = [\"public.customers\"]\nconfig = { columns = [\"email\"], method = \"redact\" }\n[destination]")
+			}},
+		{name: "a change that is to come", key: "id=7", what: "different", cause: "its change has not arrived",
+			then: func(s *site) { s.exec("UPDATE orders SET note = 'new' WHERE id = 7") }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, server)
+			s.config += c.config
+			s.write()
+			s.edit(c.edit[0], c.edit[1])
+			s.expect(s.run(), exitOK)
+			c.then(s)
+			r := s.leat("--json", "verify", s.file)
+			s.expect(r, exitDifferent)
+			found := false
+			for _, table := range decode[engine.Verification](s, r).Tables {
+				for _, k := range table.Keys {
+					if k.Cause == "" {
+						t.Errorf("%s has no cause", k.Key)
+					}
+					if k.Key == c.key && k.What == c.what {
+						if found = true; !strings.Contains(k.Cause, c.cause) {
+							t.Errorf("%s: cause %q, want %q", k.Key, k.Cause, c.cause)
+						}
+					}
+				}
+			}
+			if !found {
+				t.Errorf("no difference %s %s: %s", c.key, c.what, r.out)
+			}
+			s.expect(s.leat("verify", "--keys", "1000", s.file), exitDifferent, c.key+": "+c.what+": ")
+		})
+	}
+	t.Run("a paused table", func(t *testing.T) {
+		s := newSite(t, server)
+		s.expect(s.run(), exitOK)
+		s.expect(s.leat("objects", "pause", s.file, "public.orders"), exitOK)
+		s.exec("UPDATE orders SET note = 'waits'")
+		s.expect(s.leat("verify", s.file), exitOK, "public.orders is not compared: it is PAUSED", "are equal")
+	})
+}

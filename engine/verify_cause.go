@@ -1,0 +1,262 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/state"
+)
+
+// LeftOut is a table that Verify does not compare, and why.
+type LeftOut struct {
+	Table  batch.TableID `json:"table"`
+	Reason string        `json:"reason"`
+}
+
+// What may be wrong with a key.
+const (
+	isMissing   = "missing at the destination"
+	isExtra     = "extra at the destination"
+	isDifferent = "different"
+)
+
+// cause is something that the state knows and that would explain differences
+// of the kinds in explains.
+type cause struct {
+	text     string
+	explains []string
+}
+
+var anyKind = []string{isMissing, isExtra, isDifferent}
+
+// unknownCause is said where nothing that is known explains a difference.
+const unknownCause = "nothing that Leat knows of explains it: something else has written to the destination; leat objects restart loads the table again"
+
+// causes collects what may explain the differences of a target, the likeliest
+// first.
+type causes struct {
+	v       *verifier
+	entries map[string]string // the destination's checkpoint
+	list    []cause
+	events  map[string]string // failed events by the key of their row
+	settled bool              // the pipeline has delivered what the source had
+}
+
+func (v *verifier) causesOf(ctx context.Context, t *verified, settled bool) (*causes, error) {
+	entries, err := v.destination.Checkpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &causes{v: v, entries: map[string]string{}, events: map[string]string{}, settled: settled}
+	for _, e := range entries {
+		if e.Value != nil {
+			c.entries[e.Key] = *e.Value
+		}
+	}
+	for _, id := range t.sources() {
+		if err := c.look(id, t); err != nil {
+			return nil, err
+		}
+	}
+	c.leftOut(t)
+	if err := c.settings(); err != nil {
+		return nil, err
+	}
+	if v.lag > 0 && !settled {
+		c.add(anyKind, "its change has not arrived (the server has written %d bytes of log since: leat run %s --until-caught-up, then verify again), or something else has written to the destination", v.lag, v.p.Spec.Path)
+	}
+	return c, nil
+}
+
+func (c *causes) add(explains []string, format string, args ...any) {
+	c.list = append(c.list, cause{fmt.Sprintf(format, args...), explains})
+}
+
+// look asks the state about one source table.
+func (c *causes) look(id batch.TableID, t *verified) error {
+	o, err := c.v.p.store.Object(id)
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return err
+	}
+	path, name := c.v.p.Spec.Path, id.Schema+"."+id.Name
+	switch o.State {
+	case state.FailedState, state.Inaccessible:
+		c.add(anyKind, "%s is %s: %s; %s", id, o.State, o.Reason, o.Fix)
+	case state.Queued, state.HistoricalLoad:
+		c.add(anyKind, "%s is %s: leat run %s loads it", id, o.State, path)
+	}
+	if o.NullCursors > 0 {
+		c.add([]string{isMissing}, "%d rows of %s have no value of the cursor column and are not replicated", o.NullCursors, id)
+	}
+	if o.Waiting > 0 {
+		c.add([]string{isMissing}, "%d rows of %s wait because the value of their cursor lies ahead", o.Waiting, id)
+	}
+	if err := c.failed(id, t); err != nil {
+		return err
+	}
+	if c.v.p.Spec.Queries() {
+		return nil
+	}
+	var noted shape
+	if text := c.entries[shapeKey(id)]; text != "" {
+		if err := json.Unmarshal([]byte(text), &noted); err != nil {
+			return fmt.Errorf("checkpoint of %s at the destination: %w", id, err)
+		}
+	}
+	switch {
+	case noted.Due > 0:
+		c.add(anyKind, "%s is to be loaded again: %s; leat run %s does it", id, noted.Why, path)
+	case !c.v.p.Spec.Source.LoadHistoricalData:
+		c.add([]string{isMissing}, "rows of %s from before the pipeline are not loaded: load_historical_data = false", id)
+	case c.entries[loadKey(id)] == "":
+		c.add([]string{isMissing, isDifferent}, "the historical load of %s has not finished: leat run %s goes on with it", id, path)
+	}
+	if now := c.v.p.plugins.chainOf(id); noted.Chain != "" && noted.Chain != now {
+		c.add(anyKind, "rows of %s were made by other transforms (%s, now %s): leat objects restart %s %s loads them again", id, noted.Chain, now, path, name)
+	}
+	return nil
+}
+
+// failed notes the failed events of a table under the keys of their rows, and
+// as a cause of their own those whose key cannot be told.
+func (c *causes) failed(id batch.TableID, t *verified) error {
+	untold := 0
+	for f, err := range c.v.p.store.FailedEvents(state.FailedFilter{Table: id, WithPayload: true, Limit: maxNamedKeys}) {
+		if err != nil {
+			return err
+		}
+		why := fmt.Sprintf("a failed event: the row was refused (leat failed show %s %s)", c.v.p.Spec.Path, f.ID)
+		if f.WaitsBehind != "" {
+			why = fmt.Sprintf("it waits behind a failed event (leat failed show %s %s)", c.v.p.Spec.Path, f.WaitsBehind)
+		}
+		keys := eventKeys(f, t)
+		for _, key := range keys {
+			if c.events[key] == "" {
+				c.events[key] = why
+			}
+		}
+		if len(keys) == 0 {
+			untold++
+		}
+	}
+	if untold > 0 {
+		c.add(anyKind, "%d failed events of %s are not at the destination: leat failed list %s", untold, id, c.v.p.Spec.Path)
+	}
+	return nil
+}
+
+// eventKeys are the keys of the rows of an event as verify names them, none if
+// the row or a column of its key cannot be read.
+func eventKeys(f state.Failed, t *verified) (keys []string) {
+	d, err := Describe(f)
+	if err != nil {
+		return nil
+	}
+	for _, row := range d.Rows {
+		values := map[string]string{}
+		for _, cell := range row.Cells {
+			if cell.State == "value" {
+				values[cell.Column] = cell.Value
+			}
+		}
+		var parts []string
+		for _, col := range t.schema.Key() {
+			name := t.schema.Columns[col].Name
+			value, ok := values[name]
+			if col == databaseColumn(t.schema) {
+				value, ok = f.Table.Database, true
+			}
+			if !ok {
+				return nil
+			}
+			parts = append(parts, name+"="+value)
+		}
+		if len(parts) > 0 {
+			keys = append(keys, strings.Join(parts, ", "))
+		}
+	}
+	return keys
+}
+
+// leftOut notes sources of a merged table that are not compared: their rows at
+// the destination have no counterpart.
+func (c *causes) leftOut(t *verified) {
+	for _, l := range c.v.left {
+		if slices.ContainsFunc(t.sources(), func(id batch.TableID) bool { return id.Schema == l.Table.Schema && id.Name == l.Table.Name }) {
+			c.add([]string{isExtra, isDifferent}, "rows of %s are not compared: %s", l.Table, l.Reason)
+		}
+	}
+}
+
+// settings are those of the destination by which it keeps what the source has
+// no more.
+func (c *causes) settings() error {
+	text, err := c.v.p.Spec.Destination.Config.JSON(false)
+	if err != nil {
+		return err
+	}
+	var s struct {
+		LoadMode string `json:"load_mode"`
+		Deletes  string `json:"deletes"`
+		Truncate string `json:"truncate"`
+	}
+	if json.Unmarshal(text, &s) != nil {
+		return nil // a destination whose settings are others
+	}
+	if s.Deletes == "ignore" {
+		c.add([]string{isExtra}, `the source deleted it, and the destination keeps it: deletes = "ignore"`)
+	}
+	switch {
+	case s.LoadMode == "append":
+		c.add([]string{isExtra}, `a TRUNCATE takes nothing back: load_mode = "append"`)
+	case s.Truncate == "ignore" || s.Truncate == "" && s.Deletes == "ignore":
+		c.add([]string{isExtra}, `the source truncated the table, and the destination keeps its rows: truncate = "ignore"`)
+	}
+	return nil
+}
+
+// explain gives every difference its likely cause.
+func (c *causes) explain(out *TableVerification) {
+	for i := range out.Keys {
+		k := &out.Keys[i]
+		if k.Cause = c.events[k.Key]; k.Cause != "" {
+			continue
+		}
+		k.Cause = unknownCause
+		if at := slices.IndexFunc(c.list, func(one cause) bool { return slices.Contains(one.explains, k.What) }); at >= 0 {
+			k.Cause = c.list[at].text
+		}
+	}
+}
+
+// sources are the tables that land in a target.
+func (t *verified) sources() (out []batch.TableID) {
+	for _, table := range t.tables {
+		out = append(out, table.ID())
+	}
+	for _, o := range t.objects {
+		out = append(out, o.ID())
+	}
+	return out
+}
+
+// leaveOut notes a table that is not compared.
+func (v *verifier) leaveOut(id batch.TableID, reason string) error {
+	o, err := v.p.store.Object(id)
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return err
+	}
+	if reason == "" {
+		reason = "it is " + o.State
+		if o.Reason != "" {
+			reason += ": " + o.Reason
+		}
+	}
+	v.left = append(v.left, LeftOut{id, reason})
+	return nil
+}
