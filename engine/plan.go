@@ -53,6 +53,9 @@ type PlannedTarget struct {
 	Table      string          `json:"table"`
 	Columns    []PlannedColumn `json:"columns"`
 	Statements []string        `json:"statements"`
+	// Indexes are those of the source, and its constraints, which Leat does not
+	// make.
+	Indexes []PlannedIndex `json:"indexes,omitempty"`
 }
 
 // PlannedColumn is a column at the destination.
@@ -65,6 +68,8 @@ type PlannedColumn struct {
 	Key        bool   `json:"key,omitempty"`
 	// Losses are what the type cannot hold (invariant 6).
 	Losses []string `json:"losses,omitempty"`
+
+	number int // of the source's column, 0 for none
 }
 
 // ownChain is a chain with a connection to the destination beside those of the
@@ -111,6 +116,7 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 	defer own.close(context.WithoutCancel(ctx))
 	var tables []*postgres.Table
 	withheld := map[batch.TableID][]string{}
+	indexes := map[batch.TableID][]postgres.Index{}
 	for _, database := range Databases(p.Spec) {
 		source, err := postgres.Open(ctx, cfg, database)
 		if err != nil {
@@ -119,6 +125,10 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 		found, err := source.Tables(ctx, selection(p.Spec))
 		if err == nil {
 			err = markObstacles(ctx, p.Spec, source, found, func(*postgres.Table) bool { return p.Spec.Source.LoadHistoricalData })
+		}
+		var have map[uint32][]postgres.Index
+		if err == nil {
+			have, err = indexesOf(ctx, source, found)
 		}
 		if err := errors.Join(err, source.Close(ctx)); err != nil {
 			return nil, err
@@ -131,6 +141,7 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 		for _, t := range found {
 			if t.Reason == "" {
 				own.chain.Announce(t.Schema)
+				indexes[t.ID()] = have[t.OID]
 			}
 		}
 		tables = append(tables, found...)
@@ -145,6 +156,7 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 			return nil, err
 		}
 		out[i].Withheld = withheld[t.ID()]
+		p.addIndexes(&out[i], indexes[t.ID()])
 		if was, is := chains[t.ID()], p.plugins.chainOf(t.ID()); was != "" && was != is {
 			out[i].TransformsFrom, out[i].TransformsTo = was, is
 		}
@@ -179,12 +191,13 @@ func (own *ownChain) planTargets(ctx context.Context, s *batch.Schema, out *Plan
 	return nil
 }
 
-// describe walks a planned chain. losses are those of the policies by column.
+// describe walks a planned chain. losses are those of the policies, and then of
+// the transforms, by column.
 func (s *step) describe(out *PlannedTable, losses map[string][]string) {
 	if s.target == nil {
 		out.Sees = append(out.Sees, PluginView{s.transform.loaded.identity(), s.plan.Sees, s.plan.Kernels})
-		for _, next := range s.next {
-			next.describe(out, losses)
+		for i, next := range s.next {
+			next.describe(out, s.plan.Losses(i, losses))
 		}
 		return
 	}
@@ -192,7 +205,7 @@ func (s *step) describe(out *PlannedTable, losses map[string][]string) {
 	for _, c := range s.target.Columns {
 		planned := PlannedColumn{Name: c.Name, Type: c.Type, Source: c.Source, Losses: slices.Concat(losses[c.Source], c.Losses)}
 		if i := s.schema.Column(c.Source); c.Source != "" && i >= 0 {
-			planned.SourceType = s.schema.Columns[i].PG.Name
+			planned.SourceType, planned.number = s.schema.Columns[i].PG.Name, s.schema.Columns[i].ID
 			planned.Key = s.schema.Columns[i].Key > 0
 		}
 		target.Columns = append(target.Columns, planned)

@@ -106,23 +106,31 @@ const (
 
 // persist calls run until it succeeds, ctx ends, it fails in a way that is not
 // worth retrying, or it has done nothing but fail for as long as patience, 0
-// for ever. It is the only back-off loop.
+// for ever. The first failure of a row of them says how long it goes on, and how
+// to end it. It is the only back-off loop.
 func persist(ctx context.Context, log *slog.Logger, what string, patience time.Duration, run func(context.Context) error) error {
 	pause, failing := firstPause, time.Now()
-	for {
+	for said := false; ; said = true {
 		started := time.Now()
 		err := run(ctx)
 		if err == nil || ctx.Err() != nil || actionFor(err) != retry {
 			return err
 		}
 		if time.Since(started) > calm || movesOn(err) {
-			pause, failing = firstPause, time.Now()
+			pause, failing, said = firstPause, time.Now(), false
 		}
 		if patience > 0 && time.Since(failing) >= patience {
 			return fmt.Errorf("given up after %s: %w", patience, err)
 		}
 		wait := pause/2 + rand.N(pause)
 		log.Warn(what+" failed, trying again", "error", err, "in", wait.Round(time.Millisecond).String(), "fix", fixOf(err))
+		if !said {
+			until := "until it succeeds or is stopped"
+			if patience > 0 {
+				until = "for " + patience.String()
+			}
+			log.Warn("waiting for what "+what+" needs", "tries", until, "to_stop", "Ctrl-C or SIGTERM: nothing is lost, the next run goes on from here; leat run --retry-for sets how long it tries")
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err() // stopped, as asked for

@@ -117,6 +117,16 @@ func (l *poller) plan(ctx context.Context, own *ownChain) ([]PlannedTable, error
 	if err := l.stored.read(ctx, l.applier); err != nil {
 		return nil, err
 	}
+	var tables []*postgres.Table
+	for _, o := range objects {
+		if o.Table != nil {
+			tables = append(tables, o.Table)
+		}
+	}
+	indexes, err := indexesOf(ctx, l.source, tables)
+	if err != nil {
+		return nil, err
+	}
 	var out []PlannedTable
 	for _, f := range refused {
 		out = append(out, PlannedTable{Source: f.table, Reason: causeOf(f.err) + ": " + fixOf(f.err)})
@@ -140,6 +150,9 @@ func (l *poller) plan(ctx context.Context, own *ownChain) ([]PlannedTable, error
 		}
 		if err := own.planTargets(ctx, o.Schema, &t); err != nil {
 			return nil, err
+		}
+		if o.Table != nil {
+			l.p.addIndexes(&t, indexes[o.Table.OID])
 		}
 		out = append(out, t)
 	}

@@ -43,7 +43,7 @@ func TestUnreachableSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.expect(s.leat("check", s.file), exitSource, "1006", "pg_isready")
-	s.expect(s.leat("run", "--until-caught-up", "--retry-for", "1s", s.file), exitSource, "given up after 1s", "[1006]", "pg_isready")
+	s.expect(s.leat("run", "--until-caught-up", "--retry-for", "1s", s.file), exitSource, "given up after 1s", "[1006]", "pg_isready", "waiting for what replication", "for 1s", "Ctrl-C", "--retry-for")
 	p := s.start()
 	p.says("trying again")
 	p.says("[1006]")

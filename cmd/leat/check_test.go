@@ -105,3 +105,58 @@ config = { columns = ["email"] }
 		t.Errorf("a pattern that names a table is complained of:\n%s%s", r.out, r.err)
 	}
 }
+
+// TestPlanSaysLossesOfTransforms has a transform whose result cannot hold all
+// of its input, and a type that the destination's settings give a meaning.
+func TestPlanSaysLossesOfTransforms(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.exec("CREATE TABLE prices (id integer PRIMARY KEY, net money)", "ALTER TABLE prices OWNER TO "+s.role)
+	s.plugin, s.config = "postgres", fmt.Sprintf("host = %q, port = %d, user = %q, password = %q, database = %q", s.server.Host(), s.server.Port(), s.server.User(), s.server.Password(), s.server.Database(t))
+	s.write()
+	s.expect(s.leat("plan", s.file), exitOK, "LOSS: the destination reads the source's text of money by its own lc_monetary", "1 columns with a loss")
+	s.edit("[destination]", "[[transforms]]\nplugin = \"array-to-varchar\"\n[destination]")
+	s.expect(s.leat("plan", s.file), exitOK, "LOSS: bounds other than from 1 are left out of an array", "2 columns with a loss")
+}
+
+// TestPlanOfIndexes prints the source's indexes and constraints in terms of the
+// destination, which takes every statement of them, and rows after that.
+func TestPlanOfIndexes(t *testing.T) {
+	server := pgserver.Test(t, pgserver.Options{})
+	for plugin, statements := range map[string][]string{
+		"duckdb":   {`CREATE INDEX "by_email" ON "main"."customers" ("email")`, `CREATE INDEX "by_note" ON "main"."orders" ("note", "total")`},
+		"postgres": {`CREATE INDEX "by_email" ON "public"."customers" ("email")`, `CREATE INDEX "by_note" ON "public"."orders" ("note" DESC NULLS LAST, "total")`, `CREATE INDEX "by_odd" ON "public"."orders" USING gin ("Odd name")`},
+	} {
+		t.Run(plugin, func(t *testing.T) {
+			s := newSite(t, server)
+			s.exec(`ALTER TABLE orders ADD COLUMN "Odd name" jsonb, ADD CONSTRAINT positive CHECK (total >= 0)`,
+				"CREATE INDEX by_note ON orders (note DESC NULLS LAST, total) INCLUDE (id)", "CREATE UNIQUE INDEX by_email ON customers (email)",
+				"CREATE INDEX by_lower ON customers (lower(email))", "CREATE INDEX part ON orders (note) WHERE total > 5", `CREATE INDEX by_odd ON orders USING gin ("Odd name")`,
+				"ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES customers NOT VALID")
+			apply := s.damage
+			if plugin == "postgres" {
+				database := server.Database(t)
+				s.plugin, s.config = plugin, fmt.Sprintf("host = %q, port = %d, user = %q, password = %q, database = %q", server.Host(), server.Port(), server.User(), server.Password(), database)
+				s.write()
+				apply = func(statement string) {
+					if err := server.Exec(t.Context(), database, statement); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			s.expect(s.run(), exitOK)
+			r := s.leat("plan", "--indexes", s.file)
+			s.expect(r, exitOK, statements...)
+			s.expect(r, exitOK, "-- "+s.database+".public.customers: CREATE UNIQUE INDEX by_email ON", "unique at the source; not here", "-- it needs an expression",
+				"-- its condition is the source's", "CHECK ((total >= ", "FOREIGN KEY (id)", "without the included columns")
+			if n := strings.Count(r.out, ";\n"); n != len(statements) {
+				t.Errorf("%d statements, want %d:\n%s", n, len(statements), r.out)
+			}
+			if said := strings.Contains(r.out, "-- the destination has no gin index"); said != (plugin == "duckdb") {
+				t.Errorf("gin: said to be missing %v", said)
+			}
+			apply(r.out)
+			s.exec("UPDATE customers SET email = 'new' || id WHERE id < 10", "DELETE FROM orders WHERE id < 10", "INSERT INTO orders VALUES (1, 'again', 1, NULL, '{}')")
+			s.mended() // with the indexes in place
+		})
+	}
+}

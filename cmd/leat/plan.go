@@ -12,7 +12,7 @@ import (
 )
 
 func (p *program) planCommand() *cobra.Command {
-	ddl := ""
+	ddl, indexes := "", false
 	cmd := &cobra.Command{
 		Use:   "plan FILE",
 		Short: "Show what would be created, changed and lost, and which plugin sees which column",
@@ -37,9 +37,12 @@ func (p *program) planCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if p.json {
+			switch {
+			case p.json:
 				err = json.NewEncoder(p.out).Encode(tables)
-			} else {
+			case indexes:
+				p.printIndexes(tables)
+			default:
 				err = p.printPlan(tables)
 			}
 			idle, idleErr := engine.IdlePatterns(cmd.Context(), s)
@@ -49,8 +52,33 @@ func (p *program) planCommand() *cobra.Command {
 			return errors.Join(err, idleErr)
 		},
 	}
+	cmd.Flags().BoolVar(&indexes, "indexes", false, "print, for the destination, the indexes and constraints of the source's tables as SQL; Leat runs none of it (with --json they are part of the plan)")
 	cmd.Flags().StringVar(&ddl, "ddl", "", "statements to try on empty copies of the source's tables: show what they would do; exit 9 if the pipeline would stop")
 	return cmd
+}
+
+// printIndexes writes a script for the user to run at the destination: what has
+// no statement there is a comment.
+func (p *program) printIndexes(tables []engine.PlannedTable) {
+	fmt.Fprintln(p.out, "-- Leat makes only the keys. These are the source's other indexes and constraints; run what you want once the historical load has ended.")
+	printed := map[string]bool{}
+	for _, t := range tables {
+		for _, target := range t.Targets {
+			for _, i := range target.Indexes {
+				lines := fmt.Sprintf("\n-- %s: %s\n", t.Source, strings.Join(strings.Fields(i.Source), " "))
+				if i.Note != "" {
+					lines += fmt.Sprintf("-- %s\n", i.Note)
+				}
+				switch {
+				case i.Statement == "":
+					fmt.Fprint(p.out, lines)
+				case !printed[i.Statement]: // one for all sources of a merged table
+					printed[i.Statement] = true
+					fmt.Fprintf(p.out, "%s%s;\n", lines, i.Statement)
+				}
+			}
+		}
+	}
 }
 
 func (p *program) printPlan(tables []engine.PlannedTable) error {
@@ -106,6 +134,11 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 			}
 			if err := out.end(); err != nil {
 				return err
+			}
+			for _, c := range target.Columns { // a cell is cut, a loss is not
+				if loss := "LOSS: " + strings.Join(c.Losses, "; "); len(c.Losses) > 0 && oneLine(loss) != loss {
+					fmt.Fprintf(p.out, "     %s: %s\n", c.Name, loss)
+				}
 			}
 			for _, sql := range target.Statements {
 				fmt.Fprintf(p.out, "     %s;\n", strings.ReplaceAll(sql, "\n", "\n     "))

@@ -78,6 +78,9 @@ type Table struct {
 type OutputColumn struct {
 	Column
 	From From `json:"from"`
+	// Losses say for people what of the input the column cannot hold: leat plan
+	// shows them before anything is written.
+	Losses []string `json:"losses,omitempty"`
 }
 
 // From is the origin of an output column. Exactly one field is set; use Pass,

@@ -44,7 +44,8 @@ type Plan struct {
 	origins  [][]origin         // by output and column
 	compared [][]comparedColumn // by output
 	kernels  []boundKernel
-	wheres   []int // by output: the kernel that chooses its rows, -1 for none
+	wheres   []int                 // by output: the kernel that chooses its rows, -1 for none
+	losses   []map[string][]string // by output and column: what the plugin declares
 }
 
 // origin says where a column of an output comes from.
@@ -97,6 +98,7 @@ type planColumn struct {
 	Nullable bool         `json:"nullable"`
 	Key      int          `json:"key"`
 	ID       int          `json:"id"`
+	Losses   []string     `json:"losses"`
 	From     struct {
 		Column   *int    `json:"column"`
 		Cast     *int    `json:"cast"`
@@ -109,8 +111,10 @@ type planColumn struct {
 
 // Bounds on what a plan may ask for.
 const (
-	maxOutputs = 1024
-	maxColumns = 4096
+	maxOutputs   = 1024
+	maxColumns   = 4096
+	maxLosses    = 16  // of a column
+	maxLossBytes = 500 // of one
 )
 
 // buildPlan checks a guest's reply against the schema it was made for.
@@ -173,7 +177,7 @@ func (p *Plan) addOutput(o *planOutput, s *batch.Schema) error {
 	}
 	out := &batch.Schema{Table: o.Table, Version: s.Version, OID: s.OID, Columns: make([]batch.Column, len(o.Columns))}
 	origins := make([]origin, len(o.Columns))
-	names := map[string]bool{}
+	names, losses := map[string]bool{}, map[string][]string{}
 	for i := range o.Columns {
 		c := &o.Columns[i]
 		if c.Name == "" || !utf8.ValidString(c.Name) || names[c.Name] {
@@ -187,6 +191,10 @@ func (p *Plan) addOutput(o *planOutput, s *batch.Schema) error {
 		if origins[i], err = p.originOf(c, t, s); err != nil {
 			return fmt.Errorf("column %q: %w", c.Name, err)
 		}
+		if err := checkLosses(c.Losses); err != nil {
+			return fmt.Errorf("column %q: %w", c.Name, err)
+		}
+		losses[c.Name] = c.Losses
 		out.Columns[i] = batch.Column{Name: c.Name, Type: t, PG: c.PG, Nullable: c.Nullable, Key: c.Key}
 		if id, missing := identityOf(c, origins[i], s); out.ColumnID(id) < 0 { // else it is a second copy
 			out.Columns[i].ID, out.Columns[i].Missing = id, missing
@@ -206,7 +214,7 @@ func (p *Plan) addOutput(o *planOutput, s *batch.Schema) error {
 	}
 	p.wheres = append(p.wheres, where)
 	out.Arrow()
-	p.Outputs, p.origins = append(p.Outputs, out), append(p.origins, origins)
+	p.Outputs, p.origins, p.losses = append(p.Outputs, out), append(p.origins, origins), append(p.losses, losses)
 	return nil
 }
 
@@ -370,4 +378,36 @@ func (p *Plan) Makes(o int) []string {
 		}
 	}
 	return names
+}
+
+// checkLosses bounds what a plugin says about a column.
+func checkLosses(losses []string) error {
+	if len(losses) > maxLosses {
+		return fmt.Errorf("it declares %d losses, the most are %d", len(losses), maxLosses)
+	}
+	for _, l := range losses {
+		if l == "" || len(l) > maxLossBytes || !utf8.ValidString(l) {
+			return fmt.Errorf("a declared loss has %d bytes: want UTF-8 text of 1 to %d", len(l), maxLossBytes)
+		}
+	}
+	return nil
+}
+
+// Losses returns what the columns of an output cannot hold, by name: what the
+// plan declares, after what was lost of the columns that they come from.
+func (p *Plan) Losses(output int, before map[string][]string) map[string][]string {
+	out := map[string][]string{}
+	for i, c := range p.Outputs[output].Columns {
+		source := c.Name
+		switch o := p.origins[output][i]; o.kind {
+		case fromColumn, fromCast:
+			source = p.input.Columns[o.index].Name
+		case fromConstant, fromNull:
+			source = ""
+		}
+		if all := slices.Concat(before[source], p.losses[output][c.Name]); len(all) > 0 {
+			out[c.Name] = all
+		}
+	}
+	return out
 }

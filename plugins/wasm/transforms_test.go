@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -83,6 +84,29 @@ func TestArraysBecomeJSON(t *testing.T) {
 	text := transform(t, h, "../../transforms/array-to-varchar", Plugin{Config: json.RawMessage(`{"format": "postgres"}`)})
 	if p := mustPlan(t, text, PlanInput{Schema: s}); !p.Native || len(p.Sees) != 0 {
 		t.Errorf("format postgres sees %v, native %v", p.Sees, p.Native)
+	}
+}
+
+// TestDeclaredLosses follows what a plugin declares through a chain, and bounds
+// it.
+func TestDeclaredLosses(t *testing.T) {
+	h := newHost(t)
+	arrays := mustPlan(t, transform(t, h, "../../transforms/array-to-varchar", Plugin{}), PlanInput{Schema: customers("eu")})
+	losses := arrays.Losses(0, map[string][]string{"scores": {"a policy"}, "email": {"another"}})
+	if len(losses) != 2 || len(losses["scores"]) != 2 || losses["scores"][0] != "a policy" || !strings.Contains(losses["scores"][1], "bounds") || losses["email"][0] != "another" {
+		t.Fatalf("losses are %q", losses)
+	}
+	fields := transform(t, h, "../../transforms/fields", Plugin{Config: json.RawMessage(`{"rename": {"scores": "points"}}`)})
+	renamed := mustPlan(t, fields, PlanInput{Schema: arrays.Outputs[0]})
+	if after := renamed.Losses(0, losses); len(after["points"]) != 2 || after["scores"] != nil {
+		t.Errorf("losses after a new name are %q", after)
+	}
+	for _, declared := range [][]string{{""}, {strings.Repeat("x", maxLossBytes+1)}, {"\xff"}, make([]string, maxLosses+1)} {
+		column := planColumn{Name: "note", Format: "u", Losses: declared}
+		column.From.Null = true
+		if _, err := buildPlan(&planReply{Outputs: []planOutput{{Table: customers("eu").Table, Columns: []planColumn{column}}}}, customers("eu"), &Plugin{}); err == nil || !strings.Contains(err.Error(), "loss") {
+			t.Errorf("declared %q: %v", declared, err)
+		}
 	}
 }
 

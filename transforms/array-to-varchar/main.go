@@ -37,9 +37,13 @@ func plan(in *pdk.PlanInput) (*pdk.Plan, error) {
 		p.Outputs[0].Columns[i].PG = pdk.Varchar
 		if c.Format == "json" {
 			p.RewriteByKernel(i, "array-json", nil)
+			p.Outputs[0].Columns[i].Losses = []string{boundsLoss}
 		}
 	}
 	return p, nil
 }
+
+// boundsLoss is what JSON has no form for.
+const boundsLoss = `bounds other than from 1 are left out of an array (format = "postgres" keeps them)`
 
 func isArray(t pdk.PGType) bool { return t.Kind == "a" || strings.HasSuffix(t.Name, "[]") }
