@@ -360,7 +360,7 @@ func positionText(metadata map[string]string) string {
 // now.
 func (x *explainer) notes(ctx context.Context) error {
 	note := func(format string, args ...any) { x.out.Notes = append(x.out.Notes, fmt.Sprintf(format, args...)) }
-	known, err := x.p.knownShapes(ctx, x.table.ID().Database)
+	known, _, err := x.p.knownShapes(ctx, x.table.ID().Database)
 	if err != nil {
 		return err
 	}

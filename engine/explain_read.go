@@ -50,7 +50,7 @@ func (k *keyedRead) prepare() (err error) {
 
 func (k *keyedRead) keyOf(columns []arrow.Array, row int) (key []byte, err error) {
 	for _, col := range k.rowHasher.key {
-		if key, err = k.cell(key, columns[col], col, row); err != nil {
+		if key, err = k.cell(key, columns, col, row); err != nil {
 			return nil, err
 		}
 	}
@@ -133,7 +133,7 @@ func (k *keyedRead) take(r arrow.RecordBatch) error {
 				k.texts[i] = &text
 			}
 			if i < n {
-				if k.canonical[i], err = k.cell(nil, columns[i], i, row); err != nil {
+				if k.canonical[i], err = k.cell(nil, columns, i, row); err != nil {
 					return err
 				}
 			}
@@ -162,7 +162,7 @@ func (k *keyedRead) cells() ([]ExplainedCell, error) {
 	for i, c := range k.t.schema.Columns {
 		cell := ExplainedCell{Column: c.Name, Destination: k.texts[i]}
 		if k.made.IsPresent(i, k.row) {
-			again, err := k.cell(nil, k.made.Rows.Column(i), i, k.row)
+			again, err := k.cell(nil, k.made.Rows.Columns(), i, k.row)
 			if err != nil {
 				return nil, err
 			}
