@@ -114,10 +114,11 @@ func (p *pipeline) configure(config string) {
 }
 
 // TestRefusedRowsSurviveKills sets rows aside while the program is killed, in
-// the load and in the log, replays them once the transform takes them, is
-// killed in the middle of that, too, and has every row.
+// the load and in the log, and the columns of their table change; it replays
+// them once the transform takes them, is killed in the middle of that, too, and
+// has every row.
 func TestRefusedRowsSurviveKills(t *testing.T) {
-	p := newPipeline(t, pgserver.Test(t, pgserver.Options{}), variant{"duckdb", "hard", false, 1, false}, *seed+6000)
+	p := newPipeline(t, pgserver.Test(t, pgserver.Options{}), variant{"duckdb", "hard", false, 1, true}, *seed+6000)
 	p.buildRefuser()
 	p.refuse(true)
 	p.work()
@@ -127,7 +128,11 @@ func TestRefusedRowsSurviveKills(t *testing.T) {
 	}
 	p.catchUp()
 	p.pace(quickly)
-	for _, name := range []string{"failed-stored", "destination-committed", "delivery-written"} {
+	alters := []string{"ADD COLUMN place text DEFAULT 'here'", "ADD COLUMN counted int", "RENAME COLUMN place TO shelf"}
+	for i, name := range []string{"failed-stored", "destination-committed", "delivery-written"} {
+		if err := p.source.Exec(t.Context(), p.databases[0], "ALTER TABLE stock "+alters[i]); err != nil {
+			t.Fatal(err)
+		}
 		p.killAt(name, 1+random.IntN(4))
 	}
 	p.killAfter(300*time.Millisecond + time.Duration(random.Int64N(int64(time.Second))))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,8 @@ type pipeline struct {
 	file      string
 	log       string
 	killed    map[string]int
-	warehouse string // file of DuckDB, or database of the source's server
+	warehouse string   // file of DuckDB, or database of the source's server
+	late      []string // tables that came while the work went on
 }
 
 // newPipeline fills the source and writes the pipeline file. The writers do
@@ -242,7 +244,7 @@ func (p *pipeline) comparisons() (out []comparison, done func()) {
 		done = func() { db.Close() }
 		open = func(table string) compare.Destination { return compare.DuckDB(db, `main."`+table+`"`) }
 	}
-	for _, table := range append([]string{stock}, workload.Tables...) {
+	for _, table := range slices.Concat([]string{stock}, workload.Tables, p.late) {
 		var together []compare.Source
 		for _, database := range p.databases {
 			source := compare.Source{DSN: p.source.DSN(database), Table: table, Database: database}

@@ -14,20 +14,22 @@ import (
 // queryPoints are the failpoints of a pipeline that reads by queries.
 var queryPoints = []string{"query-written", "query-committed", "deletes-written", "destination-committed"}
 
-// TestKilledWhileQuerying kills pipelines that read in modes table and xmin, at
-// every failpoint and at random moments, while the source changes.
+// TestKilledWhileQuerying kills pipelines that read in modes table, xmin and
+// sql, at every failpoint and at random moments, while the source changes.
 func TestKilledWhileQuerying(t *testing.T) {
 	for i, v := range []struct {
 		variant
-		mode string
+		mode, rule string
 	}{
-		{variant{"duckdb", "hard", false, 1, false}, `mode = "table"`},
-		{variant{"postgres", "soft", false, 1, false}, `mode = "xmin"`},
+		{variant{"duckdb", "hard", false, 1, false}, `mode = "table"`, ""},
+		{variant{"postgres", "soft", false, 1, false}, `mode = "xmin"`, ""},
+		{variant{"duckdb", "soft", false, 1, false}, "mode = \"sql\"\nquery = \"SELECT * FROM stock\"\nquery_name = \"stock\"", "key = [\"id\"]\n"},
 	} {
-		t.Run(v.destination+"_"+v.mode[8:len(v.mode)-1], func(t *testing.T) {
+		name, _, _ := strings.Cut(v.mode[8:], `"`)
+		t.Run(v.destination+"_"+name, func(t *testing.T) {
 			t.Parallel()
 			p := newPipeline(t, pgserver.Test(t, pgserver.Options{}), v.variant, *seed+3000+100*int64(i))
-			p.query(v.mode)
+			p.query(v.mode, v.rule)
 			p.work()
 			p.pace(quickly)
 			random := rand.New(rand.NewPCG(uint64(p.seed), 3))
@@ -44,8 +46,9 @@ func TestKilledWhileQuerying(t *testing.T) {
 	}
 }
 
-// query makes the pipeline read the stock by queries, without end.
-func (p *pipeline) query(mode string) {
+// query makes the pipeline read the stock by queries, without end. rule are more
+// lines about it.
+func (p *pipeline) query(mode, rule string) {
 	p.t.Helper()
 	text, err := os.ReadFile(p.file)
 	if err != nil {
@@ -57,7 +60,7 @@ frequency = "continuous"
 include = ["public.stock"]
 [objects."public.stock"]
 detect_deletes = true
-`, 1)
+`+rule, 1)
 	if err := os.WriteFile(p.file, []byte(changed), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
