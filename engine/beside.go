@@ -113,6 +113,9 @@ func (l *lane) openHistory(ctx context.Context, oids []uint32) (_ *history, err 
 			return nil, err
 		}
 	}
+	if err := h.record(); err != nil {
+		return nil, err
+	}
 	h.arrange()
 	if err := l.rejoinGone(ctx, oids, tables); err != nil {
 		return nil, err
@@ -139,12 +142,7 @@ func (l *lane) snapshotOf(ctx context.Context, oids []uint32) (*postgres.Snapsho
 		failpoint("load-snapshot")
 		after, err := l.catalogue(ctx, oids)
 		if err == nil && slices.EqualFunc(before, after, sameTable) {
-			for _, t := range after {
-				if err = l.describe(t); err != nil {
-					break
-				}
-			}
-			if err == nil {
+			if err = l.describe(after); err == nil {
 				return snapshot, after, nil
 			}
 		}
@@ -176,29 +174,35 @@ func (l *lane) catalogue(ctx context.Context, oids []uint32) ([]*postgres.Table,
 	return slices.DeleteFunc(all, func(t *postgres.Table) bool { return !here[t.OID] || t.Reason != "" }), nil
 }
 
-// describe makes the schema of a table known to all who will see its rows.
-func (l *lane) describe(t *postgres.Table) error {
-	if err := l.orderLoad(t); err != nil {
+// describe makes the schemas of tables known to all who will see their rows.
+func (l *lane) describe(tables []*postgres.Table) error {
+	if err := l.numberAll(tables); err != nil {
 		return err
 	}
-	if err := l.number(t.Schema, l.versionBefore(t.OID)); err != nil {
+	if err := l.orderLoads(tables); err != nil {
 		return err
 	}
-	p, err := l.visibleOf(t.Schema)
-	if err != nil {
-		return err
+	for _, t := range tables {
+		p, err := l.visibleOf(t.Schema)
+		if err != nil {
+			return err
+		}
+		t.Schema = p.schema
+		l.applier.announce(t.Schema)
 	}
-	t.Schema = p.schema
-	l.applier.announce(t.Schema)
 	return nil
 }
 
 // rejoinGone lets tables that are not there any more join the stream with what
 // the log still has of them.
 func (l *lane) rejoinGone(ctx context.Context, oids []uint32, there []*postgres.Table) error {
+	here := map[uint32]bool{}
+	for _, t := range there {
+		here[t.OID] = true
+	}
 	for _, oid := range oids {
 		d, ok := l.diverted.get(oid)
-		if !ok || slices.ContainsFunc(there, func(t *postgres.Table) bool { return t.OID == oid }) {
+		if !ok || here[oid] {
 			continue
 		}
 		l.log.Warn("a table went away while it was loaded: what has been loaded stays at the destination", "table", d.Table.String())
@@ -368,12 +372,16 @@ func (h *history) joined(s *batch.Schema) []wasm.Checkpoint {
 // comesTo notes what the load of a table has come to.
 func (l *lane) comesTo(s *batch.Schema, what string) error {
 	return l.p.store.Update(func(tx *state.Tx) error {
-		return tx.ChangeObject(s.Table, func(o *state.Object) {
-			if !o.Restart && o.Choice != state.Skip && o.Choice != state.Pause { // asked for meanwhile
-				o.OID, o.State, o.Reason, o.Fix = s.OID, what, "", ""
-			}
-		})
+		return tx.ChangeObject(s.Table, func(o *state.Object) { come(o, s.OID, what) })
 	})
+}
+
+// come notes what an object has come to, unless something else was asked of it
+// meanwhile.
+func come(o *state.Object, oid uint32, what string) {
+	if !o.Restart && o.Choice != state.Skip && o.Choice != state.Pause {
+		o.OID, o.State, o.Reason, o.Fix = oid, what, "", ""
+	}
 }
 
 // beginsAnew says whether a table is under load whose load would begin anew in

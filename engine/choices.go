@@ -68,7 +68,11 @@ func (p *Pipeline) leavesOut(t batch.TableID) (bool, error) {
 }
 
 func (l *lane) objectRecords() (map[batch.TableID]state.Object, error) {
-	objects, err := l.p.store.Objects()
+	return objectRecords(l.p.store)
+}
+
+func objectRecords(store *state.Store) (map[batch.TableID]state.Object, error) {
+	objects, err := store.Objects()
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ type chunkReader struct {
 	stop   chan struct{} // closed when nobody takes parts any more
 
 	chunk postgres.Chunk // being read
-	row   uint64         // of all chunks
+	row   uint64         // of all chunks of the table
 	done  []state.Chunk  // read to their end
 }
 
@@ -109,13 +109,16 @@ var errNotTaken = errors.New("the rows are not taken")
 // read runs until all chunks are read, then closes parts.
 func (r *chunkReader) read(ctx context.Context) error {
 	defer close(r.parts)
-	for i, c := range r.task.chunks {
-		r.chunk = c
-		rows, bytes, err := r.reader.ReadChunk(ctx, r.task.load.table, c, r.limit, r.hand)
-		if err != nil {
-			return err
+	for _, p := range r.task {
+		r.row = 0
+		for _, c := range p.chunks {
+			r.chunk = c
+			rows, bytes, err := r.reader.ReadChunk(ctx, p.load.table, c, r.limit, r.hand)
+			if err != nil {
+				return err
+			}
+			r.done = append(r.done, state.Chunk{Table: p.load.table.ID(), Seq: c.Seq, Rows: rows, Bytes: bytes})
 		}
-		r.done = append(r.done, state.Chunk{Table: r.task.load.table.ID(), Seq: r.task.chunks[i].Seq, Rows: rows, Bytes: bytes})
 	}
 	return nil
 }
@@ -182,48 +185,56 @@ func (w *chunkWriter) write(ctx context.Context, parts <-chan part) error {
 func (w *chunkWriter) commit(ctx context.Context, done []state.Chunk) error {
 	ctx = context.WithoutCancel(ctx)
 	failpoint("chunk-written")
-	id := w.task.load.table.ID()
 	value, err := json.Marshal(readIn{w.snapshot.Visible, w.snapshot.LSN})
 	if err != nil {
-		return fmt.Errorf("record chunks of %s: %w", id, err)
+		return fmt.Errorf("record chunks: %w", err)
 	}
 	text := string(value)
-	entries := make([]wasm.Checkpoint, len(done))
-	for i, c := range done {
-		entries[i] = wasm.Checkpoint{Key: chunkKey(id, c.Seq), Value: &text}
+	joined := map[batch.TableID]*tableLoad{}
+	var entries []wasm.Checkpoint
+	for _, p := range w.task {
+		joins, err := w.joins(ctx, p.load)
+		if err != nil {
+			return w.delivery.abort(ctx, nil, err)
+		}
+		if joins {
+			joined[p.load.table.ID()] = p.load
+			entries = append(entries, w.joined(p.load.table.Schema)...)
+		}
 	}
-	joins, err := w.joins(ctx)
-	if err != nil {
-		return w.delivery.abort(ctx, nil, err)
-	}
-	if joins {
-		entries = w.joined(w.task.load.table.Schema)
+	for _, c := range done {
+		if joined[c.Table] == nil {
+			entries = append(entries, wasm.Checkpoint{Key: chunkKey(c.Table, c.Seq), Value: &text})
+		}
 	}
 	if err := w.delivery.commit(ctx, entries...); err != nil {
 		return w.delivery.abort(ctx, nil, err)
 	}
 	failpoint("chunk-committed")
 	w.stored.apply(entries)
-	w.task.load.joined = joins
-	if err := w.finished(id, done); err != nil {
+	for _, l := range joined {
+		l.joined = true
+	}
+	if err := w.finished(done, joined); err != nil {
 		return err
 	}
 	failpoint("chunk-recorded")
-	w.p.progress.table(id, func(t *TableProgress) {
-		t.LoadChunks += len(done)
-		for _, c := range w.task.chunks {
-			t.LoadBytes += c.Bytes
-		}
-	})
+	for _, p := range w.task {
+		w.p.progress.table(p.load.table.ID(), func(t *TableProgress) {
+			t.LoadChunks += len(p.chunks)
+			for _, c := range p.chunks {
+				t.LoadBytes += c.Bytes
+			}
+		})
+	}
 	return nil
 }
 
-// joins lets the table of the task join the stream with the delivery, if it
-// may.
-func (w *chunkWriter) joins(ctx context.Context) (bool, error) {
-	s := w.task.load.table.Schema
+// joins lets a table of the task join the stream with the delivery, if it may.
+func (w *chunkWriter) joins(ctx context.Context, l *tableLoad) (bool, error) {
+	s := l.table.Schema
 	held := w.diverted.held(s.OID)
-	if held == nil || held.Begin < held.End || !w.last(w.task.load) {
+	if held == nil || held.Begin < held.End || !w.last(l) {
 		return false, nil
 	}
 	failpoint("load-read")
@@ -231,15 +242,22 @@ func (w *chunkWriter) joins(ctx context.Context) (bool, error) {
 	return true, w.delivery.makeTables(ctx, s)
 }
 
-func (h *history) finished(id batch.TableID, done []state.Chunk) error {
+// finished notes what was read, and which tables follow the log now.
+func (h *history) finished(done []state.Chunk, joined map[batch.TableID]*tableLoad) error {
 	return h.p.store.Update(func(tx *state.Tx) error {
-		rows, bytes := int64(0), int64(0)
 		for _, c := range done {
-			if err := tx.FinishChunk(id, 0, c.Seq, c.Rows, c.Bytes); err != nil {
+			if err := tx.FinishChunk(c.Table, 0, c.Seq, c.Rows, c.Bytes); err != nil {
 				return err
 			}
-			rows, bytes = rows+c.Rows, bytes+c.Bytes
+			if err := tx.ChangeObject(c.Table, func(o *state.Object) { o.RowsLoaded, o.BytesLoaded = o.RowsLoaded+c.Rows, o.BytesLoaded+c.Bytes }); err != nil {
+				return err
+			}
 		}
-		return tx.ChangeObject(id, func(o *state.Object) { o.RowsLoaded, o.BytesLoaded = o.RowsLoaded+rows, o.BytesLoaded+bytes })
+		for id, l := range joined {
+			if err := tx.ChangeObject(id, func(o *state.Object) { come(o, l.table.OID, state.Streaming) }); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }

@@ -61,7 +61,7 @@ func (l *lane) streamOptions(start uint64, at batch.Position) postgres.StreamOpt
 		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
 		StatusInterval: statusInterval, Silence: l.silence(), Until: l.until(), Tables: l.tableByOID, Types: l.source.Types,
-		Previous: l.logged, Number: l.number,
+		Previous: l.logged, Number: l.number, Messages: l.p.Spec.Source.Messages,
 	}
 }
 
@@ -125,6 +125,7 @@ func (l *lane) deliverGroup(ctx context.Context, stream changes, group *postgres
 	// of a large transaction is given up.
 	work := context.WithoutCancel(ctx)
 	for {
+		l.costs.add(group)
 		if err := d.take(&l.diverted, group); err != nil {
 			return d, d.abort(work, nil, err)
 		}

@@ -68,6 +68,8 @@ func (l *lane) measureSlot(ctx context.Context, source *postgres.Source) error {
 	l.progress(func(d *DatabaseProgress) { d.RetainedWAL = slot.RetainedBytes })
 	budget := int64(l.p.Spec.Source.WALBudget)
 	if budget == 0 || slot.RetainedBytes <= budget {
+		l.pausedAt = 0
+		l.costs.age()
 		return nil
 	}
 	if l.spooling.Load() && l.p.Spec.Source.WALBudgetAction == "spool" {
@@ -81,6 +83,9 @@ func (l *lane) measureSlot(ctx context.Context, source *postgres.Source) error {
 		l.spooling.Store(true)
 	}
 	l.log.Warn("the slot keeps more log at the source than wal_budget", "slot", name, "retained", slot.RetainedBytes, "budget", budget)
+	if l.p.Spec.Source.WALBudgetAction == "pause_object" {
+		return l.pauseDearest(over)
+	}
 	return nil
 }
 

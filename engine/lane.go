@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
 )
@@ -37,8 +37,10 @@ type lane struct {
 	mayResync      bool          // see RunOptions
 	asked          atomic.Bool   // an operator asks something of the objects
 	spooling       atomic.Bool   // the slot keeps more log than wal_budget: see relay
-	silences       int           // sessions in a row that ended because the server sent nothing
-	stale          uint32        // the server's process that the last of them left behind
+	costs          costs
+	pausedAt       int64  // bytes that the slot kept when guard last paused a table, 0 for none
+	silences       int    // sessions in a row that ended because the server sent nothing
+	stale          uint32 // the server's process that the last of them left behind
 
 	// Of one session, that is until the next failure:
 	source      *postgres.Source
@@ -224,17 +226,22 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.messagesAlone(chosen); err != nil {
+		return nil, err
+	}
 	l.leaveTables(chosen)
 	for _, t := range chosen {
 		for _, column := range t.Skipped {
 			l.log.Warn("generated column is not replicated", "table", t.ID().String(), "column", column)
 		}
-		if err := l.orderLoad(t); err != nil {
-			return nil, err
-		}
-		if err := l.number(t.Schema, l.versionBefore(t.OID)); err != nil {
-			return nil, err
-		}
+	}
+	if err := l.orderLoads(chosen); err != nil {
+		return nil, err
+	}
+	if err := l.numberAll(chosen); err != nil {
+		return nil, err
+	}
+	for _, t := range chosen {
 		if err := l.look(ctx, t); err != nil {
 			return nil, err
 		}
@@ -262,6 +269,28 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 func (l *lane) number(s *batch.Schema, after uint64) (err error) {
 	s.Version, err = l.p.store.PutSchema(s, after)
 	return err
+}
+
+// messagesAlone refuses a table of the name under which logical messages land.
+func (l *lane) messagesAlone(tables []*postgres.Table) error {
+	name := postgres.MessagesTable(l.database)
+	if len(l.p.Spec.Source.Messages) == 0 || !slices.ContainsFunc(tables, func(t *postgres.Table) bool { return t.ID() == name }) {
+		return nil
+	}
+	return &capability.Error{Class: capability.Schema, Message: fmt.Sprintf("table %s has the name under which logical messages land", name),
+		Hint: "exclude the table, rename it, or remove messages from [source]"}
+}
+
+// numberAll numbers the schemas of tables.
+func (l *lane) numberAll(tables []*postgres.Table) error {
+	return l.p.store.Update(func(tx *state.Tx) (err error) {
+		for _, t := range tables {
+			if t.Schema.Version, err = tx.PutSchema(t.Schema, l.versionBefore(t.OID)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // prepare makes sure of publication and slot. It returns the first historical
@@ -401,12 +430,14 @@ func (l *lane) start(ctx context.Context, h *history, tables []*postgres.Table) 
 	if !slices.EqualFunc(tables, now, sameTable) {
 		return errAnew // a table was altered around the moment of the snapshot
 	}
-	loads := l.p.Spec.Source.LoadHistoricalData
-	for _, t := range tables {
-		if !loads {
-			break
+	if l.p.Spec.Source.LoadHistoricalData {
+		for i, t := range tables {
+			t.Leaves, t.Pages, t.Bytes, t.Rows = now[i].Leaves, now[i].Pages, now[i].Bytes, now[i].Rows
+			if err := h.plan(ctx, t); err != nil {
+				return err
+			}
 		}
-		if err := h.plan(ctx, t); err != nil {
+		if err := h.record(); err != nil {
 			return err
 		}
 	}
@@ -521,56 +552,5 @@ func (l *lane) divertUnfinished(ctx context.Context, tables []*postgres.Table, a
 	if err := d.commit(ctx); err != nil {
 		return d.abort(ctx, nil, err)
 	}
-	return nil
-}
-
-// checkpointEntries is the destination's checkpoint as this process knows it.
-type checkpointEntries struct {
-	mu      sync.Mutex
-	entries map[string]string
-}
-
-func (c *checkpointEntries) get(key string) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.entries[key]
-}
-
-// keys returns the keys with a prefix, sorted.
-func (c *checkpointEntries) keys(prefix string) []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var out []string
-	for key := range c.entries {
-		if strings.HasPrefix(key, prefix) {
-			out = append(out, key)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-func (c *checkpointEntries) apply(entries []wasm.Checkpoint) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range entries {
-		if e.Value == nil {
-			delete(c.entries, e.Key)
-		} else {
-			c.entries[e.Key] = *e.Value
-		}
-	}
-}
-
-// read asks the destination.
-func (c *checkpointEntries) read(ctx context.Context, a *applier) error {
-	entries, err := a.checkpoint(ctx)
-	if err != nil {
-		return fmt.Errorf("read the destination's checkpoint: %w", err)
-	}
-	c.mu.Lock()
-	c.entries = map[string]string{}
-	c.mu.Unlock()
-	c.apply(entries)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
 )
@@ -32,14 +34,23 @@ type history struct {
 	snapshot *postgres.Snapshot
 	resumed  bool // rows of the tables may be at the destination
 
+	ledgers []ledger // of the loads that begin, not recorded yet
+
 	mu    sync.Mutex   // guards what is left of the loads, and again
 	loads []*tableLoad // in the order in which they are read
+	first int          // the first of them that may have something left
 	again []uint32     // to be loaded in another snapshot
 }
 
-// ledger is the payload of a chunk in the state folder.
-type ledger struct {
+// payload is that of a chunk in the state folder.
+type payload struct {
 	Chunk postgres.Chunk `json:"chunk"`
+}
+
+// ledger is the chunks of a table as its load begins.
+type ledger struct {
+	table   *postgres.Table
+	records []state.Chunk
 }
 
 // readIn is the value of a chunk in the destination's checkpoint: the snapshot
@@ -59,7 +70,7 @@ func chunkPrefix(t batch.TableID) string {
 // chunkEntries forget the chunks of a table.
 func (l *lane) chunkEntries(t batch.TableID) []wasm.Checkpoint {
 	var out []wasm.Checkpoint
-	for _, key := range l.stored.keys(chunkPrefix(t)) {
+	for _, key := range l.stored.in(chunkPrefix(t)) {
 		out = append(out, wasm.Checkpoint{Key: key})
 	}
 	return out
@@ -68,16 +79,77 @@ func (l *lane) chunkEntries(t batch.TableID) []wasm.Checkpoint {
 // run loads the tables in parallel. Each worker reads a chunk while another
 // writes. Who loads the last chunk of a table lets the table join the stream.
 func (h *history) run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	if err := h.makeAll(ctx); err != nil {
+		return err
+	}
+	var complete []*tableLoad // as of an earlier snapshot, or without a leaf
 	for _, t := range h.loads {
-		if len(t.left) == 0 {
-			g.Go(func() error { return h.pauseLoad(t, h.join(ctx, t)) }) // complete as of an earlier snapshot
+		if len(t.left) == 0 && !t.gone {
+			complete = append(complete, t)
 		}
 	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		for _, t := range complete {
+			if err := h.pauseLoad(task{{load: t}}, h.join(ctx, t)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	for range h.p.Spec.Engine.LoadWorkers {
 		g.Go(func() error { return h.work(ctx) })
 	}
 	return g.Wait()
+}
+
+// madeAtOnce is how many tables are asked for before the destination is free
+// again for those that are followed.
+const madeAtOnce = 1000
+
+// makeAll lets the destination make the tables together where it makes them in
+// transactions of their own: one for each would cost it more than their rows.
+func (h *history) makeAll(ctx context.Context) error {
+	if !h.applier.changesApart {
+		return nil
+	}
+	for part := range slices.Chunk(slices.Clone(h.loads), madeAtOnce) {
+		for len(part) > 0 {
+			cause := h.askFor(ctx, part)
+			failed, err := h.pause(cause)
+			if err != nil {
+				return err
+			}
+			at := slices.IndexFunc(part, func(l *tableLoad) bool { return l.table.OID == failed })
+			if failed == 0 {
+				break
+			}
+			if at < 0 {
+				return cause
+			}
+			h.giveUp(task{{load: part[at]}}, func(*tableLoad) bool { return true }, false)
+			part = slices.Delete(part, at, at+1)
+		}
+	}
+	return nil
+}
+
+// askFor asks for some tables in one delivery.
+func (h *history) askFor(ctx context.Context, loads []*tableLoad) error {
+	d, err := h.applier.begin(ctx)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	for _, t := range loads {
+		if err := d.makeTables(ctx, t.table.Schema); err != nil {
+			return d.abort(ctx, nil, err)
+		}
+	}
+	if err := d.commit(ctx); err != nil {
+		return d.abort(ctx, nil, err)
+	}
+	return nil
 }
 
 // work loads tasks over a connection of its own until there are no more. It
@@ -96,15 +168,18 @@ func (h *history) work(ctx context.Context) (err error) {
 			return ctx.Err()
 		}
 		t, err := h.next()
-		if err == nil && t.load != nil {
+		if err == nil && len(t) > 0 {
 			err = h.attempt(ctx, &reader, t)
 		}
 		<-h.readers
-		if err != nil || t.load == nil {
+		if err != nil || len(t) == 0 {
 			return err
 		}
-		if h.ended(t.load) {
-			if err := h.pauseLoad(t.load, h.join(ctx, t.load)); err != nil {
+		for _, p := range t {
+			if !h.ended(p.load) {
+				continue
+			}
+			if err := h.pauseLoad(task{p}, h.join(ctx, p.load)); err != nil {
 				return err
 			}
 		}
@@ -125,22 +200,22 @@ func (h *history) attempt(ctx context.Context, reader **postgres.Reader, t task)
 		var again *postgres.RestartError
 		switch {
 		case errors.As(err, &again):
-			h.log.Warn("loading a table again from its first chunk", "table", t.load.table.ID().String(), "reason", again.Reason)
-			h.giveUp(t.load, true)
+			h.log.Warn("loading a table again from its first chunk", "table", again.Table.String(), "reason", again.Reason)
+			h.giveUp(t, func(l *tableLoad) bool { return l.table.ID() == again.Table }, true)
 			return nil
 		case errors.Is(err, errSetAside):
 		default:
-			return h.pauseLoad(t.load, err)
+			return h.pauseLoad(t, err)
 		}
 	}
 }
 
-// pauseLoad gives a table up for now on which a plugin fails: what is left of
-// it waits. Any other error it returns.
-func (h *history) pauseLoad(l *tableLoad, err error) error {
+// pauseLoad gives a table of a task up for now on which a plugin fails: what is
+// left of it waits. Any other error it returns.
+func (h *history) pauseLoad(t task, err error) error {
 	failed, err := h.pause(err)
 	if failed != 0 {
-		h.giveUp(l, false)
+		h.giveUp(t, func(l *tableLoad) bool { return l.table.OID == failed }, false)
 	}
 	return err
 }
@@ -185,54 +260,60 @@ func (h *history) loadTask(ctx context.Context, reader *postgres.Reader, t task)
 
 // plan begins the load of a table. Its chunks are cut off as they are read.
 func (h *history) plan(ctx context.Context, t *postgres.Table) error {
-	chunks, err := h.source.PlanChunks(ctx, t, math.MaxInt64/2)
+	size := int64(math.MaxInt64 / 2)
 	if t.Ordered() {
-		chunks, err = h.source.PlanChunks(ctx, t, int64(h.p.Spec.Engine.ChunkBytes))
+		size = int64(h.p.Spec.Engine.ChunkBytes)
 	}
+	chunks, err := h.source.PlanChunks(ctx, t, size)
 	if err != nil {
 		return err
 	}
-	if err := h.record(t, chunks); err != nil {
+	records, err := recordsOf(t, chunks)
+	if err != nil {
 		return err
 	}
+	h.ledgers = append(h.ledgers, ledger{t, records})
 	h.enqueue(t, chunks, false)
 	return nil
 }
 
-// record writes the ledger of a load that begins.
-func (h *history) record(t *postgres.Table, chunks []postgres.Chunk) error {
-	records, err := ledgerOf(t, chunks)
-	if err != nil {
-		return err
-	}
+// record writes the ledgers of the loads that begin.
+func (h *history) record() error {
+	ledgers := h.ledgers
+	h.ledgers = nil
 	return h.p.store.Update(func(tx *state.Tx) error {
-		if err := tx.DeleteChunks(t.ID()); err != nil {
-			return err
+		for _, l := range ledgers {
+			if err := tx.DeleteChunks(l.table.ID()); err != nil {
+				return err
+			}
+			if err := tx.PutChunks(l.records); err != nil {
+				return err
+			}
+			if err := tx.ChangeObject(l.table.ID(), func(o *state.Object) {
+				o.OID, o.State, o.Reason, o.Fix = l.table.OID, state.HistoricalLoad, "", ""
+				o.RowsLoaded, o.BytesLoaded, o.BytesTotal = 0, 0, l.table.Bytes
+			}); err != nil {
+				return err
+			}
 		}
-		if err := tx.PutChunks(records); err != nil {
-			return err
-		}
-		return tx.ChangeObject(t.ID(), func(o *state.Object) {
-			o.OID, o.State, o.Reason, o.Fix = t.OID, state.HistoricalLoad, "", ""
-			o.RowsLoaded, o.BytesLoaded, o.BytesTotal = 0, 0, t.Bytes
-		})
+		return nil
 	})
 }
 
 // putChunks adds chunks to the ledger, or changes them.
 func (h *history) putChunks(t *postgres.Table, chunks []postgres.Chunk) error {
-	records, err := ledgerOf(t, chunks)
+	records, err := recordsOf(t, chunks)
 	if err != nil {
 		return err
 	}
 	return h.p.store.PutChunks(records)
 }
 
-func ledgerOf(t *postgres.Table, chunks []postgres.Chunk) ([]state.Chunk, error) {
+func recordsOf(t *postgres.Table, chunks []postgres.Chunk) ([]state.Chunk, error) {
 	records := make([]state.Chunk, len(chunks))
 	for i, c := range chunks {
 		c.CatchUp = "" // is said by the destination
-		payload, err := json.Marshal(ledger{c})
+		payload, err := json.Marshal(payload{c})
 		if err != nil {
 			return nil, fmt.Errorf("record chunk %d of %s: %w", c.Seq, t.ID(), err)
 		}
@@ -251,8 +332,8 @@ func (h *history) resume(ctx context.Context, t *postgres.Table) error {
 		if err != nil {
 			return err
 		}
-		var l ledger
-		if err := json.Unmarshal(c.Payload, &l); err != nil {
+		var p payload
+		if err := json.Unmarshal(c.Payload, &p); err != nil {
 			return fmt.Errorf("ledger of %s, chunk %d: %w", t.ID(), c.Seq, err)
 		}
 		read, err := h.readBefore(t.ID(), c.Seq)
@@ -262,7 +343,7 @@ func (h *history) resume(ctx context.Context, t *postgres.Table) error {
 		if read.Visible != "" {
 			done++
 		}
-		entries = append(entries, postgres.LedgerEntry{Chunk: l.Chunk, ReadIn: read.Visible})
+		entries = append(entries, postgres.LedgerEntry{Chunk: p.Chunk, ReadIn: read.Visible})
 	}
 	noted, _ := h.shapes.get(t.OID)
 	rekeyed, err := h.keyedOtherwise(t)
@@ -284,7 +365,7 @@ func (h *history) resume(ctx context.Context, t *postgres.Table) error {
 		h.enqueue(t, nil, true) // complete as of an earlier snapshot
 		return nil
 	case done > 0:
-		chunks, err := h.source.ResumeChunks(ctx, t, entries, math.MaxInt64/2)
+		chunks, err := t.ResumeChunks(entries, math.MaxInt64/2)
 		var again *postgres.RestartError
 		if !errors.As(err, &again) {
 			if err == nil {
@@ -339,11 +420,23 @@ func (d *delivery) makeTables(ctx context.Context, s *batch.Schema) error {
 	return nil
 }
 
-// orderLoad lets a table be loaded in the order that its query mode asks for:
-// that of its incrementing column, or of its timestamp. full_load and xmin read
+// orderLoads lets tables be loaded in the order that their query modes ask for:
+// that of the incrementing column, or of the timestamp. full_load and xmin read
 // block by block.
-func (l *lane) orderLoad(t *postgres.Table) error {
-	rule := l.p.Spec.Rule(t.ID().Schema, t.ID().Name)
+func (l *lane) orderLoads(tables []*postgres.Table) error {
+	ruleOf, err := rulesOf(l.p.Spec, l.p.store)
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		if err := l.orderLoad(t, ruleOf(t.ID())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lane) orderLoad(t *postgres.Table, rule spec.ObjectRule) error {
 	switch {
 	case rule.IncrementingColumn != "":
 		return l.source.OrderLoad(t, "incrementing_column", rule.IncrementingColumn, false)

@@ -28,8 +28,12 @@ type tableLoad struct {
 	paces           map[uint32]*pace // by leaf
 }
 
-// task is the chunks of a table that make one transaction at the destination.
-type task struct {
+// task is what makes one transaction at the destination: chunks of one table,
+// or the whole of several small ones.
+type task []piece
+
+// piece is the chunks of one table in a task.
+type piece struct {
 	load   *tableLoad
 	chunks []postgres.Chunk
 }
@@ -74,40 +78,74 @@ func (h *history) arrange() {
 	}
 }
 
-// next returns the next task, the zero value where there is none.
+// mostTables is how many tables one transaction loads. Each keeps the
+// destination for a few milliseconds.
+const mostTables = 200
+
+// next returns the next task, an empty one where there is none.
 func (h *history) next() (task, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, l := range h.loads {
-		if len(l.left) == 0 {
-			continue
-		}
-		l.under++
-		if l.whole {
-			out := task{l, l.left}
-			l.left = nil
-			return out, nil
-		}
-		c := l.left[0]
-		leaf := l.paces[c.Leaf]
-		if leaf == nil {
-			leaf = &pace{} // a partition that came after the catalogue was read
-			l.paces[c.Leaf] = leaf
-		}
-		head, rest, cut := c.Cut(leaf.blocks(int64(h.p.Spec.Engine.ChunkBytes)), leaf.pages, l.seq)
-		if !cut {
-			l.left = l.left[1:]
-			return task{l, []postgres.Chunk{c}}, nil
-		}
-		if err := h.putChunks(l.table, []postgres.Chunk{head, rest}); err != nil {
-			return task{}, err
-		}
-		l.seq++
-		l.left[0] = rest
-		h.p.progress.table(l.table.ID(), func(p *TableProgress) { p.LoadTotal++ })
-		return task{l, []postgres.Chunk{head}}, nil
+	for h.first < len(h.loads) && len(h.loads[h.first].left) == 0 {
+		h.first++
 	}
-	return task{}, nil
+	room := int64(h.p.Spec.Engine.ChunkBytes) / mostChange
+	var out task
+	for _, l := range h.loads[h.first:] {
+		size, small := l.size()
+		switch {
+		case len(l.left) == 0 || len(out) > 0 && (!small || size > room):
+			continue
+		case small && size <= room:
+			room -= size
+			l.under++
+			out = append(out, piece{l, l.left})
+			l.left = nil
+		default:
+			p, err := h.cutOff(l)
+			return task{p}, err
+		}
+		if len(out) == mostTables {
+			break
+		}
+	}
+	return out, nil
+}
+
+// size is what is left of a load, and whether that is one transaction by itself.
+func (l *tableLoad) size() (bytes int64, one bool) {
+	for _, c := range l.left {
+		bytes += c.Bytes
+	}
+	return bytes, l.whole || len(l.left) == 1
+}
+
+// cutOff takes the next chunk of a table, or all of one that is to be whole.
+func (h *history) cutOff(l *tableLoad) (piece, error) {
+	l.under++
+	if l.whole {
+		out := piece{l, l.left}
+		l.left = nil
+		return out, nil
+	}
+	c := l.left[0]
+	leaf := l.paces[c.Leaf]
+	if leaf == nil {
+		leaf = &pace{} // a partition that came after the catalogue was read
+		l.paces[c.Leaf] = leaf
+	}
+	head, rest, cut := c.Cut(leaf.blocks(int64(h.p.Spec.Engine.ChunkBytes)), leaf.pages, l.seq)
+	if !cut {
+		l.left = l.left[1:]
+		return piece{l, []postgres.Chunk{c}}, nil
+	}
+	if err := h.putChunks(l.table, []postgres.Chunk{head, rest}); err != nil {
+		return piece{}, err
+	}
+	l.seq++
+	l.left[0] = rest
+	h.p.progress.table(l.table.ID(), func(p *TableProgress) { p.LoadTotal++ })
+	return piece{l, []postgres.Chunk{head}}, nil
 }
 
 // pace is what a block of a leaf takes, as far as known.
@@ -149,11 +187,11 @@ func (p *pace) learn(blocks, bytes int64, took time.Duration) {
 func (h *history) measured(t task, done []state.Chunk, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(t.chunks) != 1 {
+	if len(t) != 1 || len(t[0].chunks) != 1 {
 		return
 	}
-	if c := t.chunks[0]; c.ToBlock > c.FromBlock && c.CatchUp == "" && c.Rows == "" {
-		t.load.paces[c.Leaf].learn(int64(c.ToBlock-c.FromBlock), done[0].Bytes, took)
+	if c := t[0].chunks[0]; c.ToBlock > c.FromBlock && c.CatchUp == "" && c.Rows == "" {
+		t[0].load.paces[c.Leaf].learn(int64(c.ToBlock-c.FromBlock), done[0].Bytes, took)
 	}
 }
 
@@ -164,12 +202,20 @@ func (h *history) last(l *tableLoad) bool {
 	return l.under == 1 && len(l.left) == 0 && !l.gone
 }
 
-// giveUp leaves the rest of a table to a load in another snapshot, the next one
-// or, if not again, that of another session.
-func (h *history) giveUp(l *tableLoad, again bool) {
+// giveUp leaves the rest of some tables of a task to a load in another snapshot,
+// the next one or, if not again, that of another session, and the other tables
+// of the task to another task.
+func (h *history) giveUp(t task, gone func(*tableLoad) bool, again bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l.left, l.gone, l.again = nil, true, again
+	for _, p := range t {
+		if gone(p.load) {
+			p.load.left, p.load.gone, p.load.again = nil, true, again
+			continue
+		}
+		p.load.left = append(slices.Clone(p.chunks), p.load.left...)
+		h.first = 0
+	}
 }
 
 // ended notes that a task of a table is done, and says whether the table is.

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -18,6 +19,8 @@ const (
 	PauseObjects   = "pause"
 	ResumeObjects  = "resume"
 	RestartObjects = "restart"
+	SetMode        = "set-mode"
+	SetPosition    = "set-position"
 )
 
 // ObjectRequest is what an operator asks of some objects. It is noted in the
@@ -27,14 +30,19 @@ type ObjectRequest struct {
 	Verb string `json:"verb"`
 	// Tables are names, schema.table or database.schema.table, or patterns.
 	Tables []string `json:"tables"`
-	// Confirmed says that the operator agrees to ingestion that starts anew.
+	// Confirmed says that the operator agrees to ingestion that starts anew, or
+	// from another place.
 	Confirmed bool `json:"confirmed"`
+	// Reading is what set-mode asks for, nil for what the pipeline file says.
+	Reading *state.Reading `json:"reading,omitempty"`
+	// Cursor is what set-position asks for.
+	Cursor *SetCursor `json:"cursor,omitempty"`
 }
 
 // ChangeObjects does what is asked for, as soon as the running lanes get to
 // it, and returns the objects as they are noted.
 func (p *Pipeline) ChangeObjects(r ObjectRequest) ([]state.Object, error) {
-	out, err := NoteObjects(p.store, r)
+	out, err := NoteObjects(p.store, p.Spec, r)
 	if err == nil {
 		for _, l := range p.lanes {
 			l.reconsider()
@@ -45,17 +53,17 @@ func (p *Pipeline) ChangeObjects(r ObjectRequest) ([]state.Object, error) {
 
 // NoteObjects notes in the state folder of a pipeline that does not run what
 // it is to do when it starts.
-func NoteObjects(store *state.Store, r ObjectRequest) (changed []state.Object, err error) {
+func NoteObjects(store *state.Store, s *spec.Spec, r ObjectRequest) (changed []state.Object, err error) {
 	err = store.Update(func(tx *state.Tx) error {
 		objects, err := tx.Objects()
 		if err != nil {
 			return err
 		}
-		chosen, err := r.choose(objects)
+		chosen, err := r.choose(s, objects)
 		if err != nil {
 			return err
 		}
-		if r.startsAnew() && !r.Confirmed {
+		if r.startsAnew(chosen) && !r.Confirmed {
 			return &UnconfirmedError{r.Verb, tablesOf(chosen)}
 		}
 		for i := range chosen {
@@ -69,11 +77,20 @@ func NoteObjects(store *state.Store, r ObjectRequest) (changed []state.Object, e
 	return changed, err
 }
 
-// startsAnew says whether rows are read again that the destination has.
-func (r *ObjectRequest) startsAnew() bool { return r.Verb == RestartObjects }
+// startsAnew says whether rows are read again that the destination has, or left
+// out that it lacks.
+func (r *ObjectRequest) startsAnew(chosen []state.Object) bool {
+	switch r.Verb {
+	case RestartObjects, SetPosition:
+		return true
+	case SetMode:
+		return slices.ContainsFunc(chosen, func(o state.Object) bool { return o.Restart })
+	}
+	return false
+}
 
 // apply changes the record of one object.
-func (r *ObjectRequest) apply(o *state.Object) error {
+func (r *ObjectRequest) apply(s *spec.Spec, o *state.Object) error {
 	refuse := func(reason, hint string) error {
 		return &RequestError{fmt.Sprintf("%s cannot %s: %s", o.Table, r.Verb, reason), hint}
 	}
@@ -120,6 +137,10 @@ func (r *ObjectRequest) apply(o *state.Object) error {
 			return refuse("a plugin fails on it: "+o.Reason, "mend the plugin, leat objects resume, and then restart it if that is still wanted")
 		}
 		o.Restart, o.State, o.Reason, o.Fix = true, state.Queued, "an operator restarts its historical load", ""
+	case SetMode:
+		return r.reads(s, o)
+	case SetPosition:
+		return r.moves(s, o)
 	default:
 		return &RequestError{fmt.Sprintf("there is no verb %q for objects", r.Verb), "leat objects --help lists them"}
 	}
@@ -129,7 +150,7 @@ func (r *ObjectRequest) apply(o *state.Object) error {
 // choose returns the objects that the request is about, with what it makes of
 // them. Each name must stand for one at least; one that a pattern found and
 // that cannot have what is asked for is left out if there are others.
-func (r *ObjectRequest) choose(objects []state.Object) (out []state.Object, err error) {
+func (r *ObjectRequest) choose(s *spec.Spec, objects []state.Object) (out []state.Object, err error) {
 	seen := map[batch.TableID]bool{}
 	var refused error
 	for _, name := range r.Tables {
@@ -143,7 +164,7 @@ func (r *ObjectRequest) choose(objects []state.Object) (out []state.Object, err 
 				continue
 			}
 			seen[o.Table] = true
-			if err := r.apply(&o); err != nil && !strings.ContainsAny(name, "*?") {
+			if err := r.apply(s, &o); err != nil && !strings.ContainsAny(name, "*?") {
 				return nil, err
 			} else if err != nil {
 				refused = err
@@ -218,10 +239,16 @@ func (e *UnconfirmedError) Error() string {
 	for i, t := range e.Tables {
 		names[i] = t.String()
 	}
+	if e.Verb == SetPosition {
+		return "set-position moves the cursor of " + strings.Join(names, ", ")
+	}
 	return fmt.Sprintf("%s starts the ingestion anew of %s", e.Verb, strings.Join(names, ", "))
 }
 
 // Hint is what an operator can do.
 func (e *UnconfirmedError) Hint() string {
+	if e.Verb == SetPosition {
+		return "what lies before the value and has not been read is left out, what lies behind it comes again and doubles the rows of a table without a key: repeat with --yes if that is meant"
+	}
 	return "the rows at the destination are taken back as by a TRUNCATE and come again, other tables go on: repeat with --yes if that is meant"
 }

@@ -41,6 +41,49 @@ type Pipeline struct {
 	starts    startClock
 	progress  *Progress
 	patterns  patternWatch
+	runs      runs
+}
+
+// runs lets one Run at a time use the pipeline, none once it is closed.
+type runs struct {
+	mu     sync.Mutex
+	stop   context.CancelFunc // of the Run under way, nil for none
+	ended  chan struct{}      // closed when that has returned
+	closed bool
+}
+
+// begin returns the context of a Run and what ends it.
+func (r *runs) begin(ctx context.Context) (context.Context, func(), error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return nil, nil, errors.New("run pipeline: it is closed")
+	case r.stop != nil:
+		return nil, nil, errors.New("run pipeline: it runs already")
+	}
+	ctx, r.stop = context.WithCancel(ctx)
+	stop, ended := r.stop, make(chan struct{})
+	r.ended = ended
+	return ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		stop()
+		r.stop = nil
+		close(ended)
+	}, nil
+}
+
+// close stops the Run under way and waits for its end.
+func (r *runs) close() {
+	r.mu.Lock()
+	r.closed = true
+	stop, ended := r.stop, r.ended
+	r.mu.Unlock()
+	if stop != nil {
+		stop()
+		<-ended
+	}
 }
 
 // Open opens the state folder, loads and checks the plugins and connects to
@@ -119,16 +162,24 @@ type RunOptions struct {
 	// Tables are the only ones that a pipeline reads which queries its source;
 	// none are all.
 	Tables []string
+	// last: no run follows by itself.
+	last bool
 }
 
-// Run replicates until ctx ends, an operator has to act, or it has caught up.
-// What is in flight when ctx ends is finished or taken back (invariant 7).
+// Run replicates until ctx ends, Close is called, an operator has to act, or it
+// has caught up. What is in flight when it is stopped is finished or taken back
+// (invariant 7).
 func (p *Pipeline) Run(ctx context.Context, o RunOptions) error {
+	ctx, end, err := p.runs.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	run := state.Run{Started: p.starts.now()}
 	if err := p.store.PutRun(run); err != nil {
 		return err
 	}
-	err := p.replicate(ctx, o)
+	err = p.replicate(ctx, o)
 	run.Ended, run.Outcome = time.Now(), "finished"
 	switch {
 	case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
@@ -187,8 +238,9 @@ func (l *leftBehind) keep(err error) error {
 	return nil
 }
 
-// Close releases everything. The pipeline must not be running.
+// Close stops Run, waits for its end and releases everything.
 func (p *Pipeline) Close(ctx context.Context) error {
+	p.runs.close()
 	var errs []error
 	if p.applier != nil {
 		errs = append(errs, p.applier.close(ctx))

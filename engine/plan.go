@@ -21,7 +21,10 @@ type PlannedTable struct {
 	Reason string `json:"reason,omitempty"`
 	// QueryMode is how the table is read, empty for the log. RestartFrom is how
 	// it was read when that has changed: its ingestion starts anew.
-	QueryMode   string `json:"query_mode,omitempty"`
+	QueryMode string `json:"query_mode,omitempty"`
+	// Decided says that an operator has it read so, whatever the file says. In
+	// mode logical QueryMode is then the order of the historical load.
+	Decided     bool   `json:"decided,omitempty"`
 	RestartFrom string `json:"restart_from,omitempty"`
 	// TransformsFrom are those that made the rows at the destination, where
 	// TransformsTo, those of the pipeline file, are others.
@@ -150,6 +153,10 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 	if err != nil {
 		return nil, err
 	}
+	records, err := objectRecords(p.store)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]PlannedTable, len(tables))
 	for i, t := range tables {
 		if out[i], err = own.planTable(ctx, t); err != nil {
@@ -157,6 +164,10 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 		}
 		out[i].Withheld = withheld[t.ID()]
 		p.addIndexes(&out[i], indexes[t.ID()])
+		if r := records[t.ID()].Reading; r != nil {
+			rule := ruleWith(p.Spec, t.ID(), r)
+			out[i].QueryMode, out[i].Decided = rule.Identity(""), true
+		}
 		if was, is := chains[t.ID()], p.plugins.chainOf(t.ID()); was != "" && was != is {
 			out[i].TransformsFrom, out[i].TransformsTo = was, is
 		}

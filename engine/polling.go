@@ -27,6 +27,7 @@ type poller struct {
 	log      *slog.Logger
 
 	// Of one run:
+	last    bool // see RunOptions.last
 	source  *postgres.Source
 	stored  checkpointEntries
 	objects []*object
@@ -78,6 +79,7 @@ func (l *poller) progress(change func(*DatabaseProgress)) {
 // session is the straight line of a run: find the objects, see where they
 // stand, read them.
 func (l *poller) session(ctx context.Context, o RunOptions) (err error) {
+	l.last = o.last
 	l.progress(func(d *DatabaseProgress) { d.Phase = "connecting" })
 	cfg, err := SourceConfig(l.p.Spec)
 	if err != nil {
@@ -107,8 +109,13 @@ func (l *poller) session(ctx context.Context, o RunOptions) (err error) {
 	if err := l.areKnown(o.Tables); err != nil {
 		return err
 	}
+	more, err := l.moveCursors(ctx)
+	if err != nil {
+		return err
+	}
+	failed = append(failed, more...)
 	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "reading", "" })
-	more, err := l.readObjects(ctx, o)
+	more, err = l.readObjects(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -120,7 +127,11 @@ func (l *poller) session(ctx context.Context, o RunOptions) (err error) {
 // find lists the objects and gives each its schema version. What is wrong with
 // single objects comes back beside the error.
 func (l *poller) find(ctx context.Context) (failed []error, err error) {
-	queryables, rules, refused, err := queryables(ctx, l.p.Spec, l.source)
+	ruleOf, err := rulesOf(l.p.Spec, l.p.store)
+	if err != nil {
+		return nil, err
+	}
+	queryables, rules, refused, err := queryables(ctx, l.p.Spec, l.source, ruleOf)
 	if err != nil {
 		return nil, err
 	}
@@ -175,10 +186,10 @@ func (l *poller) fail(e *objectError) error {
 
 // queryables are the objects of a database that is read by queries, with their
 // rules. What is wrong with single objects comes back beside the error.
-func queryables(ctx context.Context, s *spec.Spec, source *postgres.Source) (out []*postgres.Queryable, rules []spec.ObjectRule, failed []*objectError, err error) {
+func queryables(ctx context.Context, s *spec.Spec, source *postgres.Source, ruleOf func(batch.TableID) spec.ObjectRule) (out []*postgres.Queryable, rules []spec.ObjectRule, failed []*objectError, err error) {
 	if s.Source.Mode == spec.ModeSQL {
 		id := batch.TableID{Database: source.Database, Schema: "public", Name: s.Source.QueryName}
-		rule := s.Rule(id.Schema, id.Name)
+		rule := ruleOf(id)
 		q, err := source.Query(ctx, id, s.Source.Query, rule.Key)
 		if err == nil {
 			err = checkRule(source, q, rule)
@@ -193,7 +204,7 @@ func queryables(ctx context.Context, s *spec.Spec, source *postgres.Source) (out
 		return nil, nil, nil, err
 	}
 	for _, t := range tables {
-		rule := s.Rule(t.ID().Schema, t.ID().Name)
+		rule := ruleOf(t.ID())
 		if t.Reason != "" {
 			continue
 		}

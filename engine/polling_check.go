@@ -31,7 +31,11 @@ func checkQueries(ctx context.Context, s *spec.Spec, cfg *postgres.Config) (*pos
 }
 
 func checkObjects(ctx context.Context, s *spec.Spec, source *postgres.Source) ([]postgres.Item, error) {
-	objects, rules, refused, err := queryables(ctx, s, source)
+	ruleOf, err := rulesOf(s, nil)
+	if err != nil {
+		return nil, err
+	}
+	objects, rules, refused, err := queryables(ctx, s, source, ruleOf)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +114,11 @@ func (p *Pipeline) planQueries(ctx context.Context) ([]PlannedTable, error) {
 }
 
 func (l *poller) plan(ctx context.Context, own *ownChain) ([]PlannedTable, error) {
-	objects, rules, refused, err := queryables(ctx, l.p.Spec, l.source)
+	ruleOf, err := rulesOf(l.p.Spec, l.p.store)
+	if err != nil {
+		return nil, err
+	}
+	objects, rules, refused, err := queryables(ctx, l.p.Spec, l.source, ruleOf)
 	if err != nil {
 		return nil, err
 	}
@@ -139,12 +147,16 @@ func (l *poller) plan(ctx context.Context, own *ownChain) ([]PlannedTable, error
 	if err != nil {
 		return nil, err
 	}
+	records, err := objectRecords(l.p.store)
+	if err != nil {
+		return nil, err
+	}
 	from := map[batch.TableID]string{}
 	for _, c := range changes {
 		from[c.Table] = c.From
 	}
 	for _, o := range l.objects {
-		t := PlannedTable{Source: o.ID(), QueryMode: o.rule.Identity(""), RestartFrom: from[o.ID()]}
+		t := PlannedTable{Source: o.ID(), QueryMode: o.rule.Identity(""), Decided: records[o.ID()].Reading != nil, RestartFrom: from[o.ID()]}
 		if len(o.Schema.Key()) == 0 {
 			t.Note = keylessNote(o.rule)
 		}

@@ -107,7 +107,15 @@ func (l *poller) read(ctx context.Context, session *postgres.Session, o *object)
 	if err != nil {
 		return err
 	}
-	return l.p.store.ChangeObject(o.ID(), func(s *state.Object) { s.State, s.Reason, s.Fix, s.QueryMode = state.Active, "", "", o.identity })
+	stands := state.Active
+	if l.last && o.rule.QueryMode == spec.FullLoad {
+		stands = state.Finished // all of it was read, and nothing follows
+	}
+	return l.p.store.ChangeObject(o.ID(), func(s *state.Object) {
+		if s.QueryMode = o.identity; !s.Restart && s.Position == nil { // asked for meanwhile
+			s.State, s.Reason, s.Fix = stands, "", ""
+		}
+	})
 }
 
 // begin takes the snapshot of the run.

@@ -25,6 +25,7 @@ type polled struct {
 	dir      string
 	config   string // of the destination
 	plugin   string
+	limits   string // lines of the engine section
 }
 
 // newPolled makes a source with these statements. open opens the pipeline.
@@ -72,7 +73,8 @@ config = { %s }
 [engine]
 chunk_bytes = "64kB"
 batch_rows = 100
-`, p.server.Host(), p.server.Port(), p.server.User(), p.database, source, objects, p.plugin, p.config))
+%s
+`, p.server.Host(), p.server.Port(), p.server.User(), p.database, source, objects, p.plugin, p.config, p.limits))
 }
 
 // open opens the pipeline with lines of its source section and sections for

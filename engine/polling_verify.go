@@ -19,7 +19,11 @@ type verifiedObject struct {
 // addObjects finds the objects of a database and where they land.
 func (v *verifier) addObjects(ctx context.Context, source *postgres.Source) error {
 	source.ByQuery = true
-	found, rules, _, err := queryables(ctx, v.p.Spec, source)
+	ruleOf, err := rulesOf(v.p.Spec, v.p.store)
+	if err != nil {
+		return err
+	}
+	found, rules, _, err := queryables(ctx, v.p.Spec, source, ruleOf)
 	if err != nil {
 		return err
 	}
@@ -28,8 +32,7 @@ func (v *verifier) addObjects(ctx context.Context, source *postgres.Source) erro
 		return err
 	}
 	l := newPoller(v.p, source.Database)
-	l.stored.entries = map[string]string{}
-	l.stored.apply(entries)
+	l.stored.set(entries)
 	for i, q := range found {
 		leaves, err := v.p.leavesOut(q.ID())
 		if err != nil {

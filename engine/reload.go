@@ -83,7 +83,7 @@ func (l *lane) startReloads(ctx context.Context, asked bool) (started []uint32, 
 		return nil, err
 	}
 	for _, t := range tables {
-		if err := l.describe(t); err != nil {
+		if err := l.describe([]*postgres.Table{t}); err != nil {
 			return nil, err
 		}
 		failed, err := l.pause(l.startReload(ctx, t, due[t.OID]))

@@ -52,6 +52,7 @@ func (s *schedule) replicate(ctx context.Context, o RunOptions) error {
 		return s.lane.ingest(ctx, o)
 	}
 	if o.UntilCaughtUp {
+		o.last = true
 		return s.once(ctx, o)
 	}
 	next, err := s.next()

@@ -205,7 +205,9 @@ func (l *lane) foresee(ctx context.Context, d *delivery, group *postgres.Group) 
 				return err
 			}
 		}
-		d.shapes[oid] = b.Schema
+		if oid != postgres.MessagesOID { // which is no table of the source
+			d.shapes[oid] = b.Schema
+		}
 		if d.changesApart && !planned { // such a destination never does both in one transaction
 			if err := d.makeTables(ctx, b.Schema); err != nil {
 				return err

@@ -42,6 +42,13 @@ const (
 	Pause   Choice = "pause"
 )
 
+// Reading is how an operator has a table read.
+type Reading struct {
+	QueryMode          string `json:"query_mode"`
+	TimestampColumn    string `json:"timestamp_column,omitempty"`
+	IncrementingColumn string `json:"incrementing_column,omitempty"`
+}
+
 // Object is what became of one table.
 type Object struct {
 	Table batch.TableID `json:"table"`
@@ -53,6 +60,12 @@ type Object struct {
 	Choice Choice `json:"choice,omitempty"`
 	// Restart asks for a new historical load; the load takes it back.
 	Restart bool `json:"restart,omitempty"`
+	// Reading is an operator's decision about how the table is read, nil for
+	// what the pipeline file says. It holds until the next one.
+	Reading *Reading `json:"reading,omitempty"`
+	// Position asks for other values of cursor columns to read from, by column;
+	// the run takes it back.
+	Position map[string]string `json:"position,omitempty"`
 	// Reason says why the object is in its state, Fix what to do about it.
 	Reason string `json:"reason,omitempty"`
 	Fix    string `json:"fix,omitempty"`

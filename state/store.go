@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -245,9 +246,20 @@ func (tx *Tx) delete(key []byte) error {
 	return nil
 }
 
+// deletePrefix deletes key by key: every read of a batch with many deleted
+// ranges would go through all of them.
 func (tx *Tx) deletePrefix(prefix []byte) error {
-	if err := tx.batch.DeleteRange(prefix, prefixEnd(prefix), nil); err != nil {
-		return fmt.Errorf("delete state: %w", err)
+	var keys [][]byte
+	for e, err := range tx.scan(prefix, ascending) {
+		if err != nil {
+			return err
+		}
+		keys = append(keys, bytes.Clone(e.key))
+	}
+	for _, key := range keys {
+		if err := tx.delete(key); err != nil {
+			return err
+		}
 	}
 	return nil
 }

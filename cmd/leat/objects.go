@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,15 @@ func (p *program) objectsCommand() *cobra.Command {
 	return cmd
 }
 
+// readingText is how an operator has a table read.
+func readingText(r *state.Reading) string {
+	columns := slices.DeleteFunc([]string{r.IncrementingColumn, r.TimestampColumn}, func(c string) bool { return c == "" })
+	if len(columns) == 0 {
+		return r.QueryMode
+	}
+	return r.QueryMode + " (" + strings.Join(columns, ", ") + ")"
+}
+
 func (p *program) printObjects(objects []state.Object) error {
 	if len(objects) == 0 {
 		fmt.Fprintln(p.out, "no table is selected")
@@ -59,6 +69,9 @@ func (p *program) printObjects(objects []state.Object) error {
 			loaded = fmt.Sprintf("%s of about %s", loaded, size(o.BytesTotal))
 		}
 		reason := o.Reason
+		if o.Reading != nil && reason == "" {
+			reason = "read by " + readingText(o.Reading) + ", as an operator decided"
+		}
 		if len(o.Withheld) > 0 {
 			reason = strings.TrimSpace(reason + " withheld until claimed: " + strings.Join(o.Withheld, ", "))
 		}

@@ -15,6 +15,12 @@ import (
 	"github.com/leat-etl/leat/state"
 )
 
+const namingHelp = `
+
+A table is named as schema.table or database.schema.table, or several by a
+pattern such as public.audit_*. A running engine does it at once; without one
+it is noted for the next run.`
+
 // objectsChangeCommands are the verbs that change what becomes of objects.
 func (p *program) objectsChangeCommands() []*cobra.Command {
 	verbs := []struct{ verb, short, long string }{
@@ -38,11 +44,7 @@ tables are read from the beginning at the next run.`},
 		request := engine.ObjectRequest{Verb: v.verb}
 		cmd := &cobra.Command{
 			Use: v.verb + " FILE TABLE...", Short: v.short, Args: atLeast(2),
-			Long: v.long + `
-
-A table is named as schema.table or database.schema.table, or several by a
-pattern such as public.audit_*. A running engine does it at once; without one
-it is noted for the next run.`,
+			Long: v.long + namingHelp,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				request.Tables = args[1:]
 				return p.changeObjects(cmd.Context(), args[0], request)
@@ -53,7 +55,7 @@ it is noted for the next run.`,
 		}
 		out = append(out, cmd)
 	}
-	return out
+	return append(out, p.objectsSetModeCommand(), p.objectsSetPositionCommand())
 }
 
 // changeObjects asks the running engine, or notes it in the state folder.
@@ -69,7 +71,7 @@ func (p *program) changeObjects(ctx context.Context, path string, request engine
 			return err
 		}
 		defer store.Close()
-		change = func(r engine.ObjectRequest) ([]state.Object, error) { return engine.NoteObjects(store, r) }
+		change = func(r engine.ObjectRequest) ([]state.Object, error) { return engine.NoteObjects(store, s, r) }
 	}
 	changed, err := change(request)
 	var unsaid *engine.UnconfirmedError

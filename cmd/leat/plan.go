@@ -90,7 +90,11 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 		}
 		fmt.Fprintf(p.out, "%s\n", t.Source)
 		if t.QueryMode != "" {
-			fmt.Fprintf(p.out, "  read by %s\n", t.QueryMode)
+			decided := ""
+			if t.Decided {
+				decided = ", as an operator decided: leat objects set-mode --reset goes back to the file"
+			}
+			fmt.Fprintf(p.out, "  read by %s%s\n", t.QueryMode, decided)
 		}
 		if t.RestartFrom != "" {
 			fmt.Fprintf(p.out, "  RESTART: it was read by %s; leat run --restart-changed ingests it anew\n", t.RestartFrom)

@@ -118,6 +118,11 @@ func printStates(w io.Writer, objects []state.Object) error {
 	if err := out.end(); err != nil {
 		return err
 	}
+	for _, o := range objects {
+		if o.Reading != nil {
+			fmt.Fprintf(w, "%s is read by %s, as an operator decided\n", o.Table, readingText(o.Reading))
+		}
+	}
 	fmt.Fprintln(w)
 	return nil
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Cursor is a column whose values tell which rows are new. Values are texts in
@@ -87,6 +90,21 @@ func (c *Cursor) quoted() string { return quoteIdent(c.Column) }
 
 func (c *Cursor) literal(value string) string {
 	return quoteLiteral(value) + "::pg_catalog." + c.typ.name
+}
+
+// CursorValue is the form in which the server prints a value of a cursor that
+// somebody has written, an *Error of class Object if it is none.
+func (s *Source) CursorValue(ctx context.Context, c *Cursor, text string) (value string, err error) {
+	err = s.do(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, "SELECT ("+c.literal(text)+")::text").Scan(&value)
+	})
+	var server *pgconn.PgError
+	if errors.As(err, &server) || err == nil && slices.Contains(c.typ.special, value) {
+		return "", &Error{Op: "move the cursor", Object: "column " + c.Column, Class: Object,
+			Err:  fmt.Errorf("%q is no value of type %s to read from", text, c.typ.name),
+			Hint: "Repeat leat objects set-position with a value as SELECT " + c.quoted() + " prints it."}
+	}
+	return value, wrap("move the cursor", "column "+c.Column, err)
 }
 
 // unusable selects the rows that the cursor cannot find.

@@ -38,6 +38,7 @@ type transaction struct {
 	open    bool
 	lsn     uint64 // of the commit
 	time    int64  // of the commit, microseconds since 1970
+	xid     uint32
 	ordinal uint64 // of the last change
 	bytes   int64  // gathered since its start or since the last cut in it
 	rows    int    // the same
@@ -81,9 +82,7 @@ func (d *pgoutput) decode(ctx context.Context, message []byte) (*commit, error) 
 	case 'T':
 		err = d.truncate(&r)
 	case 'M':
-		r.take(1 + 8)
-		r.text()
-		r.take(int(int32(r.uint32())))
+		done, err = d.message(&r)
 	case 'Y':
 		r.take(4)
 		r.text()
@@ -110,7 +109,7 @@ func (d *pgoutput) begin(r *reader) error {
 		return fmt.Errorf("it begins inside a transaction")
 	}
 	d.tx = transaction{open: true, lsn: r.uint64(), time: int64(r.uint64()) + epochMicros}
-	r.take(4)
+	d.tx.xid = r.uint32()
 	return nil
 }
 

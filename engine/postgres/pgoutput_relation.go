@@ -25,6 +25,7 @@ type relationSource struct {
 	tables   func(ctx context.Context, relationOID uint32) (*Table, error)
 	previous func(relationOID uint32, t batch.TableID) (*batch.Schema, error)
 	number   func(s *batch.Schema, after uint64) error
+	messages []string // prefixes of the logical messages that are rows
 }
 
 // loggedRelation is a table as the log last described it.

@@ -169,7 +169,7 @@ func (d *pgoutput) commitSpilled(kind byte, r *reader) error {
 	if r.bad {
 		return errSyntax
 	}
-	d.tx = transaction{open: true, lsn: done.lsn, time: time}
+	d.tx = transaction{open: true, lsn: done.lsn, time: time, xid: xid}
 	d.replay = d.spills.replay(p, done)
 	for oid, rel := range d.replay.relations {
 		if known := d.relations[oid]; known != nil && known != rel {

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -46,7 +48,7 @@ func (s *Source) EnsurePublication(ctx context.Context, name string, tables []*T
 	out := &Publication{Names: []string{name, name + keylessSuffix}}
 	err := s.do(ctx, func(conn *pgx.Conn) error {
 		statements, err := s.publicationChanges(ctx, conn, name, tables)
-		if err == nil && len(statements) > 0 {
+		if err == nil {
 			err = runPublicationChanges(ctx, conn, statements)
 		}
 		for _, n := range out.Names {
@@ -72,22 +74,41 @@ func (s *Source) PublicationSQL(ctx context.Context, name string, tables []*Tabl
 	}
 	var out []string
 	err := s.do(ctx, func(conn *pgx.Conn) error {
-		var err error
-		out, err = s.publicationChanges(ctx, conn, name, tables)
+		changes, err := s.publicationChanges(ctx, conn, name, tables)
+		out = changes.all()
 		return err
 	})
 	return out, wrap("compare publication", name, err)
 }
 
-func runPublicationChanges(ctx context.Context, conn *pgx.Conn, statements []string) error {
-	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		for _, sql := range statements {
-			if _, err := tx.Exec(ctx, sql); err != nil {
-				return err
-			}
+// publishedAtOnce is how many tables one statement adds to a publication. It
+// locks them all until its transaction ends, of what max_locks_per_transaction
+// leaves the whole server: 6,400 locks by default.
+const publishedAtOnce = 1000
+
+// runPublicationChanges runs the statements. A table that moves from one
+// publication to the other is in one of them at any time.
+func runPublicationChanges(ctx context.Context, conn *pgx.Conn, changes publicationChanges) error {
+	statements := changes.all()
+	run := func(sql ...string) error {
+		if len(sql) == 0 {
+			return nil
 		}
-		return nil
-	})
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			for _, sql := range sql {
+				if _, err := tx.Exec(ctx, sql); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := run(changes.together...)
+	for _, sql := range changes.apart {
+		if err == nil {
+			err = run(sql)
+		}
+	}
 	if err == nil {
 		return nil
 	}
@@ -109,48 +130,107 @@ type published struct {
 	tables                     []uint32
 }
 
+// publicationChanges are the statements that change both publications: those
+// that are one transaction, then those that are one each.
+type publicationChanges struct{ together, apart []string }
+
+func (c *publicationChanges) all() []string { return append(slices.Clone(c.together), c.apart...) }
+
+func (c *publicationChanges) add(apart bool, sql string) {
+	if apart {
+		c.apart = append(c.apart, sql)
+	} else {
+		c.together = append(c.together, sql)
+	}
+}
+
 // publicationChanges compares both publications with what they should be.
-func (s *Source) publicationChanges(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) ([]string, error) {
+// Tables are removed first, so that one may move from one to the other.
+func (s *Source) publicationChanges(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) (out publicationChanges, err error) {
 	if len(name+keylessSuffix) > 63 {
-		return nil, settingsError(fmt.Errorf("publication name %q is longer than %d bytes", name, 63-len(keylessSuffix)), "Names of PostgreSQL have 63 bytes.", "")
+		return out, settingsError(fmt.Errorf("publication name %q is longer than %d bytes", name, 63-len(keylessSuffix)), "Names of PostgreSQL have 63 bytes.", "")
 	}
 	truncate := ", truncate"
 	if s.Version < 110000 {
 		truncate = ""
 	}
-	var adds, drops []string
-	for _, want := range []publicationWant{
-		{name, "insert, update, delete" + truncate, false, !s.cfg.ByLeaf},
-		{name + keylessSuffix, "insert" + truncate, true, !s.cfg.ByLeaf},
-	} {
-		have, err := readPublication(ctx, conn, want.name, s.Version)
-		if err != nil {
-			return nil, err
+	wants := []publicationWant{
+		{name: name, actions: "insert, update, delete" + truncate, viaRoot: !s.cfg.ByLeaf},
+		{name: name + keylessSuffix, actions: "insert" + truncate, keyless: true, viaRoot: !s.cfg.ByLeaf},
+	}
+	for i := range wants {
+		want := &wants[i]
+		if want.have, err = readPublication(ctx, conn, want.name, s.Version); err != nil {
+			return out, err
 		}
-		if have.allTables {
-			return nil, &Error{Op: "alter publication", Object: want.name, Class: Stop, Err: fmt.Errorf("it is FOR ALL TABLES"),
+		if want.have.allTables {
+			return out, &Error{Op: "alter publication", Object: want.name, Class: Stop, Err: fmt.Errorf("it is FOR ALL TABLES"),
 				Causes: []string{"Somebody created it FOR ALL TABLES, which Leat does not change."},
 				Hint:   fmt.Sprintf("Name it in the pipeline as an existing publication, or: DROP PUBLICATION %s;", quoteIdent(want.name))}
 		}
-		chosen := slices.DeleteFunc(slices.Clone(tables), func(t *Table) bool { return t.Reason != "" || t.Keyless != want.keyless })
-		add, drop, err := want.diff(ctx, conn, s.Version, have, chosen)
-		if err != nil {
-			return nil, err
-		}
-		adds, drops = append(adds, add...), append(drops, drop...)
+		want.compare(tables)
 	}
-	return append(drops, adds...), nil
+	moves := map[uint32]bool{}
+	for i := range wants {
+		for _, t := range wants[1-i].missing {
+			_, moves[t.OID] = slices.BinarySearch(wants[i].surplus, t.OID)
+		}
+		if err := wants[i].remove(ctx, conn, &out, moves); err != nil {
+			return out, err
+		}
+	}
+	for i := range wants {
+		wants[i].set(&out, s.Version)
+	}
+	for i := range wants {
+		wants[i].add(&out, moves)
+	}
+	return out, nil
 }
 
-// publicationWant is a publication as it should be.
+// publicationWant is a publication as it should be, and what it is.
 type publicationWant struct {
 	name, actions    string
 	keyless, viaRoot bool
+	have             published
+	missing          []*Table
+	surplus          []uint32
 }
 
-// diff returns the statements that change one publication. Tables are removed
-// first, so that one may move from one publication to the other.
-func (p publicationWant) diff(ctx context.Context, conn *pgx.Conn, version int, have published, tables []*Table) (add, drop []string, err error) {
+// compare finds the tables that are to be added and removed.
+func (p *publicationWant) compare(tables []*Table) {
+	left := make(map[uint32]bool, len(p.have.tables))
+	for _, oid := range p.have.tables {
+		left[oid] = true
+	}
+	for _, t := range tables {
+		switch {
+		case t.Reason != "" || t.Keyless != p.keyless:
+		case left[t.OID]:
+			delete(left, t.OID)
+		default:
+			p.missing = append(p.missing, t)
+		}
+	}
+	if p.have.mine {
+		p.surplus = slices.Sorted(maps.Keys(left))
+	}
+}
+
+// remove appends the statements that remove tables.
+func (p *publicationWant) remove(ctx context.Context, conn *pgx.Conn, out *publicationChanges, moves map[uint32]bool) error {
+	for part, apart := range parts(p.surplus, func(oid uint32) bool { return moves[oid] }) {
+		names, err := publishedNames(ctx, conn, part)
+		if err != nil {
+			return err
+		}
+		out.add(apart, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE %s", quoteIdent(p.name), strings.Join(names, ", ")))
+	}
+	return nil
+}
+
+// set appends the statement that makes the publication, or sets its options.
+func (p *publicationWant) set(out *publicationChanges, version int) {
 	options := "publish = " + quoteLiteral(p.actions)
 	if version >= partitionRootVersion {
 		options += fmt.Sprintf(", publish_via_partition_root = %t", p.viaRoot)
@@ -159,33 +239,55 @@ func (p publicationWant) diff(ctx context.Context, conn *pgx.Conn, version int, 
 		options += ", publish_generated_columns = stored"
 	}
 	name := quoteIdent(p.name)
-	var missing []string
-	for _, t := range tables {
-		if i := slices.Index(have.tables, t.OID); i >= 0 {
-			have.tables = slices.Delete(have.tables, i, i+1)
-			continue
-		}
-		missing = append(missing, t.published())
-	}
-	if len(have.tables) > 0 && have.mine {
-		gone, err := publishedNames(ctx, conn, have.tables)
-		if err != nil {
-			return nil, nil, err
-		}
-		drop = append(drop, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE %s", name, strings.Join(gone, ", ")))
-	}
 	switch {
-	case !have.exists && len(missing) == 0:
-		return append(add, fmt.Sprintf("CREATE PUBLICATION %s WITH (%s)", name, options)), drop, nil
-	case !have.exists:
-		return append(add, fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE %s WITH (%s)", name, strings.Join(missing, ", "), options)), drop, nil
-	case have.actions != p.actions, have.viaRoot != p.viaRoot && version >= partitionRootVersion, !have.generated && version >= generatedVersion:
-		drop = append(drop, fmt.Sprintf("ALTER PUBLICATION %s SET (%s)", name, options))
+	case !p.have.exists:
+		first := ""
+		if n := min(publishedAtOnce, len(p.missing)); n > 0 {
+			first, p.missing = " FOR TABLE "+publishedList(p.missing[:n]), p.missing[n:]
+		}
+		out.add(false, fmt.Sprintf("CREATE PUBLICATION %s%s WITH (%s)", name, first, options))
+	case p.have.actions != p.actions, p.have.viaRoot != p.viaRoot && version >= partitionRootVersion, !p.have.generated && version >= generatedVersion:
+		out.add(false, fmt.Sprintf("ALTER PUBLICATION %s SET (%s)", name, options))
 	}
-	if len(missing) > 0 {
-		add = append(add, fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s", name, strings.Join(missing, ", ")))
+}
+
+// add appends the statements that add tables.
+func (p *publicationWant) add(out *publicationChanges, moves map[uint32]bool) {
+	for part, apart := range parts(p.missing, func(t *Table) bool { return moves[t.OID] }) {
+		out.add(apart, fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s", quoteIdent(p.name), publishedList(part)))
 	}
-	return add, drop, nil
+}
+
+// parts parts tables into those that move from one publication to the other,
+// with the rest if there are few, and the others, as many as one transaction may
+// lock.
+func parts[T any](all []T, moves func(T) bool) iter.Seq2[[]T, bool] {
+	return func(yield func([]T, bool) bool) {
+		var here, rest []T
+		for _, one := range all {
+			if moves(one) || len(all) <= publishedAtOnce {
+				here = append(here, one)
+			} else {
+				rest = append(rest, one)
+			}
+		}
+		if len(here) > 0 && !yield(here, false) {
+			return
+		}
+		for part := range slices.Chunk(rest, publishedAtOnce) {
+			if !yield(part, true) {
+				return
+			}
+		}
+	}
+}
+
+func publishedList(tables []*Table) string {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.published()
+	}
+	return strings.Join(names, ", ")
 }
 
 // published writes the table for FOR TABLE. ONLY keeps children of an
@@ -245,7 +347,7 @@ func (s *Source) AdoptPublications(ctx context.Context, names []string, tables [
 					return err
 				}
 				return &Error{Op: "adopt publication", Object: name, Class: Stop, Err: fmt.Errorf("it does not exist"),
-					Causes: []string{"The name is wrong, or it is in another database."}, Hint: strings.Join(statements, ";\n") + ";"}
+					Causes: []string{"The name is wrong, or it is in another database."}, Hint: strings.Join(statements.all(), ";\n") + ";"}
 			}
 		}
 		holds, err := readMembership(ctx, conn, names, s.Version)

@@ -36,6 +36,9 @@ func (s *Source) connectReader(ctx context.Context) (*pgconn.PgConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	for name, value := range readerSettings(s.Version) {
+		cfg.RuntimeParams[name] = value
+	}
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		return pgproto3.NewFrontend(bufio.NewReaderSize(&gatherer{r: s.cfg.impatient(r, w)}, readBuffer), w)
 	}
@@ -44,6 +47,17 @@ func (s *Source) connectReader(ctx context.Context) (*pgconn.PgConn, error) {
 		return nil, s.cfg.connectError(s.Database, err)
 	}
 	return conn, nil
+}
+
+// readerSettings let a second read in one snapshot bring the rows in the order
+// of the first: rows that the destination has refused are told by their place.
+// A scan that joins another one half-way, or that processes share, has no order.
+func readerSettings(version int) map[string]string {
+	out := map[string]string{"synchronize_seqscans": "off"}
+	if version >= 90600 {
+		out["max_parallel_workers_per_gather"] = "0"
+	}
+	return out
 }
 
 // Close ends the connection.

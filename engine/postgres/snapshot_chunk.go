@@ -41,15 +41,13 @@ type LedgerEntry struct {
 	ReadIn string `json:"read_in,omitempty"`
 }
 
-// PlanChunks cuts a table into chunks of about targetBytes. A partitioned
-// table is cut leaf by leaf.
+// PlanChunks cuts a table into chunks of about targetBytes, a partitioned table
+// leaf by leaf. The table is to be as the catalogue had it after the snapshot
+// was taken in which the chunks are read: before, a partition may be missing.
+// Only where the load is ordered is the server asked.
 func (s *Source) PlanChunks(ctx context.Context, t *Table, targetBytes int64) ([]Chunk, error) {
-	now, err := s.TableByOID(ctx, t.OID)
-	if err != nil {
-		return nil, err
-	}
 	var out []Chunk
-	for _, leaf := range now.Leaves {
+	for _, leaf := range t.Leaves {
 		if t.order == nil {
 			out = append(out, leaf.chunks(len(out), targetBytes)...)
 			continue
@@ -80,28 +78,22 @@ func (l *Leaf) chunks(seq int, targetBytes int64) []Chunk {
 // ResumeChunks continues a load after its snapshot was lost. It returns the
 // unread chunks of the ledger, the read ones for catching up, and chunks for
 // partitions that came since. All are to be read in one new snapshot, taken
-// before this call. A *RestartError says that the ledger is worthless.
-func (s *Source) ResumeChunks(ctx context.Context, t *Table, ledger []LedgerEntry, targetBytes int64) ([]Chunk, error) {
-	now, err := s.TableByOID(ctx, t.OID)
-	if err != nil {
-		return nil, err
-	}
-	if now.Schema.Fingerprint() != t.Schema.Fingerprint() {
-		return nil, &RestartError{Table: t.ID(), Reason: "its columns changed"}
-	}
+// before the catalogue was asked for t. A *RestartError says that the ledger is
+// worthless.
+func (t *Table) ResumeChunks(ledger []LedgerEntry, targetBytes int64) ([]Chunk, error) {
 	var out []Chunk
 	seq := 0
 	planned := make(map[uint32]bool)
 	for _, entry := range ledger {
 		c := entry.Chunk
-		i := slices.IndexFunc(now.Leaves, func(l Leaf) bool { return l.OID == c.Leaf })
+		i := slices.IndexFunc(t.Leaves, func(l Leaf) bool { return l.OID == c.Leaf })
 		if i < 0 {
 			return nil, &RestartError{Table: t.ID(), Reason: fmt.Sprintf("partition %s.%s is gone", c.Schema, c.Name)}
 		}
-		if now.Leaves[i].Filenode != c.Filenode {
+		if t.Leaves[i].Filenode != c.Filenode {
 			return nil, rewritten(t, c)
 		}
-		c.Schema, c.Name = now.Leaves[i].Schema, now.Leaves[i].Name
+		c.Schema, c.Name = t.Leaves[i].Schema, t.Leaves[i].Name
 		if entry.ReadIn != "" {
 			c.CatchUp = entry.ReadIn
 		}
@@ -109,7 +101,7 @@ func (s *Source) ResumeChunks(ctx context.Context, t *Table, ledger []LedgerEntr
 		seq = max(seq, c.Seq+1)
 		out = append(out, c)
 	}
-	for _, leaf := range now.Leaves {
+	for _, leaf := range t.Leaves {
 		if !planned[leaf.OID] {
 			more := leaf.chunks(seq, targetBytes)
 			seq += len(more)

@@ -232,7 +232,7 @@ func TestResumeReadsNewPartitions(t *testing.T) {
 	ledger := []LedgerEntry{{Chunk: f.plan(t, table)[0], ReadIn: first.Visible}}
 	f.exec(t, `CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (100) TO (200)`, `UPDATE parts SET id = 101 WHERE id = 1`)
 	second := f.takeSnapshot(t)
-	chunks, err := f.source.ResumeChunks(t.Context(), table, ledger, 1<<20)
+	chunks, err := f.table(t, "parts").ResumeChunks(ledger, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func TestResumeFindsMovedRow(t *testing.T) {
 		ledger = append(ledger, entry)
 	}
 	second := f.takeSnapshot(t)
-	resumed, err := f.source.ResumeChunks(t.Context(), table, ledger, 32<<10)
+	resumed, err := f.table(t, "t").ResumeChunks(ledger, 32<<10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -403,8 +403,12 @@ func TestRewriteIsNoticed(t *testing.T) {
 			if name == "rename table" {
 				return // a load may resume under the new name
 			}
-			_, err = f.source.ResumeChunks(t.Context(), table, []LedgerEntry{{Chunk: chunks[0], ReadIn: snapshot.Visible}}, 1<<20)
-			if !errors.As(err, &restart) && Classify(err).Class != Object {
+			if name == "drop column" {
+				return // which the catalogue tells, and whoever reads next
+			}
+			restart = nil
+			_, err = f.table(t, "t").ResumeChunks([]LedgerEntry{{Chunk: chunks[0], ReadIn: snapshot.Visible}}, 1<<20)
+			if !errors.As(err, &restart) {
 				t.Errorf("resuming: %v", err)
 			}
 		})

@@ -79,7 +79,7 @@ func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stre
 	if s.wire, err = openWire(ctx, cfg, s.startReplication); err != nil {
 		return nil, wrap("open stream of slot", strconv.Quote(o.Slot), err)
 	}
-	source := relationSource{database: o.Database, binary: o.Binary, types: o.Types, tables: o.Tables, previous: o.Previous, number: o.Number}
+	source := relationSource{database: o.Database, binary: o.Binary, types: o.Types, tables: o.Tables, previous: o.Previous, number: o.Number, messages: o.Messages}
 	s.decoder = newPgoutput(source, s.o.Timeline, o.SkipTo)
 	if o.Text != nil {
 		s.text = &testDecoding{to: s.decoder, published: tablesByLeaf(o.Text.Tables), columns: o.Text.Columns, relations: map[[2]string]*textRelation{}}
@@ -108,6 +108,9 @@ func (s *Stream) startReplication(ctx context.Context, conn *pgconn.PgConn) erro
 	}
 	if encoding := conn.ParameterStatus("server_encoding"); s.o.Text != nil && encoding != "UTF8" {
 		return fmt.Errorf("test_decoding writes text in the encoding of the database, which is %s: only UTF8 can be read", encoding)
+	}
+	if err := checkMessages(s.o.Messages, version*10_000); err != nil {
+		return err
 	}
 	arguments, err := s.o.arguments(version)
 	if err != nil {

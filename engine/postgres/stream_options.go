@@ -64,6 +64,9 @@ type StreamOptions struct {
 	// version that it follows, 0 if there is none. It may be nil.
 	Number   func(s *batch.Schema, after uint64) error
 	Database string
+	// Messages are the prefixes of the logical messages that come as rows of
+	// MessagesTable, see MatchesPrefix. They need PostgreSQL 14 and pgoutput.
+	Messages []string
 	// Timeline is the one that positions so far belong to; 0 takes the
 	// server's. Another one at the server is a TimelineError.
 	Timeline uint32

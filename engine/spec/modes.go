@@ -169,42 +169,58 @@ func (c *check) modes() {
 	}
 }
 
-// rule checks that a rule has the columns that its query mode needs.
+// rule checks that a rule of the file has the columns that its query mode needs.
 func (c *check) rule(r *ObjectRule) {
 	at := strict.Path{"objects", r.Pattern.String()}
-	mode := r.QueryMode
-	if mode == "" {
-		mode = c.s.defaultQueryMode()
-	}
-	timestamp := mode == DeltaTimestamp || mode == ChangeDataCapture
-	incrementing := mode == IncrementingAppend || mode == ChangeDataCapture
-	need := func(wanted bool, key, value string) {
-		switch {
-		case wanted && value == "":
-			c.Fault(at.Key(key), "is missing: query_mode = %q needs it", mode)
-		case !wanted && value != "":
-			c.Fault(at.Key(key), "has no meaning with query_mode = %q", mode)
-		}
+	for _, f := range c.s.RuleFaults(r) {
+		c.Fault(at.Key(f.Key), "%s", f.Message)
 	}
 	if len(r.Claim) > 0 && c.s.SchemaChanges.ColumnAdded != "withhold" {
 		c.Fault(at.Key("claim"), `has no meaning without column_added = "withhold" in [schema_changes]`)
 	}
-	need(timestamp, "timestamp_column", r.TimestampColumn)
-	need(incrementing, "incrementing_column", r.IncrementingColumn)
-	switch {
-	case r.Delay != 0 && !timestamp:
-		c.Fault(at.Key("delay"), "has no meaning with query_mode = %q: it needs a timestamp_column", mode)
-	case mode == QueryXmin && c.s.Source.Mode == ModeSQL:
-		c.Fault(at.Key("query_mode"), `is "xmin": the result of a query has no xmin`)
-	case mode == FullLoad && c.s.Queries() && !c.s.Source.LoadHistoricalData:
-		c.Fault(at.Key("query_mode"), `is "full_load", which reads all of a table in each run: load_historical_data must be true`)
-	case !c.s.Queries() && (r.DetectDeletes || len(r.Key) > 0):
+	if !c.s.Queries() && (r.DetectDeletes || len(r.Key) > 0) {
 		for _, key := range []string{"detect_deletes", "key"} {
 			if c.Has(at.Key(key)) {
 				c.Fault(at.Key(key), `has no meaning in mode = "logical": the log has keys and deletes`)
 			}
 		}
 	}
+}
+
+// RuleFault is what is wrong with a key of a rule: the message goes on after
+// the name of the key.
+type RuleFault struct{ Key, Message string }
+
+// RuleFaults says what is wrong with how a rule reads a table.
+func (s *Spec) RuleFaults(r *ObjectRule) (out []RuleFault) {
+	fault := func(key, format string, args ...any) {
+		out = append(out, RuleFault{key, fmt.Sprintf(format, args...)})
+	}
+	mode := r.QueryMode
+	if mode == "" {
+		mode = s.defaultQueryMode()
+	}
+	timestamp := mode == DeltaTimestamp || mode == ChangeDataCapture
+	incrementing := mode == IncrementingAppend || mode == ChangeDataCapture
+	need := func(wanted bool, key, value string) {
+		switch {
+		case wanted && value == "":
+			fault(key, "is missing: query_mode = %q needs it", mode)
+		case !wanted && value != "":
+			fault(key, "has no meaning with query_mode = %q", mode)
+		}
+	}
+	need(timestamp, "timestamp_column", r.TimestampColumn)
+	need(incrementing, "incrementing_column", r.IncrementingColumn)
+	switch {
+	case r.Delay != 0 && !timestamp:
+		fault("delay", "has no meaning with query_mode = %q: it needs a timestamp_column", mode)
+	case mode == QueryXmin && s.Source.Mode == ModeSQL:
+		fault("query_mode", `is "xmin": the result of a query has no xmin`)
+	case mode == FullLoad && s.Queries() && !s.Source.LoadHistoricalData:
+		fault("query_mode", `is "full_load", which reads all of a table in each run: load_historical_data must be true`)
+	}
+	return out
 }
 
 // QueryError is a fault of the query of mode sql at a place of the file.

@@ -201,6 +201,7 @@ func (c *check) source() {
 		c.Fault(strict.Path{"source", "slot"}, "is %q: PostgreSQL allows lower-case letters, digits and underscores", slot)
 	}
 	c.tableName()
+	c.messages()
 	tls, p := c.s.Source.TLS, strict.Path{"source", "tls"}
 	switch {
 	case tls.ClientKey != "" && tls.ClientCertificate == "":
@@ -214,6 +215,24 @@ func (c *check) source() {
 	if listen := c.s.Metrics.Listen; listen != "" {
 		if _, _, err := net.SplitHostPort(listen); err != nil {
 			c.Fault(strict.Path{"metrics", "listen"}, "is %q: want host:port, for example 127.0.0.1:9187", listen)
+		}
+	}
+}
+
+// messages checks the prefixes of logical messages.
+func (c *check) messages() {
+	src, p := c.s.Source, strict.Path{"source", "messages"}
+	if len(src.Messages) == 0 {
+		return
+	}
+	if src.Mode != ModeLogical {
+		c.Fault(p, `needs mode = "logical": queries find no messages`)
+	} else if src.Decoder != "pgoutput" {
+		c.Fault(p, `needs decoder = "pgoutput"`)
+	}
+	for _, prefix := range src.Messages {
+		if begin, _ := strings.CutSuffix(prefix, "*"); prefix == "" || strings.Contains(begin, "*") {
+			c.Fault(p, "has %q: want a prefix, or its beginning and one star at the end", prefix)
 		}
 	}
 }

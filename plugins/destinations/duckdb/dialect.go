@@ -20,12 +20,11 @@ func dialect(arrays bool) *relational.Dialect {
 		WholeRow: func(cells []string) string { return "row(" + strings.Join(cells, ", ") + ")" },
 		Type:     func(c pdk.Column) relational.Mapping { return mapping(c, arrays) },
 		Widens:   widens, Value: value,
-		HasSchema: func(schema string) string {
-			return "SELECT 1 FROM duckdb_schemas() WHERE database_name = current_database() AND lower(schema_name) = " + relational.Literal(strings.ToLower(schema))
-		},
+		Names: `SELECT schema_name AS "schema", table_name AS "name" FROM duckdb_tables() WHERE database_name = current_database()
+UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = current_database() AND NOT internal
+UNION ALL SELECT schema_name, '' FROM duckdb_schemas() WHERE database_name = current_database()`,
 		Columns: func(schema, table string) string {
-			return fmt.Sprintf("SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() AND lower(schema_name) = %s AND lower(table_name) = %s ORDER BY column_index",
-				relational.Literal(strings.ToLower(schema)), relational.Literal(strings.ToLower(table)))
+			return "SELECT name, type FROM pragma_table_info(" + relational.Literal(relational.Quote(schema)+"."+relational.Quote(table)) + ") ORDER BY cid"
 		},
 	}
 }

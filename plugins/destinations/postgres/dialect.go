@@ -17,9 +17,8 @@ var dialect = &relational.Dialect{
 	PhysicalKey: true, NowDefault: true, StageSchema: "pg_temp",
 	Type: mapping, Widens: widens,
 	Value: func(text, typ string) string { return "CAST(" + relational.Literal(text) + " AS " + typ + ")" },
-	HasSchema: func(schema string) string {
-		return "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = " + relational.Literal(schema)
-	},
+	Names: `SELECT n.nspname AS "schema", c.relname AS "name" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+UNION ALL SELECT nspname, '' FROM pg_catalog.pg_namespace`,
 	Columns: func(schema, table string) string {
 		return fmt.Sprintf(`SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`,
 			relational.Literal(schema), relational.Literal(table))

@@ -104,12 +104,9 @@ func (d *Destination) recordOf(t *table, c *change) string {
 // createSchema returns the statement that makes a schema, none if it exists:
 // IF NOT EXISTS would ask for the right to make one all the same.
 func (d *Destination) createSchema(name string) ([]string, error) {
-	rows, err := pdk.Query(d.dialect.HasSchema(name))
-	if err != nil {
-		return nil, fmt.Errorf("look for schema %q: %w", name, err)
-	}
-	if len(rows.Rows) > 0 {
-		return nil, nil
+	there, err := d.has(name, "")
+	if err != nil || there {
+		return nil, err
 	}
 	return []string{"CREATE SCHEMA IF NOT EXISTS " + Quote(name)}, nil
 }
@@ -182,13 +179,10 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 	if t.seen != d.changed[d.target(t)] {
 		t.ready = planned
 	}
-	if d.dialect.SeparateDDL && t.ready == planned {
-		if err := d.changeApart(t); err != nil {
-			return err
+	if d.dialect.SeparateDDL {
+		if err := d.prepareApart(t, b); err != nil || b.Rows == 0 {
+			return err // a transaction begins with rows: until then other tables can change
 		}
-	}
-	if d.dialect.SeparateDDL && b.Rows == 0 {
-		return nil // a transaction begins with rows: until then other tables can change
 	}
 	if err := d.begin(); err != nil || t.ready != planned {
 		return err
@@ -213,8 +207,11 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 			return err
 		}
 	}
-	if t.keyless() {
-		d.shared[t.quoted()] = true
+	if t.keyless() || c.create != nil {
+		d.shared[t.quoted()] = t.keyless()
+	}
+	if c.create != nil {
+		d.made(t)
 	}
 	d.settled(t, len(c.statements()) > 0)
 	t.ready = inTransaction
@@ -261,22 +258,24 @@ func (d *Destination) run(t *table, statements ...string) error {
 // transaction: rows of the version before may still come in it.
 func (d *Destination) changeApart(t *table) error {
 	c, err := d.changeOf(t)
-	if err != nil || !c.alters() {
+	if err != nil {
 		return err
+	}
+	if !c.alters() {
+		d.settled(t, false)
+		return nil
 	}
 	if d.inTx {
 		d.owed = append(d.owed, t)
 		return &pdk.SQLError{Class: pdk.ClassConnection, Message: "table " + t.quoted() + " is changed before rows are written: the delivery is made again"}
 	}
 	if c.evolution == nil {
-		err = d.checkpointed(t, c.create)
-	} else {
-		err = d.evolveApart(t, c)
+		return d.makeTables([]creation{{t, c}})
 	}
-	if err != nil {
+	if err := d.evolveApart(t, c); err != nil {
 		return err
 	}
-	if c.evolution == nil || c.evolution.fill() == "" {
+	if c.evolution.fill() == "" {
 		if err := d.alone(func() error { return d.note(t, c) }); err != nil {
 			return err
 		}
@@ -326,12 +325,6 @@ func (d *Destination) alone(work func() error) error {
 
 // payOwed runs the DDL that transactions with rows were taken back for.
 func (d *Destination) payOwed() error {
-	owed := d.owed
-	d.owed = nil
-	for _, t := range owed {
-		if err := d.changeApart(t); err != nil {
-			return err
-		}
-	}
-	return nil
+	d.asked, d.owed = append(d.asked, d.owed...), nil
+	return d.makeAsked()
 }

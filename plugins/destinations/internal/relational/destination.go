@@ -2,6 +2,7 @@ package relational
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	pdk "github.com/leat-etl/leat/pdk/go"
@@ -23,8 +24,11 @@ type Destination struct {
 	// shared says of a target with a physical key whether rows without a key
 	// live there, too.
 	shared map[string]bool
-	// owed are tables whose DDL waits for the end of the current transaction.
-	owed []*table
+	// owed are tables whose DDL waits for the end of the current transaction,
+	// asked those that are to be made before the next rows.
+	owed, asked []*table
+	// inventory is nil until a table is looked for in the current transaction.
+	inventory *inventory
 	// changed counts the changes of each target.
 	changed map[string]int
 	// pending are the tables whose DDL the current transaction holds.
@@ -55,6 +59,7 @@ func Open(dialect *Dialect, pipeline string, c Config) (*Destination, error) {
 			return nil, fmt.Errorf("prepare schema %q: %w", c.Schema, err)
 		}
 	}
+	d.inventory = nil // it lacks what was made
 	return d, d.loadOwners()
 }
 
@@ -110,11 +115,36 @@ func (d *Destination) begin() error {
 	return nil
 }
 
+// statementRows is how many values a statement has at most.
+const statementRows = 1000
+
 // Commit implements pdk.Destination.
 func (d *Destination) Commit(entries []pdk.Checkpoint) error {
+	if err := d.makeAsked(); err != nil {
+		return err
+	}
 	if err := d.begin(); err != nil {
 		return err
 	}
+	for part := range slices.Chunk(entries, statementRows) {
+		if err := d.store(part); err != nil {
+			return fmt.Errorf("store checkpoint: %w", err)
+		}
+	}
+	if err := pdk.CommitSQL(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	d.inTx, d.inventory = false, nil
+	for _, t := range d.pending {
+		t.ready = committed
+	}
+	d.pending = d.pending[:0]
+	d.settleKeys(true)
+	return nil
+}
+
+// store stores or removes entries in the current transaction.
+func (d *Destination) store(entries []pdk.Checkpoint) error {
 	var keys, values []string
 	for _, e := range entries {
 		keys = append(keys, Literal(e.Key))
@@ -122,25 +152,12 @@ func (d *Destination) Commit(entries []pdk.Checkpoint) error {
 			values = append(values, fmt.Sprintf("(%s, %s, %s)", Literal(d.pipeline), Literal(e.Key), Literal(*e.Value)))
 		}
 	}
-	if len(keys) > 0 {
-		statement := fmt.Sprintf(`DELETE FROM %s WHERE "pipeline" = %s AND "key" IN (%s)`, d.checkpoints(), Literal(d.pipeline), strings.Join(keys, ", "))
-		if len(values) > 0 {
-			statement += fmt.Sprintf(`; INSERT INTO %s ("pipeline", "key", "value") VALUES %s`, d.checkpoints(), strings.Join(values, ", "))
-		}
-		if _, err := pdk.Exec(statement); err != nil {
-			return fmt.Errorf("store checkpoint: %w", err)
-		}
+	statement := fmt.Sprintf(`DELETE FROM %s WHERE "pipeline" = %s AND "key" IN (%s)`, d.checkpoints(), Literal(d.pipeline), strings.Join(keys, ", "))
+	if len(values) > 0 {
+		statement += fmt.Sprintf(`; INSERT INTO %s ("pipeline", "key", "value") VALUES %s`, d.checkpoints(), strings.Join(values, ", "))
 	}
-	if err := pdk.CommitSQL(); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	d.inTx = false
-	for _, t := range d.pending {
-		t.ready = committed
-	}
-	d.pending = d.pending[:0]
-	d.settleKeys(true)
-	return nil
+	_, err := pdk.Exec(statement)
+	return err
 }
 
 // Checkpoint implements pdk.Destination.
@@ -165,7 +182,7 @@ func (d *Destination) Rollback() error {
 	d.pending = d.pending[:0]
 	d.settleKeys(false)
 	clear(d.shared)
-	d.inTx = false
+	d.inTx, d.inventory, d.asked = false, nil, nil
 	if err := pdk.RollbackSQL(); err != nil {
 		return err
 	}

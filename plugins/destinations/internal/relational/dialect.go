@@ -45,9 +45,11 @@ type Dialect struct {
 	// Value writes a value, given in PostgreSQL's text form, as SQL of a type;
 	// empty where the database has no form for it.
 	Value func(text, typ string) string
-	// HasSchema is the query that returns a row if a schema exists.
-	HasSchema func(schema string) string
-	// Columns is the query for the columns of a table: name and type.
+	// Names is the query for the tables and views: "schema" and "name". A schema
+	// itself has an empty name.
+	Names string
+	// Columns is the query for the columns of a table that is there: name and
+	// type.
 	Columns func(schema, table string) string
 	// Key is the query for the primary key of a table and for its unique
 	// indexes whose name begins with prefix: "p" or "i", name, column, whether

@@ -47,10 +47,10 @@ func plain() *Dialect {
 	return &Dialect{Driver: "plain", RowID: "rowid", RowIDType: "BIGINT", RowIDHidden: true,
 		WholeRow:   func(cells []string) string { return "row(" + strings.Join(cells, ", ") + ")" },
 		MainSchema: "main", Text: "VARCHAR", Timestamp: "TIMESTAMPTZ", Boolean: "BOOLEAN",
-		Type:      func(c pdk.Column) Mapping { return Mapping{Type: "INTEGER"} },
-		Widens:    func(from, to string) bool { return false },
-		HasSchema: func(schema string) string { return "schema " + schema },
-		Columns:   func(schema, table string) string { return "columns of " + schema + "." + table }}
+		Type:    func(c pdk.Column) Mapping { return Mapping{Type: "INTEGER"} },
+		Widens:  func(from, to string) bool { return false },
+		Names:   "names",
+		Columns: func(schema, table string) string { return "columns of " + schema + "." + table }}
 }
 
 func keyed() *Dialect {
@@ -90,7 +90,7 @@ func TestStatements(t *testing.T) {
 				t.Fatal(err)
 			}
 			fmt.Fprintf(&out, "plan %s\nread %s\n", strings.Join(p.Statements, "; "), p.Read)
-			p.State.(*table).ready = committed
+			p.State.(*table).ready, p.State.(*table).seen = committed, 0
 			for _, b := range batches {
 				h.lines = nil
 				for _, n := range b.Ops {

@@ -47,13 +47,15 @@ func (t *table) sourceName() string {
 }
 
 // target names the table in Leat's own tables.
-func (d *Destination) target(t *table) string {
-	return d.dialect.fold(t.schema) + "." + d.dialect.fold(t.name)
-}
+func (d *Destination) target(t *table) string { return d.place(t.schema, t.name) }
 
 // layout reads the target; it has no columns if there is none.
 func (d *Destination) layout(t *table) (*layout, error) {
 	l := &layout{own: map[int]string{}, owner: map[string]int{}, gone: map[int]bool{}}
+	there, err := d.has(t.schema, t.name)
+	if err != nil || !there {
+		return l, err
+	}
 	rows, err := pdk.Query(d.dialect.Columns(t.schema, t.name))
 	if err != nil {
 		return nil, fmt.Errorf("read columns of %s: %w", t.quoted(), err)

@@ -22,7 +22,7 @@ type table struct {
 	key            []int // indexes in columns
 	nullableKey    bool
 	ready          readiness
-	seen           int // how often the target had been changed when t was settled
+	seen           int // how often the target had been changed when t was settled, neverSeen before
 	// keyLater: if the table is to be made now, its key is made after the load.
 	keyLater bool
 	// collided says that an insert has met a key that was there.
@@ -48,6 +48,9 @@ const (
 	committed
 )
 
+// neverSeen is no number of changes.
+const neverSeen = -1
+
 func (t *table) quoted() string { return Quote(t.schema) + "." + Quote(t.name) }
 
 // keyless says that rows are told apart only by all that they hold.
@@ -57,7 +60,7 @@ func (t *table) keyless() bool { return t.meta.id != "" }
 func (d *Destination) newTable(s *pdk.Schema) (*table, error) {
 	t := &table{
 		schema: d.dialect.schema(s.Table.Schema, d.config.Schema), name: Name(s.Table.Name),
-		source: s.Table, relation: s.OID, version: s.Version, meta: d.config.metadata(len(s.Key()) == 0), databaseColumn: d.config.MetadataPrefix + "database_name",
+		source: s.Table, relation: s.OID, version: s.Version, seen: neverSeen, meta: d.config.metadata(len(s.Key()) == 0), databaseColumn: d.config.MetadataPrefix + "database_name",
 	}
 	if err := d.reserve(t, s.Columns); err != nil {
 		return nil, err
@@ -108,7 +111,7 @@ func (d *Destination) Plan(s *pdk.Schema) (*pdk.TablePlan, error) {
 // claim refuses a target that a table of another name already has. Tables of
 // one name from several databases share theirs.
 func (d *Destination) claim(t *table) error {
-	target := d.dialect.fold(t.schema) + "." + d.dialect.fold(t.name)
+	target := d.target(t)
 	source := t.source.Schema + "." + t.source.Name
 	if other, ok := d.owners[target]; ok && other != source {
 		return schemaError("tables %s and %s would both land in %s: rename one of them with a transform, or exclude it", other, source, t.quoted())
