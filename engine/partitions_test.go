@@ -32,6 +32,7 @@ func TestPartitionsOfARoot(t *testing.T) {
 		{"a table attached", `CREATE TABLE a3 (LIKE a INCLUDING ALL); INSERT INTO a3 VALUES (301, 'brought'); ALTER TABLE a ATTACH PARTITION a3 FOR VALUES FROM (300) TO (400)`, "101x 102moved 151sub 201made 301brought"},
 		{"the change of a row that was brought", `UPDATE a SET v = 'changed' WHERE id = 301`, "101x 102moved 151sub 201made 301changed"},
 		{"a partition detached", `ALTER TABLE a DETACH PARTITION a2`, "101x 102moved 151sub 301changed"},
+		{"a change of what was detached", `INSERT INTO a2 VALUES (299, 'alone')`, "101x 102moved 151sub 301changed"},
 		{"a partition dropped", `DROP TABLE a1y`, "101x 102moved 301changed"},
 		{"a partition truncated", `TRUNCATE a3`, "101x 102moved"},
 	} {

@@ -276,6 +276,12 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 		l.shapes.update(t.OID, func(s *shape) { s.Storage, s.Definition, s.Leaves = storage, definition, leaves })
 		return nil
 	}
+	if leaves != noted.Leaves {
+		_, publication := names(l.p.Spec, l.database)
+		if err := l.source.RefreshPublications(ctx, publication); err != nil {
+			return err
+		}
+	}
 	system, err := l.source.System(ctx)
 	if err != nil {
 		return err

@@ -66,6 +66,36 @@ func (s *Source) EnsurePublication(ctx context.Context, name string, tables []*T
 	return out, nil
 }
 
+// forgetfulVersion is the first version whose walsender looks again what is
+// published of a relation after that was attached to a partitioned table or
+// detached from it. An older one goes by what held when it first met a change
+// of the relation.
+const forgetfulVersion = 150000
+
+// RefreshPublications has walsenders, wherever they are in the log, look anew at
+// what the publication name and its sibling publish of partitions that were
+// attached or detached: from the place of this call in the log on.
+func (s *Source) RefreshPublications(ctx context.Context, name string) error {
+	if s.cfg.Decoder == TestDecoding || s.Version >= forgetfulVersion || s.Version < partitionRootVersion {
+		return nil
+	}
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		var statements []string
+		for _, name := range []string{name, name + keylessSuffix} {
+			have, err := readPublication(ctx, conn, name, s.Version)
+			if err != nil {
+				return err
+			}
+			if !have.exists {
+				continue // what comes later starts with a fresh look
+			}
+			statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s SET (publish = %s)", quoteIdent(name), quoteLiteral(have.actions)))
+		}
+		return runPublicationChanges(ctx, conn, statements)
+	})
+	return wrap("have partitions published", "database "+s.Database, err)
+}
+
 // PublicationSQL returns the statements that EnsurePublication would run, for
 // plan and for an administrator; none if everything is in place.
 func (s *Source) PublicationSQL(ctx context.Context, name string, tables []*Table) ([]string, error) {
