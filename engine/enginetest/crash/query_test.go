@@ -19,17 +19,17 @@ var queryPoints = []string{"query-written", "query-committed", "deletes-written"
 func TestKilledWhileQuerying(t *testing.T) {
 	for i, v := range []struct {
 		variant
-		mode, rule string
+		mode, objects string
 	}{
-		{variant{"duckdb", "hard", false, 1, false}, `mode = "table"`, ""},
-		{variant{"postgres", "soft", false, 1, false}, `mode = "xmin"`, ""},
-		{variant{"duckdb", "soft", false, 1, false}, "mode = \"sql\"\nquery = \"SELECT * FROM stock\"\nquery_name = \"stock\"", "key = [\"id\"]\n"},
+		{variant{"duckdb", "hard", false, 1, false}, `mode = "table"`, included},
+		{variant{"postgres", "soft", false, 1, false}, `mode = "xmin"`, included},
+		{variant{"duckdb", "soft", false, 1, false}, "mode = \"sql\"\nquery = \"SELECT * FROM stock\"\nquery_name = \"stock\"", "[objects.\"public.stock\"]\nkey = [\"id\"]\n"},
 	} {
 		name, _, _ := strings.Cut(v.mode[8:], `"`)
 		t.Run(v.destination+"_"+name, func(t *testing.T) {
 			t.Parallel()
 			p := newPipeline(t, pgserver.Test(t, pgserver.Options{}), v.variant, *seed+3000+100*int64(i))
-			p.query(v.mode, v.rule)
+			p.query(v.mode, v.objects)
 			p.work()
 			p.pace(quickly)
 			random := rand.New(rand.NewPCG(uint64(p.seed), 3))
@@ -46,9 +46,12 @@ func TestKilledWhileQuerying(t *testing.T) {
 	}
 }
 
-// query makes the pipeline read the stock by queries, without end. rule are more
-// lines about it.
-func (p *pipeline) query(mode, rule string) {
+// included selects the stock.
+const included = "[objects]\ninclude = [\"public.stock\"]\n[objects.\"public.stock\"]\n"
+
+// query makes the pipeline read the stock by queries, without end. objects ends
+// in the section of the stock.
+func (p *pipeline) query(mode, objects string) {
 	p.t.Helper()
 	text, err := os.ReadFile(p.file)
 	if err != nil {
@@ -56,11 +59,7 @@ func (p *pipeline) query(mode, rule string) {
 	}
 	changed := strings.Replace(string(text), "heartbeat = \"1s\"\n", mode+`
 frequency = "continuous"
-[objects]
-include = ["public.stock"]
-[objects."public.stock"]
-detect_deletes = true
-`+rule, 1)
+`+objects+"detect_deletes = true\n", 1)
 	if err := os.WriteFile(p.file, []byte(changed), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
