@@ -91,7 +91,7 @@ func (s *Source) RefreshPublications(ctx context.Context, name string) error {
 			}
 			statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s SET (publish = %s)", quoteIdent(name), quoteLiteral(have.actions)))
 		}
-		return runPublicationChanges(ctx, conn, statements)
+		return runPublicationChanges(ctx, conn, publicationChanges{together: statements})
 	})
 	return wrap("have partitions published", "database "+s.Database, err)
 }
