@@ -32,7 +32,17 @@ const (
 // Batch is what Process sees: the rows and the columns that the plan needs.
 type Batch struct {
 	ops     []byte
+	places  []Place
 	columns []View
+}
+
+// Place is where a row stands: the LSN of its commit, its place in that
+// transaction, and the time of the commit in microseconds since 1970. What a
+// load has read has those of its snapshot, which is another one where it is
+// read again.
+type Place struct {
+	LSN, Ordinal uint64
+	CommitTime   int64
 }
 
 // NewBatch makes a batch from an operation per row and its columns; the host
@@ -40,6 +50,15 @@ type Batch struct {
 func NewBatch(ops string, columns ...View) *Batch {
 	return &Batch{ops: []byte(ops), columns: columns}
 }
+
+// WithPlaces adds the places of the rows, for tests.
+func (b *Batch) WithPlaces(places ...Place) *Batch {
+	b.places = places
+	return b
+}
+
+// Place is where a row stands in the log. The plan has to ask for Positions.
+func (b *Batch) Place(row int) Place { return b.places[row] }
 
 // Len is the number of rows.
 func (b *Batch) Len() int { return len(b.ops) }

@@ -16,8 +16,11 @@ type PlanInput struct {
 	Schema    *Schema
 	Peers     []*Schema
 	Databases []string
-	// Kernels are the names of the kernels that the host has.
-	Kernels []string
+	// Kernels are the names of the kernels that the host has, Features those of
+	// what a plan may ask for that not every host of this ABI has, see
+	// Plan.Positions.
+	Kernels  []string
+	Features []string
 	// RawConfig is the plugin's configuration as the pipeline gives it.
 	RawConfig json.RawMessage
 }
@@ -47,6 +50,9 @@ func DecodeConfig(raw json.RawMessage, v any) error {
 type Plan struct {
 	// Needs are the input columns that Process sees, in this order.
 	Needs []int `json:"needs"`
+	// Positions says that Process asks where rows stand in the log, see
+	// Batch.Place. The host has to have the feature "positions".
+	Positions bool `json:"positions,omitempty"`
 	// Computed are the formats of the columns that Process returns.
 	Computed []string `json:"computed"`
 	// Filters says that Process may select rows: drop, repeat or fan out.

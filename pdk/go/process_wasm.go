@@ -33,7 +33,9 @@ type batchHeader struct {
 	schema   uint32
 	presence uint32
 	ops      uint32
-	_        [2]uint32
+	// positions are 0 where the plan does not ask for them.
+	positions uint32
+	_         uint32
 }
 
 // resultHeader is what leat_process returns.
@@ -100,7 +102,7 @@ func readBatch(h *batchHeader) *Batch {
 	rows := int(h.rows)
 	root := &at[arrowArray](h.array, 1)[0]
 	n := int(root.nChildren)
-	b := &Batch{ops: at[byte](h.ops, rows), columns: make([]View, n)}
+	b := &Batch{ops: at[byte](h.ops, rows), places: at[Place](h.positions, rows), columns: make([]View, n)}
 	children, presence := at[uint32](root.children, n), at[uint32](h.presence, n)
 	plan := transform.plans[h.plan]
 	for i := range n {

@@ -31,6 +31,7 @@ type planRequest struct {
 	Peers     []*Schema       `json:"peers"`
 	Databases []string        `json:"databases"`
 	Kernels   []string        `json:"kernels"`
+	Features  []string        `json:"features"`
 }
 
 // planTransform answers a plan request.
@@ -38,7 +39,7 @@ func planTransform(r *planRequest) (*Plan, error) {
 	if transform.plan == nil {
 		return nil, errors.New("this plugin is not a transform")
 	}
-	p, err := transform.plan(&PlanInput{Schema: r.Schema, Peers: r.Peers, Databases: r.Databases, Kernels: r.Kernels, RawConfig: r.Config})
+	p, err := transform.plan(&PlanInput{Schema: r.Schema, Peers: r.Peers, Databases: r.Databases, Kernels: r.Kernels, Features: r.Features, RawConfig: r.Config})
 	if err != nil {
 		return nil, err
 	}

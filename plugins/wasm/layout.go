@@ -88,6 +88,9 @@ func (l *layout) writeBatch(p *Plan, b *batch.Batch) {
 	l.u32(head+12, l.address(schema))
 	l.u32(head+16, l.address(presence))
 	l.u32(head+20, l.writeOps(b.Ops))
+	if p.positions {
+		l.u32(head+24, l.writePositions(b))
+	}
 	l.u64(root, uint64(rows))
 	l.u64(root+24, 1)
 	l.u64(root+32, uint64(n))
@@ -104,6 +107,21 @@ func (l *layout) writeBatch(p *Plan, b *batch.Batch) {
 			l.u32(presence+4*i, l.copy(m[:(rows+7)/8]))
 		}
 	}
+}
+
+// positionSize is the place of a row in the log, and when it was committed.
+const positionSize = 24
+
+func (l *layout) writePositions(b *batch.Batch) uint32 {
+	at := l.place(positionSize * b.Len())
+	if l.buf != nil {
+		for i := range b.LSN {
+			l.u64(at+positionSize*i, b.LSN[i])
+			l.u64(at+positionSize*i+8, b.Ordinal[i])
+			l.u64(at+positionSize*i+16, uint64(b.CommitTime[i]))
+		}
+	}
+	return l.address(at)
 }
 
 func (l *layout) writeOps(ops []batch.Op) uint32 {

@@ -34,18 +34,20 @@ type Plan struct {
 	// the guest and Process costs next to nothing.
 	Native bool
 
-	id       uint32
-	request  []byte
-	reply    []byte
-	input    *batch.Schema
-	needs    []int
-	computed []arrow.DataType
-	filters  bool
-	origins  [][]origin         // by output and column
-	compared [][]comparedColumn // by output
-	kernels  []boundKernel
-	wheres   []int                 // by output: the kernel that chooses its rows, -1 for none
-	losses   []map[string][]string // by output and column: what the plugin declares
+	id      uint32
+	request []byte
+	reply   []byte
+	input   *batch.Schema
+	needs   []int
+	// positions: the guest is told where each row stands in the log.
+	positions bool
+	computed  []arrow.DataType
+	filters   bool
+	origins   [][]origin         // by output and column
+	compared  [][]comparedColumn // by output
+	kernels   []boundKernel
+	wheres    []int                 // by output: the kernel that chooses its rows, -1 for none
+	losses    []map[string][]string // by output and column: what the plugin declares
 }
 
 // origin says where a column of an output comes from.
@@ -75,14 +77,20 @@ type planRequest struct {
 	Peers     []*batch.Schema `json:"peers,omitempty"`
 	Databases []string        `json:"databases,omitempty"`
 	Kernels   []string        `json:"kernels"`
+	Features  []string        `json:"features"`
 }
 
+// features are what a reply may ask for that the first hosts of this ABI had
+// not.
+var features = []string{"positions"}
+
 type planReply struct {
-	Needs    []int        `json:"needs"`
-	Computed []string     `json:"computed"`
-	Filters  bool         `json:"filters"`
-	Kernels  []planKernel `json:"kernels"`
-	Outputs  []planOutput `json:"outputs"`
+	Needs     []int        `json:"needs"`
+	Positions bool         `json:"positions"`
+	Computed  []string     `json:"computed"`
+	Filters   bool         `json:"filters"`
+	Kernels   []planKernel `json:"kernels"`
+	Outputs   []planOutput `json:"outputs"`
 }
 
 type planOutput struct {
@@ -119,7 +127,7 @@ const (
 
 // buildPlan checks a guest's reply against the schema it was made for.
 func buildPlan(r *planReply, s *batch.Schema, plugin *Plugin) (*Plan, error) {
-	p := &Plan{input: s, needs: r.Needs, filters: r.Filters}
+	p := &Plan{input: s, needs: r.Needs, positions: r.Positions, filters: r.Filters}
 	seen := map[int]bool{}
 	for _, i := range r.Needs {
 		if i < 0 || i >= len(s.Columns) {

@@ -126,7 +126,7 @@ func (t *Transform) Plan(ctx context.Context, in PlanInput) (*Plan, error) {
 		}
 		return nil, err
 	}
-	request := planRequest{ABI: ABI, Kind: "transform", Config: configOf(t.module), Schema: withoutValues(in.Schema), Databases: in.Databases, Kernels: kernel.Names()}
+	request := planRequest{ABI: ABI, Kind: "transform", Config: configOf(t.module), Schema: withoutValues(in.Schema), Databases: in.Databases, Kernels: kernel.Names(), Features: features}
 	for _, peer := range in.Peers {
 		request.Peers = append(request.Peers, withoutValues(peer))
 	}
