@@ -330,11 +330,17 @@ func (h *history) settle(ctx context.Context) error {
 			renamed = append(renamed, h.chunkEntries(noted.Table)...)
 		}
 		now := h.shapeNow(t.table)
+		if ok {
+			now.Keyless = noted.Keyless // as it is published
+		}
 		if noted.Chain != "" {
 			now.Chain = noted.Chain // that of the chunks which an interrupted load has delivered
 		}
 		if noted.Due > h.snapshot.LSN {
 			now.Due, now.Why, now.Empty = noted.Due, noted.Why, noted.Empty
+		}
+		if h.applier.waitsOtherwise(t.table.Schema) { // what was just applied has set rows aside
+			now.Due, now.Why, now.Empty = h.snapshot.LSN, otherKey, true
 		}
 		h.shapes.put(now)
 	}

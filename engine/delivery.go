@@ -93,6 +93,14 @@ func (a *applier) dropUnsettled(ctx context.Context, database string) error {
 	return a.quarantine.drop(database)
 }
 
+// waitsOtherwise says whether rows wait that had another key than those of a
+// schema.
+func (a *applier) waitsOtherwise(s *batch.Schema) bool {
+	a.holder.Lock()
+	defer a.holder.Unlock()
+	return (a.compacts || a.fills) && a.quarantine.otherKey(s)
+}
+
 // announce makes the newest schema of a source table known to the chain.
 func (a *applier) announce(s *batch.Schema) {
 	a.holder.Lock()
@@ -117,9 +125,10 @@ type delivery struct {
 	// last state of each key.
 	taken, kept int
 	// shapes are those of the tables whose batches came, by OID; emptied has
-	// the shape before for those that have to be emptied first.
-	shapes  map[uint32]*batch.Schema
-	emptied map[*batch.Schema]*batch.Schema
+	// the shape before for those that have to be emptied first, rekeyed that of
+	// those which have got another key.
+	shapes           map[uint32]*batch.Schema
+	emptied, rekeyed map[*batch.Schema]*batch.Schema
 	// diverts are the diversions that end as the delivery does, nil for none.
 	diverts *diversions
 	// loadedAt is the LSN before which the rows of its tables will be replaced
@@ -134,7 +143,7 @@ func (a *applier) begin(ctx context.Context) (*delivery, error) {
 		a.holder.Unlock()
 		return nil, err
 	}
-	return &delivery{applier: a, began: time.Now(), shapes: map[uint32]*batch.Schema{}, emptied: map[*batch.Schema]*batch.Schema{}}, nil
+	return &delivery{applier: a, began: time.Now(), shapes: map[uint32]*batch.Schema{}, emptied: map[*batch.Schema]*batch.Schema{}, rekeyed: map[*batch.Schema]*batch.Schema{}}, nil
 }
 
 // write passes a batch of a source table through the chain to the

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -45,6 +46,7 @@ func (q *quarantine) events(b *batch.Batch, last int, why failure) ([]state.Fail
 		Position: batch.Position{Timeline: b.Position.Timeline, LSN: b.LSN[last], Ordinal: b.Ordinal[last]},
 		Op:       b.Ops[last].String(),
 		KeyHash:  keyHash(b, b.Schema.Key(), last),
+		Identity: identityOf(b.Schema),
 		Reason:   why.reason, Plugin: why.plugin, Digest: why.digest, WaitsBehind: why.behind,
 		Delivery: q.number(b.Schema.Table.Database), Payload: payload, At: time.Now(), Attempts: 1,
 	}
@@ -86,6 +88,26 @@ func keyHash(b *batch.Batch, identity []int, row int) []byte {
 	return binary.BigEndian.AppendUint64(nil, xxhash.Sum64(key))
 }
 
+// identityOf names what keyHash looks at in rows of a schema: two hashes can be
+// compared if it is the same.
+func identityOf(s *batch.Schema) string {
+	identity := s.Key()
+	if len(identity) == 0 {
+		for i := range s.Columns {
+			identity = append(identity, i)
+		}
+	}
+	var out []byte
+	for _, i := range identity {
+		c := &s.Columns[i]
+		if c.ID == 0 {
+			out = strconv.AppendQuote(out, c.Name)
+		}
+		out = fmt.Appendf(out, "%d:%s ", c.ID, c.Type)
+	}
+	return string(out)
+}
+
 // rawRow is the payload of a change that could not be decoded.
 type rawRow struct {
 	Schema     *batch.Schema `json:"schema"`
@@ -112,7 +134,7 @@ func (q *quarantine) rawEvents(f postgres.RawFailure) ([]state.Failed, error) {
 	events := []state.Failed{event}
 	if f.Key != nil {
 		last := f.Key.Len() - 1
-		events[0].KeyHash = keyHash(f.Key, f.Schema.Key(), last)
+		events[0].KeyHash, events[0].Identity = keyHash(f.Key, f.Schema.Key(), last), identityOf(f.Schema)
 		for r := range last {
 			old := event
 			old.Op, old.Payload, old.Reason = batch.OldKey.String(), nil, "its change of key waits"

@@ -233,6 +233,7 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 	defer tick.Stop()
 	beat := time.NewTimer(0) // the first at once: it proves the way through
 	defer beat.Stop()
+	identities := l.newIdentityWatch()
 	for {
 		select {
 		case <-ctx.Done():
@@ -253,6 +254,9 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 				return err
 			}
 			l.measureLag(stream)
+			if err := l.lookAtIdentities(ctx, identities); err != nil {
+				return err
+			}
 			if err := l.reloadDue(); err != nil {
 				return err
 			}

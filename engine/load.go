@@ -346,7 +346,7 @@ func (h *history) resume(ctx context.Context, t *postgres.Table) error {
 		entries = append(entries, postgres.LedgerEntry{Chunk: p.Chunk, ReadIn: read.Visible})
 	}
 	noted, _ := h.shapes.get(t.OID)
-	rekeyed, err := h.keyedOtherwise(t)
+	rekeyed, err := h.anotherKey(t)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type quarantine struct {
 	settled, last map[string]uint64
 	// first is the first event of each row key, by the key's hash.
 	first map[batch.TableID]map[string]blocker
+	// identities are those of the events in first.
+	identities map[batch.TableID]map[string]bool
 	// taken are the rows that the delivery under way has made events of.
 	taken map[batch.TableID]map[rowID]bool
 	// refused are rows that the destination does not take, until the delivery
@@ -91,6 +93,7 @@ func (q *quarantine) number(database string) uint64 {
 // reload reads the failed events back from the store.
 func (q *quarantine) reload() error {
 	q.first, q.taken, q.last = map[batch.TableID]map[string]blocker{}, map[batch.TableID]map[rowID]bool{}, map[string]uint64{}
+	q.identities = map[batch.TableID]map[string]bool{}
 	for f, err := range q.store.FailedEvents(state.FailedFilter{}) {
 		if err != nil {
 			return fmt.Errorf("read failed events: %w", err)
@@ -149,11 +152,24 @@ func (q *quarantine) note(f *state.Failed) {
 	keys := q.first[f.Table]
 	if keys == nil {
 		keys = map[string]blocker{}
-		q.first[f.Table] = keys
+		q.first[f.Table], q.identities[f.Table] = keys, map[string]bool{}
 	}
+	q.identities[f.Table][f.Identity] = true
 	if is, ok := keys[string(f.KeyHash)]; !ok || comesBefore(f.Position, is.at) {
 		keys[string(f.KeyHash)] = blocker{f.ID, f.Position}
 	}
+}
+
+// otherKey says whether rows wait that had another key than those of a schema:
+// which row is which can then not be told.
+func (q *quarantine) otherKey(s *batch.Schema) bool {
+	is := identityOf(s)
+	for identity := range q.identities[s.Table] {
+		if identity != is && identity != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // comesBefore orders the changes of a row. What a load read stands at the
@@ -235,6 +251,7 @@ func (q *quarantine) supersede(b *batch.Batch, pending []state.Failed) ([]state.
 	}
 	at := batch.Position{Timeline: b.Position.Timeline, LSN: b.LSN[0], Ordinal: b.Ordinal[0]}
 	delete(q.first, table)
+	delete(q.identities, table)
 	supersede := func(f *state.Failed) bool {
 		if f.Superseded != nil {
 			return false

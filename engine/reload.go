@@ -123,7 +123,7 @@ func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) 
 	if _, ok := l.diverted.get(t.OID); ok {
 		return l.startOver(ctx, t, true)
 	}
-	rekeyed, err := l.keyedOtherwise(t)
+	rekeyed, err := l.anotherKey(t)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) 
 	if err != nil {
 		return err
 	}
-	err = l.unload(ctx, t, empty, func(d *delivery) {
+	err = l.unload(ctx, t, t.OID, empty, func(d *delivery) {
 		d.divert(&l.diverted, diversion{Table: t.ID(), OID: t.OID, Reason: forLoad, Fresh: empty, From: l.durable().LSN})
 	}, entry, wasm.Checkpoint{Key: loadKey(noted.Table)})
 	if err != nil {
@@ -143,9 +143,13 @@ func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) 
 	return nil
 }
 
-// keyedOtherwise says whether the rows of a table at the destination have a key
-// and those to be loaded have none, or the other way round.
-func (l *lane) keyedOtherwise(t *postgres.Table) (bool, error) {
+// anotherKey says whether rows of a table cannot be replaced by those that are to
+// be loaded: at the destination they have a key and here none, or the other way
+// round, or rows wait that had another one.
+func (l *lane) anotherKey(t *postgres.Table) (bool, error) {
+	if l.applier.waitsOtherwise(t.Schema) {
+		return true, nil
+	}
 	before, err := l.previous(t.OID)
 	if err != nil || before == nil || len(before.Columns) == 0 {
 		return false, err
@@ -157,22 +161,22 @@ func (l *lane) keyedOtherwise(t *postgres.Table) (bool, error) {
 // for nothing where it is to be replaced by key.
 func (l *lane) startOver(ctx context.Context, t *postgres.Table, empty bool) error {
 	nothing := len(l.chunkEntries(t.ID())) == 0
-	return l.unload(ctx, t, empty, func(d *delivery) {
+	return l.unload(ctx, t, t.OID, empty, func(d *delivery) {
 		d.change(&l.diverted, t.OID, func(t *diverted) { t.Fresh, t.Lost = empty || t.Fresh && nothing, false })
 	})
 }
 
 // unload takes the mark of a table as loaded, and what was begun of a load, from
 // the checkpoint, together with its rows if it is to be emptied, and with what
-// diverts it, which may be nil.
-func (l *lane) unload(ctx context.Context, t *postgres.Table, empty bool, divert func(*delivery), entries ...wasm.Checkpoint) error {
+// diverts it, which may be nil. was is the relation whose rows are there.
+func (l *lane) unload(ctx context.Context, t *postgres.Table, was uint32, empty bool, divert func(*delivery), entries ...wasm.Checkpoint) error {
 	d, err := l.applier.begin(ctx)
 	if err != nil {
 		return err
 	}
 	work := context.WithoutCancel(ctx)
 	if empty {
-		if err := l.emptyTable(work, d, t, l.durable()); err != nil {
+		if err := l.emptyTable(work, d, t, was, l.durable()); err != nil {
 			return d.abort(work, nil, err)
 		}
 	}
@@ -229,7 +233,7 @@ func (l *lane) forgetDropped(ctx context.Context) error {
 			return err
 		}
 		l.applier.announce(t.Schema)
-		failed, err := l.pause(l.unload(ctx, t, true, nil, wasm.Checkpoint{Key: shapeKey(t.ID())}))
+		failed, err := l.pause(l.unload(ctx, t, noted.OID, true, nil, wasm.Checkpoint{Key: shapeKey(t.ID())}))
 		if err != nil {
 			return err
 		}
@@ -248,12 +252,21 @@ func (l *lane) durable() batch.Position {
 	return l.record.Durable
 }
 
-// emptyTable does at the destination what a TRUNCATE of the source does.
-func (l *lane) emptyTable(ctx context.Context, d *delivery, t *postgres.Table, at batch.Position) error {
-	if err := d.makeTables(ctx, t.Schema); err != nil {
+// emptyTable does at the destination what a TRUNCATE of the source does, to the
+// rows of the relation was. Rows of another key are taken back as what they are:
+// they may not fit the key that t has.
+func (l *lane) emptyTable(ctx context.Context, d *delivery, t *postgres.Table, was uint32, at batch.Position) error {
+	before, err := l.shapeBefore(d, &batch.Schema{OID: was})
+	if err != nil {
 		return err
 	}
-	b := truncation(t.Schema, at)
+	if before == nil || before.Table != t.Schema.Table || before.OID == t.OID && identityOf(before) == identityOf(t.Schema) {
+		before = t.Schema
+		if err := d.makeTables(ctx, before); err != nil {
+			return err
+		}
+	}
+	b := truncation(before, at)
 	defer b.Release()
 	return d.write(ctx, b)
 }

@@ -85,11 +85,12 @@ func (l *poller) settleChanges(ctx context.Context, o RunOptions) error {
 		}
 		keys = append(keys, logKeys(&l.stored, l.database)...)
 	}
-	return l.p.restart(ctx, &l.stored, keys, schemas, false)
+	return l.p.restart(ctx, &l.stored, keys, schemas, batch.Position{}, false)
 }
 
 // restartAsked starts the objects anew that an operator wants read from the
-// beginning. They are emptied, so that rows go which the source has no more.
+// beginning, or of which rows are set aside under another key. They are emptied,
+// so that rows go which the source has no more.
 func (l *poller) restartAsked(ctx context.Context) error {
 	var keys []string
 	var schemas []*batch.Schema
@@ -99,14 +100,19 @@ func (l *poller) restartAsked(ctx context.Context) error {
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
 			return err
 		}
-		if record.Restart {
+		if record.Restart || l.applier.waitsOtherwise(o.Schema) {
 			keys, schemas, asked = append(keys, queryKey(o.ID())), append(schemas, o.Schema), append(asked, o.ID())
 		}
 	}
 	if len(asked) == 0 {
 		return nil
 	}
-	if err := l.p.restart(ctx, &l.stored, keys, schemas, true); err != nil {
+	system, err := l.source.System(ctx)
+	if err != nil {
+		return err
+	}
+	at := batch.Position{Timeline: system.Timeline, LSN: system.LSN, Ordinal: batch.EndOfTransaction}
+	if err := l.p.restart(ctx, &l.stored, keys, schemas, at, true); err != nil {
 		return err
 	}
 	return l.p.store.Update(func(tx *state.Tx) error {
@@ -149,8 +155,8 @@ func (l *poller) dropSlot(ctx context.Context) error {
 // restart removes entries from the checkpoint, so that the objects begin anew.
 // Rows with a key are replaced as they come again; those of a table without
 // one are taken back as by a TRUNCATE, in the same transaction, and those of
-// every table if empty says so.
-func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys []string, schemas []*batch.Schema, empty bool) error {
+// every table if empty says so; at is then what is behind all of them.
+func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys []string, schemas []*batch.Schema, at batch.Position, empty bool) error {
 	entries := make([]wasm.Checkpoint, len(keys))
 	for i, key := range keys {
 		entries[i] = wasm.Checkpoint{Key: key}
@@ -167,7 +173,7 @@ func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys 
 		if err := d.makeTables(ctx, s); err != nil {
 			return d.abort(ctx, nil, err)
 		}
-		b := truncation(s, batch.Position{})
+		b := truncation(s, at)
 		err := d.write(ctx, b)
 		b.Release()
 		if err != nil {
@@ -204,7 +210,7 @@ func (l *lane) settleQueries(ctx context.Context, tables []*postgres.Table) erro
 	if !l.restartChanged && len(schemas) > 0 {
 		return e
 	}
-	return l.p.restart(ctx, &l.stored, keys, schemas, false)
+	return l.p.restart(ctx, &l.stored, keys, schemas, batch.Position{}, false)
 }
 
 // placeQueryError says where in the pipeline file the query is at fault.

@@ -258,6 +258,10 @@ func (l *lane) changes(ctx context.Context, d *delivery, before *batch.Schema, b
 	if late != "" && why == "" {
 		why = fmt.Sprintf("column %s was withheld under another name", late)
 	}
+	untold := l.untold(before, after)
+	if untold && why == "" {
+		why = "it has another key, and the log does not tell since when"
+	}
 	if why != "" {
 		due := b.LSN[0]
 		if recreated(before, after) != "" { // the catalogue told, which may be ahead of the log
@@ -267,15 +271,18 @@ func (l *lane) changes(ctx context.Context, d *delivery, before *batch.Schema, b
 			}
 			due = max(due, system.LSN)
 		}
-		if due >= d.loadedAt && l.shapes.promise(after.OID, due, why) {
+		if due >= d.loadedAt && l.shapes.promise(after.OID, due, why, untold) {
 			return errPromised
 		}
 	}
 	for _, c := range changes {
 		l.log.Info("a table has changed", "change", c.String())
 	}
-	if keyAppears(before, after) {
+	if untold || keyAppears(before, after) {
 		d.emptied[after] = before
+	}
+	if identityOf(before) != identityOf(after) {
+		d.rekeyed[after] = before
 	}
 	if slices.ContainsFunc(changes, func(c SchemaChange) bool { return c.Kind == keyChanged }) {
 		l.mu.Lock()
@@ -290,17 +297,45 @@ func keyAppears(before, after *batch.Schema) bool {
 	return len(before.Key()) == 0 && len(after.Key()) > 0
 }
 
-// emptyBefore empties a table before the first rows that have a key: while it
-// had none, deletes and updates were not replicated.
+// otherKey is why a table is loaded again whose rows wait under another key.
+const otherKey = "rows that were set aside had another key than it has now"
+
+// emptyBefore empties a table before the first rows that have a key, or one that
+// the log does not tell: while it had none, deletes and updates were not
+// replicated. So it does where the key
+// is another one than that of rows which are set aside: later changes of these
+// would not wait behind them, and what is there may not even fit the new key.
+// The table is loaded again then.
 func (l *lane) emptyBefore(ctx context.Context, d *delivery, b *batch.Batch) error {
 	before := d.emptied[b.Schema]
 	if before == nil {
-		return nil
+		var err error
+		if before, err = l.waitingOtherwise(d, b); err != nil || before == nil {
+			return err
+		}
 	}
 	delete(d.emptied, b.Schema)
 	empty := truncation(before, batch.Position{Timeline: b.Position.Timeline, LSN: b.LSN[0], Ordinal: b.Ordinal[0]})
 	defer empty.Release()
 	return d.write(ctx, empty)
+}
+
+// waitingOtherwise returns the schema that a table had until b, or that of b if
+// none is known, if rows wait that had another key; nil if that is not so.
+func (l *lane) waitingOtherwise(d *delivery, b *batch.Batch) (*batch.Schema, error) {
+	if b.IsTruncate() || !d.compacts && !d.fills || b.LSN[0] < d.loadedAt || !d.quarantine.otherKey(b.Schema) {
+		return nil, nil
+	}
+	if l.shapes.promise(b.Schema.OID, b.LSN[0], otherKey, true) {
+		return nil, errPromised
+	}
+	if noted, ok := l.shapes.get(b.Schema.OID); !ok || noted.Due == 0 {
+		return nil, nil // nothing would bring the rows back
+	}
+	if before := d.rekeyed[b.Schema]; before != nil {
+		return before, nil
+	}
+	return b.Schema, nil
 }
 
 // savePromises commits what has to be known before a delivery is made again,
@@ -340,7 +375,7 @@ func (l *lane) shapesOf(d *delivery) (entries []wasm.Checkpoint, committed func(
 	for oid, s := range d.shapes {
 		noted, ok := l.shapes.get(oid)
 		if !ok {
-			noted = shape{OID: oid, Table: s.Table}
+			noted = shape{OID: oid, Table: s.Table, Keyless: l.keyless(oid)}
 		}
 		if noted.Table != s.Table {
 			entries = append(entries, l.renamed(noted.Table, s.Table)...)

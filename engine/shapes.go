@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,6 +30,8 @@ type shape struct {
 	// Leaves names the relations that hold the rows: a partition that is attached
 	// or detached brings or takes rows of which the log tells nothing.
 	Leaves string `json:"leaves,omitempty"`
+	// Forms names how values read: ALTER TYPE may change that of all rows.
+	Forms string `json:"forms,omitempty"`
 	// Due is the LSN from which on the table is to be loaded again, 0 for no
 	// need; Why says the need.
 	Due uint64 `json:"due,omitempty"`
@@ -38,6 +41,10 @@ type shape struct {
 	Empty bool `json:"empty,omitempty"`
 	// Dropped: the source has the table no more.
 	Dropped bool `json:"dropped,omitempty"`
+	// Keyless: the table is published without its updates and deletes. Untold: the
+	// log does not say which key it has.
+	Keyless bool `json:"keyless,omitempty"`
+	Untold  bool `json:"untold,omitempty"`
 	// Left: the table is not selected, and the log passes without its changes.
 	Left bool `json:"left,omitempty"`
 	// Baseline is the last column, by its number, of those that are not new,
@@ -51,7 +58,13 @@ type shape struct {
 
 // shapeOf is the shape of a table that is loaded as it is now.
 func (l *lane) shapeOf(t *postgres.Table) shape {
-	return shape{Table: t.ID(), OID: t.OID, Version: t.Schema.Version, Storage: t.Storage(), Definition: t.Definition(), Leaves: t.Parts(), Chain: l.p.plugins.chainOf(t.ID())}
+	return shape{Table: t.ID(), OID: t.OID, Version: t.Schema.Version, Storage: t.Storage(), Definition: t.Definition(), Leaves: t.Parts(), Forms: t.Forms(),
+		Keyless: l.keyless(t.OID), Untold: untold(t), Chain: l.p.plugins.chainOf(t.ID())}
+}
+
+// untold says whether the log does not tell the key of a table.
+func untold(t *postgres.Table) bool {
+	return t.Identity == postgres.IdentityFull || t.Identity == postgres.IdentityNothing
 }
 
 const shapePrefix = "schema/"
@@ -172,15 +185,19 @@ func (s *shapes) entries() (out []wasm.Checkpoint, saved func(), err error) {
 }
 
 // promise notes that a table is to be loaded again once the log has been
-// delivered up to lsn. It returns false if that was noted before.
-func (s *shapes) promise(oid uint32, lsn uint64, why string) bool {
+// delivered up to lsn, and whether it is emptied before. It returns false if
+// that was noted before.
+func (s *shapes) promise(oid uint32, lsn uint64, why string, empty bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one, ok := s.byOID[oid]
-	if !ok || one.Due != 0 {
+	if !ok || one.Due != 0 && (one.Empty || !empty) {
 		return false
 	}
-	one.Due, one.Why = lsn, why
+	if one.Due == 0 {
+		one.Due, one.Why = lsn, why
+	}
+	one.Empty = one.Empty || empty
 	s.byOID[oid], s.unsaved[oid] = one, true
 	return true
 }
@@ -258,10 +275,11 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 		return err
 	}
 	l.lookAtChain(noted)
+	l.shapes.update(t.OID, func(s *shape) { s.Untold = untold(t) })
 	if noted.Left {
 		l.shapes.update(t.OID, func(s *shape) { s.Due, s.Why = 1, "it was not selected for a while" })
 	}
-	storage, definition, leaves := t.Storage(), t.Definition(), t.Parts()
+	storage, definition, leaves, forms := t.Storage(), t.Definition(), t.Parts(), t.Forms()
 	why, empty, made := t.PartsMoved(noted.Leaves, noted.Storage)
 	if why == "" && len(made) > 0 {
 		var err error
@@ -273,7 +291,10 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 		why = "its rows were rewritten, which the log does not tell"
 	}
 	if why == "" {
-		l.shapes.update(t.OID, func(s *shape) { s.Storage, s.Definition, s.Leaves = storage, definition, leaves })
+		why = t.FormsMoved(noted.Forms)
+	}
+	if why == "" {
+		l.shapes.update(t.OID, func(s *shape) { s.Storage, s.Definition, s.Leaves, s.Forms = storage, definition, leaves, forms })
 		return nil
 	}
 	if leaves != noted.Leaves {
@@ -287,7 +308,7 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 		return err
 	}
 	l.shapes.update(t.OID, func(s *shape) {
-		s.Storage, s.Definition, s.Leaves = storage, definition, leaves
+		s.Storage, s.Definition, s.Leaves, s.Forms = storage, definition, leaves, forms
 		s.Due, s.Why, s.Empty = system.LSN, why, s.Empty || empty
 	})
 	return nil
@@ -313,6 +334,9 @@ func (l *lane) lookAtAll(ctx context.Context) error {
 	for _, t := range tables {
 		if err := l.look(ctx, t); err != nil {
 			return err
+		}
+		if t.Keyless != l.keyless(t.OID) && slices.ContainsFunc(l.tables, func(known *postgres.Table) bool { return known.OID == t.OID }) {
+			return errAnew // it belongs into the other publication
 		}
 	}
 	return nil

@@ -25,6 +25,10 @@ type Failed struct {
 	// KeyHash identifies the row; events of one hash keep their order. Empty
 	// for a table without identity.
 	KeyHash []byte `json:"key_hash,omitempty"`
+	// Identity says of which columns and types KeyHash is: rows of another
+	// identity cannot be compared with it. Empty for an event that an older Leat
+	// kept.
+	Identity string `json:"identity,omitempty"`
 	Reason  string `json:"reason"`
 	// Plugin and Digest name what refused the row.
 	Plugin string `json:"plugin,omitempty"`

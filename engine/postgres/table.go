@@ -87,6 +87,7 @@ type Table struct {
 	order                 *Cursor     // of the rows in a historical load; nil is that of the blocks
 	foreign               bool        // it, or a partition of it, is no table of this server
 	attributes            []attribute // all that the table ever had
+	forms                 []typeForm  // of the types behind its columns
 }
 
 // Leaf is a relation with storage.
@@ -367,7 +368,7 @@ func (s *Source) loadColumns(ctx context.Context, conn *pgx.Conn, tables map[uin
 	for oid, t := range tables {
 		t.setColumns(columns[oid], s.types)
 	}
-	return nil
+	return s.loadTypeForms(ctx, conn, tables)
 }
 
 // sendsGenerated says whether the log brings stored generated columns.

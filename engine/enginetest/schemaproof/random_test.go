@@ -30,7 +30,7 @@ func TestRandomWork(t *testing.T) {
 			for i := range map[bool]int{true: 2, false: 1}[merged] {
 				database := server.Database(t)
 				databases = append(databases, database)
-				work = append(work, worker(t, server.DSN(database), *seed+int64(i)))
+				work = append(work, worker(t, server.DSN(database), *seed+int64(i), !merged))
 			}
 			both := []*pipeline{newPipeline(t, server, "duckdb", databases...), newPipeline(t, server, "postgres", databases...)}
 			for range 5 {
@@ -54,15 +54,16 @@ func TestRandomWork(t *testing.T) {
 	}
 }
 
-// worker makes the tables of a database and returns what changes them.
-func worker(t *testing.T, dsn string, seed int64) func(steps int) {
+// worker makes the tables of a database and returns what changes them, their
+// keys too if keys says so.
+func worker(t *testing.T, dsn string, seed int64, keys bool) func(steps int) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close(context.Background()) })
-	w := workload.New(seed, workload.Options{FlatArrays: true, Alters: 60, Rows: 60})
+	w := workload.New(seed, workload.Options{FlatArrays: true, Alters: 60, Rows: 60, Keys: keys})
 	if err := w.Create(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,10 @@ func kindOf(typ string) kind {
 // alter changes the columns of a table.
 func (t *transaction) alter(s *shape, m *tableModel) {
 	m.altered++
+	if t.w.options.Keys && len(s.key) > 0 && t.r.IntN(3) == 0 {
+		t.changeIdentity(s, m)
+		return
+	}
 	switch n := t.r.IntN(10); {
 	case t.w.options.OnlyAdded || len(m.extras) == 0 || n < 4 && len(m.extras) < 4:
 		t.addColumn(s, m)

@@ -27,6 +27,7 @@ type shape struct {
 	name    string
 	create  string
 	key     []keyColumn // empty: rows are only inserted
+	beside  string      // a column that is never NULL and may be part of the key; may be empty
 	columns []column
 }
 
@@ -37,6 +38,7 @@ var shapes = []*shape{
 		name:   Accounts,
 		create: `CREATE TABLE %T (id int PRIMARY KEY, owner text, balance numeric(20,4), score float8, opened timestamptz, active boolean NOT NULL)`,
 		key:    []keyColumn{{"id", number}},
+		beside: "active",
 		columns: []column{
 			{name: "owner", draw: text}, {name: "balance", draw: amount}, {name: "score", draw: float},
 			{name: "opened", draw: moment}, {name: "active", draw: boolean},
@@ -68,7 +70,8 @@ var shapes = []*shape{
 		name: Documents,
 		create: `CREATE TABLE %T (revision int NOT NULL, body text, id int PRIMARY KEY, raw bytea, attachments text[], title varchar(200));
 			ALTER TABLE %T ALTER body SET STORAGE EXTERNAL, ALTER raw SET STORAGE EXTERNAL, ALTER attachments SET STORAGE EXTERNAL`,
-		key: []keyColumn{{"id", number}},
+		key:    []keyColumn{{"id", number}},
+		beside: "revision",
 		columns: []column{
 			{name: "revision", draw: whole}, {name: "title", draw: text},
 			{name: "body", draw: large, large: true}, {name: "raw", draw: largeBytes, large: true}, {name: "attachments", draw: largeArray, large: true},

@@ -17,6 +17,7 @@ type tableModel struct {
 	gone    []extra // and taken away
 	brought int     // the number of the last of them
 	altered int     // how often
+	identity
 }
 
 func newModel() model { return model{make([]tableModel, len(shapes))} }

@@ -31,6 +31,9 @@ type Options struct {
 	OnlyAdded bool
 	// Alters is how many of 1000 changes are an ALTER TABLE; 6 if it is 0.
 	Alters int
+	// Keys lets ALTER TABLE change primary keys and replica identities too, so
+	// that an UPDATE never fails.
+	Keys bool
 	// FlatArrays leaves out arrays of several dimensions, which lists of
 	// DuckDB cannot hold.
 	FlatArrays bool
@@ -187,6 +190,9 @@ func (w *Workload) reload(ctx context.Context, conn *pgx.Conn) error {
 		}
 		if len(s.key) == 0 {
 			continue
+		}
+		if m.tables[i].identity, err = readIdentity(ctx, conn, w.table(s)); err != nil {
+			return fmt.Errorf("reload model of %s: %w", s.name, err)
 		}
 		parts := make([]string, len(s.key))
 		for j, k := range s.key {

@@ -96,9 +96,6 @@ func (d *Destination) rekey(t *table, shared bool, renamed func(string) string) 
 	primary := !want.partial && !want.nullable
 	if have.constraint != "" && (!primary || !slices.Equal(have.columns, want.columns)) {
 		out = append(out, d.dropPrimary(t, have, want.columns)...)
-		if t.meta.marked != "" && !slices.Equal(have.columns, want.columns) {
-			out = append(out, d.dropMarked(t))
-		}
 		have.constraint = ""
 	}
 	for name := range have.indexes {
@@ -115,13 +112,16 @@ func (d *Destination) rekey(t *table, shared bool, renamed func(string) string) 
 	}
 	out = append(out, adopted...)
 	_, indexed := have.indexes[want.name(t)]
-	switch {
-	case primary && have.constraint == "":
-		out = append(out, t.addKey())
-	case !primary && !indexed:
-		out = append(out, want.create(d, t))
+	if primary && have.constraint != "" || !primary && indexed {
+		return out, nil
 	}
-	return out, nil
+	if t.meta.marked != "" {
+		out = append(out, d.dropMarked(t, want))
+	}
+	if primary {
+		return append(out, t.addKey()), nil
+	}
+	return append(out, want.create(d, t)), nil
 }
 
 func (d *Destination) dropPrimary(t *table, have physicalKey, keep []string) []string {
@@ -136,13 +136,24 @@ func (d *Destination) dropPrimary(t *table, have physicalKey, keep []string) []s
 
 // dropMarked removes rows that are marked as deleted and could not have the
 // table's key: another row has it, or it is NULL there.
-func (d *Destination) dropMarked(t *table) string {
-	var null, same []string
-	for _, name := range t.keyNames() {
-		null, same = append(null, "a."+Quote(name)+" IS NULL"), append(same, fmt.Sprintf("b.%[1]s = a.%[1]s", Quote(name)))
+func (d *Destination) dropMarked(t *table, key keyIndex) string {
+	null, spared, equal := []string{"false"}, "", "="
+	var same []string
+	if key.nullable {
+		equal = "IS NOT DISTINCT FROM"
 	}
-	return fmt.Sprintf("DELETE FROM %[1]s AS a WHERE a.%[2]s AND (%[3]s OR EXISTS (SELECT 1 FROM %[1]s AS b WHERE %[4]s AND (NOT b.%[2]s OR b.%[5]s > a.%[5]s)))",
-		t.quoted(), Quote(t.meta.marked), strings.Join(null, " OR "), strings.Join(same, " AND "), d.dialect.RowID)
+	for _, name := range key.columns {
+		same = append(same, fmt.Sprintf("b.%[1]s %[2]s a.%[1]s", Quote(name), equal))
+		if !key.nullable && !key.partial {
+			null = append(null, "a."+Quote(name)+" IS NULL")
+		}
+	}
+	if key.partial {
+		id := Quote(d.config.MetadataPrefix + "id")
+		spared = fmt.Sprintf(" AND a.%[1]s IS NULL AND b.%[1]s IS NULL", id)
+	}
+	return fmt.Sprintf("DELETE FROM %[1]s AS a WHERE a.%[2]s AND (%[3]s OR EXISTS (SELECT 1 FROM %[1]s AS b WHERE %[4]s%[6]s AND (NOT b.%[2]s OR b.%[5]s > a.%[5]s)))",
+		t.quoted(), Quote(t.meta.marked), strings.Join(null, " OR "), strings.Join(same, " AND "), d.dialect.RowID, spared)
 }
 
 // spareKeyless turns the key that a target has, of another source or of before

@@ -1,0 +1,133 @@
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/engine/enginetest/workload"
+)
+
+// change puts text before the destination's section of the pipeline file,
+// instead of what the last call has put there.
+func (p *pipeline) change(text string) {
+	p.t.Helper()
+	const mark = "# of the test\n"
+	file, err := os.ReadFile(p.file)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(file), "[destination]")
+	before, _, _ = strings.Cut(before, mark)
+	if err := os.WriteFile(p.file, []byte(before+mark+text+"\n[destination]"+rest), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// killRandomly kills the program n times at random moments, of which all are in
+// the log.
+func (p *pipeline) killRandomly(random *rand.Rand, n int) {
+	p.t.Helper()
+	for range n {
+		p.killAfter(300*time.Millisecond + time.Duration(random.Int64N(int64(1200*time.Millisecond))))
+	}
+}
+
+// resume lets tables that are held go on. It may itself be killed.
+func (p *pipeline) resume(kill time.Duration) {
+	p.t.Helper()
+	r := p.start("", "objects resume", "public.*")
+	if kill > 0 {
+		r.after(kill, syscall.SIGKILL)
+	}
+	r.wait() // it refuses where none is held
+}
+
+// TestHeldTablesSurviveKills holds every table that changes, kills the program
+// while their changes wait, while they are resumed and while what has waited is
+// delivered. Every row is there in the end, as its last change left it.
+func TestHeldTablesSurviveKills(t *testing.T) {
+	for i, destination := range []string{"duckdb", "postgres"} {
+		t.Run(destination, func(t *testing.T) {
+			t.Parallel()
+			p := newPipeline(t, pgserver.Test(t, pgserver.Options{}), variant{destination, "hard", false, 1, true}, *seed+7000+int64(i))
+			p.change("[schema_changes]\ndefault = \"hold\"")
+			p.catchUp()
+			p.work()
+			p.pace(quickly)
+			random := rand.New(rand.NewPCG(uint64(p.seed), 4))
+			for range 3 {
+				for p.held() == 0 { // the work alters a table before long
+					p.killRandomly(random, 1)
+				}
+				p.killRandomly(random, 1)
+				p.killAt("paused", 1)
+				p.killRandomly(random, 1)
+				p.resume(time.Duration(random.Int64N(int64(100 * time.Millisecond))))
+				p.resume(0)
+				p.killRandomly(random, 2)
+			}
+			p.rest()
+			for p.catchUp(); p.held() > 0; p.catchUp() {
+				p.resume(0)
+			}
+			p.prove()
+			t.Logf("killed %v, tables held %d times", p.killed, p.logged("a table has changed and is held"))
+		})
+	}
+}
+
+// held counts the tables that wait.
+func (p *pipeline) held() int {
+	p.t.Helper()
+	before := p.logged("PAUSED")
+	p.start("", "objects list").wait()
+	return p.logged("PAUSED") - before
+}
+
+// TestWithheldColumnsSurviveKills keeps new columns back while the program is
+// killed, then claims all of them, and is killed while their values come.
+func TestWithheldColumnsSurviveKills(t *testing.T) {
+	for i, destination := range []string{"duckdb", "postgres"} {
+		t.Run(destination, func(t *testing.T) {
+			t.Parallel()
+			p := newPipeline(t, pgserver.Test(t, pgserver.Options{}), variant{destination, "hard", false, 1, true}, *seed+8000+int64(i))
+			p.change("[schema_changes]\ncolumn_added = \"withhold\"")
+			p.catchUp()
+			p.work()
+			p.pace(quickly)
+			random := rand.New(rand.NewPCG(uint64(p.seed), 5))
+			p.killRandomly(random, 5)
+			p.claimHalf()
+			p.killRandomly(random, 4)
+			p.rest()
+			p.claimAll()
+			p.killRandomly(random, 2)
+			p.prove()
+			t.Logf("killed %v, columns withheld %d times", p.killed, p.logged("new columns are withheld"))
+		})
+	}
+}
+
+// claimHalf claims some columns that there are, and some that may come.
+func (p *pipeline) claimHalf() {
+	p.t.Helper()
+	text := "[schema_changes]\ncolumn_added = \"withhold\"\n"
+	for i, table := range workload.Tables {
+		if i%2 == 0 {
+			text += fmt.Sprintf("[objects.\"public.%s\"]\nclaim = [\"added_1\", \"added_2\", \"added_3\"]\n", table)
+		}
+	}
+	p.change(text)
+}
+
+// claimAll claims every column.
+func (p *pipeline) claimAll() {
+	p.t.Helper()
+	p.change("[schema_changes]\ncolumn_added = \"withhold\"\n[objects.\"public.*\"]\nclaim = [\"*\"]")
+}
