@@ -29,7 +29,7 @@ type Failed struct {
 	// identity cannot be compared with it. Empty for an event that an older Leat
 	// kept.
 	Identity string `json:"identity,omitempty"`
-	Reason  string `json:"reason"`
+	Reason   string `json:"reason"`
 	// Plugin and Digest name what refused the row.
 	Plugin string `json:"plugin,omitempty"`
 	Digest string `json:"digest,omitempty"`
