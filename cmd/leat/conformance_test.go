@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/plugins/workbench/conformance"
 )
 
 // TestBundledDestinationsConform gives the bundled destinations full marks.
@@ -21,6 +23,10 @@ func TestBundledDestinationsConform(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.expect(s.leat("plugin", "conformance", "postgres", "--quick", "--config", string(config)), exitOK, "faults", "postgres@")
+	report := decode[conformance.Report](s, s.leat("--json", "plugin", "conformance", "duckdb", "--only", "names"))
+	if report.Of == 0 || report.Passed != report.Of || !report.Partial || !strings.HasPrefix(report.Digest, "sha256:") {
+		t.Errorf("the report of a part: %+v", report)
+	}
 	s.expect(s.leat("plugin", "conformance", "mask"), exitUsage, "is a transform")
 	s.expect(s.leat("plugin", "conformance", "duckdb", "--only", "nothing"), exitUsage, "there is no capability", "faults")
 }

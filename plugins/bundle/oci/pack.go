@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,6 +37,9 @@ func Pack(dir string) (*Artifact, error) {
 			return nil, err
 		}
 	}
+	if err := checkConformance(files[ConformanceName], b.Digest); err != nil {
+		return nil, fmt.Errorf("pack %s: %s: %w", dir, ConformanceName, err)
+	}
 	for _, name := range licenceNames {
 		if files[LicenceName] == nil {
 			if err := take(files, LicenceName, filepath.Join(dir, name)); err != nil {
@@ -64,6 +68,29 @@ func Pack(dir string) (*Artifact, error) {
 		return nil, fmt.Errorf("pack %s: %w", dir, err)
 	}
 	return a, nil
+}
+
+// checkConformance refuses a report that says nothing of the module beside it.
+func checkConformance(report []byte, digest string) error {
+	if report == nil {
+		return nil
+	}
+	var r struct {
+		Digest  string `json:"digest"`
+		Score   *int   `json:"score"`
+		Of      *int   `json:"of"`
+		Partial bool   `json:"partial"`
+	}
+	const again = "leat plugin conformance --json makes the report anew"
+	switch err := json.Unmarshal(report, &r); {
+	case err != nil || r.Score == nil || r.Of == nil:
+		return errors.New("it is no report of leat plugin conformance --json")
+	case r.Digest != digest:
+		return fmt.Errorf("it is of the module %s, the folder has %s: %s", r.Digest, digest, again)
+	case r.Partial:
+		return errors.New("it is of a part of the points: " + again + ", without --quick and --only")
+	}
+	return nil
 }
 
 // take reads a file of the folder if it is there. A link is followed: what is

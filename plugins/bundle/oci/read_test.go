@@ -76,6 +76,26 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestPackedReport: the report on the very module goes into the bundle.
+func TestPackedReport(t *testing.T) {
+	dir := t.TempDir()
+	all := files()
+	report := `{"digest": "` + string(digest.FromBytes(emptyModule)) + `", "score": 3, "of": 4, "scores": []}`
+	all[ConformanceName] = []byte(report)
+	if err := os.Mkdir(filepath.Join(dir, TestFolder), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range all {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := Pack(dir)
+	if err != nil || string(a.Files[ConformanceName]) != report {
+		t.Errorf("the report is not packed: %v", err)
+	}
+}
+
 // TestReproducible packs one plugin in two places, at two times and with other
 // rights, and holds the digest against the one that was written down.
 func TestReproducible(t *testing.T) {
@@ -118,6 +138,9 @@ func TestPackRefuses(t *testing.T) {
 		"test's name":  {"tests/Ä.toml", "x", "may have lower-case letters"},
 		"two modules":  {"b.wasm", "\x00asm\x01\x00\x00\x00", "holds 2 .wasm files"},
 		"large":        {"README.md", strings.Repeat("x", 1<<20+1), "README.md has 1048577 bytes"},
+		"no score":     {ConformanceName, `{"score": 3}`, "it is no report of leat plugin conformance"},
+		"other score":  {ConformanceName, `{"digest": "sha256:00", "score": 3, "of": 3}`, "it is of the module sha256:00"},
+		"part":         {ConformanceName, `{"digest": "` + string(digest.FromBytes(emptyModule)) + `", "score": 3, "of": 3, "partial": true}`, "without --quick and --only"},
 	} {
 		dir := t.TempDir()
 		if err := os.Mkdir(filepath.Join(dir, TestFolder), 0o755); err != nil {

@@ -44,9 +44,14 @@ type Kit struct {
 
 // Report is the score of a destination.
 type Report struct {
-	Plugin string  `json:"plugin"`
-	Digest string  `json:"digest"`
-	Scores []Score `json:"scores"`
+	Plugin string `json:"plugin"`
+	Digest string `json:"digest"`
+	// Passed of Of points hold, over all capabilities.
+	Passed int `json:"score"`
+	Of     int `json:"of"`
+	// Partial: not everything was tried.
+	Partial bool    `json:"partial,omitempty"`
+	Scores  []Score `json:"scores"`
 	// Left are tables that the kit could not drop again.
 	Left []string `json:"left,omitempty"`
 }
@@ -68,18 +73,14 @@ type Failure struct {
 
 const maxFailures = 5
 
-// Points is the sum over all capabilities.
-func (r *Report) Points() (passed, points int) {
-	for _, s := range r.Scores {
-		passed, points = passed+s.Passed, points+s.Points
-	}
-	return passed, points
-}
+// Full says whether every point holds that was tried.
+func (r *Report) Full() bool { return r.Passed == r.Of }
 
-// Full says whether every point holds.
-func (r *Report) Full() bool {
-	passed, points := r.Points()
-	return passed == points
+// sum adds up what the capabilities have.
+func (r *Report) sum() {
+	for _, s := range r.Scores {
+		r.Passed, r.Of = r.Passed+s.Passed, r.Of+s.Points
+	}
 }
 
 func (s *Score) point(name string, err error) {
@@ -97,7 +98,7 @@ func (s *Score) point(name string, err error) {
 // the plugin does wrong is in the report.
 func (k *Kit) Run(ctx context.Context) (r *Report, err error) {
 	k.run, k.trials, k.made = strings.ToLower(rand.Text()[:6]), 0, map[string]bool{}
-	r = &Report{Plugin: k.Bundle.Manifest.Ref().String(), Digest: k.Bundle.Digest}
+	r = &Report{Plugin: k.Bundle.Manifest.Ref().String(), Digest: k.Bundle.Digest, Partial: k.Quick || len(k.Only) > 0}
 	defer func() {
 		var failed error
 		r.Left, failed = k.drop(ctx)
@@ -111,6 +112,7 @@ func (k *Kit) Run(ctx context.Context) (r *Report, err error) {
 			return r, err
 		}
 	}
+	r.sum()
 	return r, nil
 }
 
