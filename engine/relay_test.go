@@ -67,7 +67,13 @@ func started(t *testing.T, p *engine.Pipeline) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- p.Run(ctx, engine.RunOptions{}) }()
+	go func() {
+		err := p.Run(ctx, engine.RunOptions{})
+		if ctx.Err() == nil {
+			t.Errorf("the pipeline ended by itself: %v", err)
+		}
+		ended <- err
+	}()
 	return func() error {
 		cancel()
 		return errors.Join(<-ended, p.Close(context.Background()))

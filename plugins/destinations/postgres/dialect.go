@@ -23,7 +23,8 @@ UNION ALL SELECT nspname, '' FROM pg_catalog.pg_namespace`,
 		return fmt.Sprintf(`SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`,
 			relational.Literal(schema), relational.Literal(table))
 	},
-	RowID: "ctid", RowIDType: "tid",
+	EqualNulls: "SELECT 1 WHERE current_setting('server_version_num')::int >= 150000",
+	RowID:      "ctid", RowIDType: "tid",
 	WholeRow: func(cells []string) string { return "ROW(" + strings.Join(cells, ", ") + ")::text" },
 	Key: func(schema, table, prefix string) string {
 		return fmt.Sprintf(`SELECT 'p', k.conname, a.attname, false, u.place FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL unnest(k.conkey) WITH ORDINALITY AS u (attnum, place) JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.attnum WHERE k.contype = 'p' AND n.nspname = %[1]s AND c.relname = %[2]s

@@ -124,6 +124,7 @@ func (d *Destination) createTable(t *table) []string {
 		lines = append(lines, Quote(a.name)+" "+a.typ+a.suffix)
 	}
 	delete(d.unkeyed, t.quoted())
+	delete(d.apart, t.quoted())
 	switch {
 	case t.keyLater:
 		d.keep(t)
@@ -133,7 +134,7 @@ func (d *Destination) createTable(t *table) []string {
 	}
 	out := []string{fmt.Sprintf("CREATE TABLE %s (%s)", t.quoted(), strings.Join(lines, ", "))}
 	if d.hasKey(t) && t.nullableKey {
-		out = append(out, keyIndex{columns: t.keyNames(), nullable: true}.create(d, t))
+		out = append(out, d.index(t, false).create(d, t))
 	}
 	return out
 }

@@ -24,6 +24,10 @@ type Destination struct {
 	// shared says of a target with a physical key whether rows without a key
 	// live there, too.
 	shared map[string]bool
+	// equalNulls: the database has indexes that take NULL for a value. apart
+	// says of targets whether theirs does not.
+	equalNulls bool
+	apart      map[string]bool
 	// owed are tables whose DDL waits for the end of the current transaction,
 	// asked those that are to be made before the next rows.
 	owed, asked []*table
@@ -40,11 +44,18 @@ func Open(dialect *Dialect, pipeline string, c Config) (*Destination, error) {
 	if err := c.complete(dialect); err != nil {
 		return nil, err
 	}
-	d := &Destination{dialect: dialect, config: c, pipeline: pipeline, owners: map[string]string{}, known: map[string]*contents{}, unkeyed: map[string]*unkeyed{}, shared: map[string]bool{}, changed: map[string]int{}}
+	d := &Destination{dialect: dialect, config: c, pipeline: pipeline, owners: map[string]string{}, known: map[string]*contents{}, unkeyed: map[string]*unkeyed{}, shared: map[string]bool{}, apart: map[string]bool{}, changed: map[string]int{}}
 	key, schemaKey, columnKey := "", "", ""
 	if dialect.PhysicalKey {
 		key, schemaKey = `, PRIMARY KEY ("pipeline", "key")`, `, PRIMARY KEY ("pipeline", "target", "source")`
 		columnKey = `, PRIMARY KEY ("pipeline", "target", "source", "id")`
+	}
+	if dialect.EqualNulls != "" {
+		rows, err := pdk.Query(dialect.EqualNulls)
+		if err != nil {
+			return nil, fmt.Errorf("ask the database for its version: %w", err)
+		}
+		d.equalNulls = len(rows.Rows) > 0
 	}
 	statements, err := d.createSchema(c.Schema)
 	if err != nil {

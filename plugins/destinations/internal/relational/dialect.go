@@ -55,6 +55,9 @@ type Dialect struct {
 	// indexes whose name begins with prefix: "p" or "i", name, column, whether
 	// it is partial, in order of name and place. Nil without PhysicalKey.
 	Key func(schema, table, prefix string) string
+	// EqualNulls is the query that has a row if a unique index can take NULL for
+	// a value. Empty without PhysicalKey.
+	EqualNulls string
 	// RowID is the column that the database itself tells rows apart by, and
 	// RowIDType its type. RowIDHidden says that a column of the table's own of
 	// that name would hide it.

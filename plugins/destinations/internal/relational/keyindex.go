@@ -14,6 +14,10 @@ import (
 //   - a unique index, where a column of the key may be NULL (tables that were
 //     merged), or where rows without a key live in the table as well: then the
 //     index spares the rows that have an id.
+//
+// Before PostgreSQL 15 an index takes no NULL for a value: there it holds keys
+// without NULL apart, and what replaces a row with NULL in its key deletes it
+// first.
 
 // keyIndexPrefix begins the names of such indexes.
 const keyIndexPrefix = "__leat_key_"
@@ -39,6 +43,30 @@ func (k keyIndex) create(d *Destination, t *table) string {
 		s += " WHERE " + Quote(d.config.MetadataPrefix+"id") + " IS NULL"
 	}
 	return s
+}
+
+// index is the unique index that a table should have.
+func (d *Destination) index(t *table, partial bool) keyIndex {
+	return keyIndex{columns: t.keyNames(), nullable: t.nullableKey && d.equalNulls, partial: partial}
+}
+
+// nullsApart says whether rows of equal keys with NULL in them do not meet in
+// the table's index.
+func (d *Destination) nullsApart(t *table) (bool, error) {
+	if !d.hasKey(t) || !t.nullableKey {
+		return false, nil
+	}
+	if apart, known := d.apart[t.quoted()]; known {
+		return apart, nil
+	}
+	have, err := d.physicalKey(t)
+	if err != nil {
+		return false, err
+	}
+	_, whole := have.indexes[keyIndex{columns: t.keyNames(), nullable: true}.name(t)]
+	_, spares := have.indexes[keyIndex{columns: t.keyNames(), nullable: true, partial: true}.name(t)]
+	d.apart[t.quoted()] = !whole && !spares
+	return d.apart[t.quoted()], nil
 }
 
 func quoteAll(names []string) string {
@@ -88,12 +116,13 @@ func (d *Destination) rekey(t *table, shared bool, renamed func(string) string) 
 	for i, name := range have.columns {
 		have.columns[i] = renamed(name)
 	}
-	want := keyIndex{columns: t.keyNames(), nullable: t.nullableKey, partial: shared}
+	want := d.index(t, shared)
+	delete(d.apart, t.quoted())
 	if t.keyless() {
 		return d.spareKeyless(t, have), nil
 	}
 	var out []string
-	primary := !want.partial && !want.nullable
+	primary := !want.partial && !t.nullableKey
 	if have.constraint != "" && (!primary || !slices.Equal(have.columns, want.columns)) {
 		out = append(out, d.dropPrimary(t, have, want.columns)...)
 		have.constraint = ""
@@ -166,7 +195,7 @@ func (d *Destination) spareKeyless(t *table, have physicalKey) []string {
 	for name, index := range have.indexes {
 		if !index.partial {
 			out = append(out, fmt.Sprintf("DROP INDEX %s.%s", Quote(t.schema), Quote(name)),
-				keyIndex{columns: index.columns, nullable: true, partial: true}.create(d, t))
+				keyIndex{columns: index.columns, nullable: d.equalNulls, partial: true}.create(d, t))
 		}
 	}
 	return out

@@ -28,6 +28,9 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 		return err
 	}
 	w := &writing{Destination: d, table: t, batch: b}
+	if w.apart, err = d.nullsApart(t); err != nil {
+		return err
+	}
 	plainly := unkeyed
 	if d.hasState(t) && !unkeyed {
 		if plainly, err = w.meetsNone(); err != nil {
@@ -45,7 +48,7 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 		err = w.versions()
 	case plainly:
 		err = w.insert()
-	case d.dialect.PhysicalKey && !t.collided && !b.Has("UDK") && len(b.Absent) == 0:
+	case d.dialect.PhysicalKey && !w.apart && !t.collided && !b.Has("UDK") && len(b.Absent) == 0:
 		err = w.insertOrMerge()
 	default:
 		err = w.merge()
@@ -66,6 +69,8 @@ type writing struct {
 	batch *pdk.WriteBatch
 	// absent are the columns with a flag in the stage.
 	absent []int
+	// apart: the table's index does not meet keys with NULL.
+	apart bool
 }
 
 func (w *writing) ingest(in pdk.IngestInput) error {
@@ -226,12 +231,26 @@ func (w *writing) replaced() string {
 		return " AND t." + Quote(w.table.meta.marked) // else the key was not there
 	case !w.dialect.PhysicalKey:
 		return ""
-	case w.batch.Has("D") && w.config.Deletes == hard:
-		return " AND s.op IN ('K', 'D')"
-	case w.batch.Has("K"):
-		return " AND s.op = 'K'"
 	}
-	return "none"
+	var some []string
+	switch {
+	case w.batch.Has("D") && w.config.Deletes == hard:
+		some = append(some, "s.op IN ('K', 'D')")
+	case w.batch.Has("K"):
+		some = append(some, "s.op = 'K'")
+	}
+	if w.apart {
+		for _, k := range w.table.key {
+			some = append(some, "s."+cell(k)+" IS NULL")
+		}
+	}
+	switch len(some) {
+	case 0:
+		return "none"
+	case 1:
+		return " AND " + some[0]
+	}
+	return " AND (" + strings.Join(some, " OR ") + ")"
 }
 
 // match compares the target's key with the key in the stage.
