@@ -408,7 +408,7 @@ func (l *lane) beginsAnew() bool {
 // showPhase says whether a historical load runs beside the stream.
 func (l *lane) showPhase() {
 	l.mu.Lock()
-	following, loading := l.following, len(l.loading()) > 0
+	following, loading := l.following, l.isLoading()
 	l.mu.Unlock()
 	if !following {
 		return

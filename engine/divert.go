@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -122,8 +123,22 @@ func (s *diversions) loading() (out []diversion) {
 			out = append(out, t.diversion)
 		}
 	}
-	slices.SortFunc(out, func(a, b diversion) int { return strings.Compare(a.Table.String(), b.Table.String()) })
+	slices.SortFunc(out, func(a, b diversion) int {
+		return cmp.Or(strings.Compare(a.Table.Schema, b.Table.Schema), strings.Compare(a.Table.Name, b.Table.Name))
+	})
 	return out
+}
+
+// any says whether there is a diversion of a kind.
+func (s *diversions) any(is func(*diversion) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.byOID {
+		if is(&t.diversion) {
+			return true
+		}
+	}
+	return false
 }
 
 // read takes the diversions of a database from the destination's checkpoint

@@ -144,17 +144,18 @@ func (l *lane) settled() bool {
 		held, ok := l.diverted.get(noted.OID)
 		return ok && held.waits() || l.failing[noted.OID] != nil // is loaded again when what has waited is delivered
 	})
-	return len(l.resuming) == 0 && len(due) == 0 && len(l.loading()) == 0
+	return len(l.resuming) == 0 && len(due) == 0 && !l.isLoading()
 }
 
-// loading are the tables that are under load. The caller holds l.mu.
-func (l *lane) loading() []diversion {
-	return slices.DeleteFunc(l.diverted.loading(), func(d diversion) bool { return l.failing[d.OID] != nil })
+// isLoading says whether a table is under load. It is asked often, also while
+// thousands are. The caller holds l.mu.
+func (l *lane) isLoading() bool {
+	return l.diverted.any(func(d *diversion) bool { return d.Reason == forLoad && l.failing[d.OID] == nil })
 }
 
 // underLoad are the tables that are under load.
 func (l *lane) underLoad() []diversion {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.loading()
+	return slices.DeleteFunc(l.diverted.loading(), func(d diversion) bool { return l.failing[d.OID] != nil })
 }

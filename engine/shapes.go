@@ -218,7 +218,9 @@ func (s *shapes) anyPromise() bool {
 // due returns the tables that are to be loaded again once the log has been
 // delivered up to lsn.
 func (s *shapes) due(lsn uint64) (out []shape) {
-	for _, one := range s.all() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.byOID {
 		if one.Due != 0 && one.Due <= lsn {
 			out = append(out, one)
 		}
