@@ -6,8 +6,16 @@ import (
 	"testing"
 
 	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 	"github.com/leat-etl/leat/state"
 )
+
+// quiet makes a source in which nobody else has a transaction open: rows that
+// such a one might have written are looked at again.
+func quiet(t *testing.T, statements ...string) *polled {
+	t.Helper()
+	return polledOn(t, pgserver.Test(t, pgserver.Options{Settings: map[string]string{"autovacuum": "off"}}), statements...)
+}
 
 // asks asks something of an object that has to be agreed to, and says what
 // comes of it.
@@ -39,7 +47,7 @@ func (p *polled) refuses(r engine.ObjectRequest, reason, hint string) {
 // TestSetMode has a table read otherwise than the pipeline file says, until that
 // is taken back.
 func TestSetMode(t *testing.T) {
-	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a VALUES (1, 'x'), (2, 'x')`).open(tableMode, fullLoad)
+	p := quiet(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a VALUES (1, 'x'), (2, 'x')`).open(tableMode, fullLoad)
 	p.mustRun()
 	if o := p.object("a"); o.State != state.Finished { // a run that nothing follows has read all of it
 		t.Errorf("after a full load: %+v", o)
@@ -81,7 +89,7 @@ func TestSetMode(t *testing.T) {
 // TestSetModeOfALoad decides in which order a table is loaded that follows the
 // log.
 func TestSetModeOfALoad(t *testing.T) {
-	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a SELECT n, 'x' FROM generate_series(1, 2000) n`).open("", "")
+	p := quiet(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a SELECT n, 'x' FROM generate_series(1, 2000) n`).open("", "")
 	p.mustRun()
 	changed, err := p.ChangeObjects(engine.ObjectRequest{Verb: engine.SetMode, Tables: []string{"a"}, Reading: &state.Reading{QueryMode: "incrementing_append_only", IncrementingColumn: "id"}})
 	if err != nil || changed[0].Restart || !strings.Contains(changed[0].Fix, "restart") {
@@ -98,7 +106,7 @@ func TestSetModeOfALoad(t *testing.T) {
 
 // TestSetPosition moves a cursor back and forward.
 func TestSetPosition(t *testing.T) {
-	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a SELECT n, 'x' FROM generate_series(1, 5) n`,
+	p := quiet(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a SELECT n, 'x' FROM generate_series(1, 5) n`,
 		`CREATE TABLE b (id int PRIMARY KEY, v text)`, `INSERT INTO b VALUES (1, 'x')`).open(tableMode, incrementing)
 	p.mustRun()
 	at := func(value, column string) engine.ObjectRequest {
@@ -145,7 +153,7 @@ func TestSetPosition(t *testing.T) {
 
 // TestSetPositionOfTwoCursors names the one that is meant.
 func TestSetPositionOfTwoCursors(t *testing.T) {
-	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text, at timestamptz)`,
+	p := quiet(t, `CREATE TABLE a (id int PRIMARY KEY, v text, at timestamptz)`,
 		`INSERT INTO a SELECT n, 'x', '2024-01-01'::timestamptz + n * interval '1s' FROM generate_series(1, 3) n`).open(tableMode, capture)
 	p.mustRun()
 	r := engine.ObjectRequest{Verb: engine.SetPosition, Tables: []string{"a"}, Cursor: &engine.SetCursor{Value: "2024-01-01 00:00:02Z"}}
@@ -159,7 +167,7 @@ func TestSetPositionOfTwoCursors(t *testing.T) {
 
 // TestCloseStopsRun closes a pipeline that runs.
 func TestCloseStopsRun(t *testing.T) {
-	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a VALUES (1, 'x')`).open("", "")
+	p := quiet(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a VALUES (1, 'x')`).open("", "")
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(t.Context(), engine.RunOptions{}) }()
 	p.stands(t.Context(), "a", state.Streaming)
