@@ -61,7 +61,7 @@ type library struct {
 var libraries = []library{
 	{[]string{"github.com/jackc/pgx", "github.com/jackc/pglogrepl"}, []string{"engine/postgres", "plugins/capability", "engine/enginetest"}, true},
 	{[]string{"github.com/duckdb", "github.com/marcboeker/go-duckdb", "github.com/go-sql-driver/mysql", "github.com/ClickHouse"}, []string{"plugins/capability"}, true},
-	{[]string{"github.com/tetratelabs/wazero"}, []string{"plugins/wasm"}, false},
+	{[]string{"github.com/tetratelabs/wazero"}, []string{"plugins/wasm", "engine/enginetest/bench"}, false},
 	{[]string{"github.com/cockroachdb/pebble"}, []string{"state"}, false},
 }
 

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
+	"slices"
 
+	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/plugins/bundle"
 )
 
@@ -41,25 +44,25 @@ func (p *Pipeline) PathPlugins() ([]PathPlugin, error) {
 	return out, nil
 }
 
-// Reload puts what lies at the path of a transform by now into its place,
-// between two deliveries, so that no row meets half of each. A plugin that does
-// not load, or whose plan of a known table fails here or at the destination,
-// leaves the one that runs where it is. changed is false if the module and its
-// manifest are the same as before.
-func (p *Pipeline) Reload(ctx context.Context, place int) (changed bool, err error) {
-	transforms, _, err := chainOf(p.Spec)
-	if err != nil {
+// Reload puts what lies at the path of a transform by now, with the settings,
+// columns, limits and grants that now, the pipeline file read again, gives it, into
+// its place: between two deliveries, so that no row meets half of each. A plugin
+// that does not load, or whose plan of a known table fails here or at the
+// destination, leaves the one that runs where it is. changed is false if all is
+// the same as before.
+func (p *Pipeline) Reload(ctx context.Context, place int, now *spec.Spec) (changed bool, err error) {
+	if err := p.sameChain(now); err != nil {
 		return false, err
 	}
-	if place < 0 || place >= len(transforms) {
-		return false, fmt.Errorf("the pipeline has no transform %d", place+1)
+	if place < 0 || place >= len(now.Transforms) {
+		return false, fmt.Errorf("the pipeline file has no transform %d", place+1)
 	}
-	t := &transforms[place]
+	t := &now.Transforms[place]
 	config, err := t.ConfigJSON(true)
 	if err != nil {
 		return false, fmt.Errorf("settings of plugin %s: %w", t.Plugin, err)
 	}
-	loaded, err := resolveTransform(p.Spec, t, t.Plugin, config, p.log)
+	loaded, err := resolveTransform(now, t, t.Plugin, config, p.log)
 	if err != nil {
 		return false, err
 	}
@@ -80,13 +83,28 @@ func (p *Pipeline) Reload(ctx context.Context, place int) (changed bool, err err
 	return true, p.retryPlugins()
 }
 
-// runs says whether the very plugin stands at a place already.
+// sameChain makes sure that a changed pipeline file has the same plugins on the
+// same tables: what else has changed counts at the next start.
+func (p *Pipeline) sameChain(now *spec.Spec) error {
+	same := slices.EqualFunc(p.Spec.Transforms, now.Transforms, func(a, b spec.Transform) bool {
+		return a.Plugin == b.Plugin && reflect.DeepEqual(a.Tables, b.Tables) && a.Shadow == b.Shadow
+	})
+	if !same {
+		return errors.New("the pipeline file has other transforms, or has them on other tables: start the pipeline again")
+	}
+	return nil
+}
+
+// runs says whether the very plugin stands at a place already, with the same
+// settings and grants.
 func (p *plugins) runs(place int, loaded loadedPlugin) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.transforms[place].loaded
 	return now.Digest == loaded.Digest && now.identity() == loaded.identity() && now.plugin.Limits == loaded.plugin.Limits &&
-		string(now.Manifest.ConfigSchema) == string(loaded.Manifest.ConfigSchema)
+		string(now.Manifest.ConfigSchema) == string(loaded.Manifest.ConfigSchema) &&
+		string(now.plugin.Config) == string(loaded.plugin.Config) && reflect.DeepEqual(now.plugin.Settings, loaded.plugin.Settings) &&
+		reflect.DeepEqual(now.plugin.Columns, loaded.plugin.Columns) && reflect.DeepEqual(now.granted, loaded.granted)
 }
 
 // swap puts a transform into its place, if all tables can be planned with it.

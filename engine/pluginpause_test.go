@@ -123,7 +123,7 @@ func TestPluginFailsInTheLog(t *testing.T) {
 			p.arrives(ctx, `SELECT max(name) FROM c WHERE id = 1`, "GOES ON")
 			p.stands(ctx, "b", state.Paused)
 			shoutInto(t, dir, "live")
-			if changed, err := p.Reload(ctx, 0); !changed || err != nil {
+			if changed, err := p.Reload(ctx, 0, p.Spec); !changed || err != nil {
 				t.Fatalf("reload: %v, %v", changed, err)
 			}
 			p.exec(`UPDATE b SET name = 'last' WHERE id = 1299`)
@@ -188,7 +188,7 @@ func TestPluginMeetsItsLimitRowByRow(t *testing.T) {
 	p.exec(`INSERT INTO a VALUES (500, 'goes on')`)
 	p.arrives(ctx, `SELECT max(name) FROM a WHERE id = 500`, "GOES ON")
 	shoutInto(t, dir, "live")
-	if changed, err := p.Reload(ctx, 0); !changed || err != nil {
+	if changed, err := p.Reload(ctx, 0, p.Spec); !changed || err != nil {
 		t.Fatalf("reload: %v, %v", changed, err)
 	}
 	p.stands(ctx, "b", state.Streaming)

@@ -41,6 +41,7 @@ type loadedPlugin struct {
 	*bundle.Bundle
 	plugin  wasm.Plugin
 	public  json.RawMessage // the guest's settings without what came from outside the pipeline file
+	granted spec.Grants     // of a transform, as the pipeline file gives them
 	warning string          // of the trust store
 }
 
@@ -126,7 +127,7 @@ func resolveTransform(s *spec.Spec, t *spec.Transform, ref string, config json.R
 	if err != nil {
 		return p, err
 	}
-	p.plugin.Config, p.plugin.Columns = guest, t.Columns
+	p.plugin.Config, p.plugin.Columns, p.granted = guest, t.Columns, t.Grants
 	if p.plugin.Grants, err = grantsOf(s, t.Grants, p.Bundle); err != nil {
 		return p, err
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 	"github.com/leat-etl/leat/plugins/workbench"
@@ -14,6 +15,7 @@ import (
 // newPlugin makes a plugin in C, the language that compiles fastest.
 func newPlugin(s *site) string {
 	s.t.Helper()
+	s.patience = 5 * time.Minute // with a compiler on a busy machine
 	dir := filepath.Join(s.dir, "hide")
 	s.expect(s.leat("plugin", "new", dir, "--lang", "c"), exitOK, "plugin.c", "tests/replace.toml", "leat plugin test "+dir)
 	return dir
@@ -115,6 +117,21 @@ func TestDevelopment(t *testing.T) {
 	s.exec("INSERT INTO customers SELECT i, 'new' FROM generate_series(151, 160) i")
 	s.await("SELECT count(*) FROM customers WHERE email = '+++'", "60")
 	s.await("SELECT count(*) FROM customers", "160")
+
+	// Settings, columns and grants come from the pipeline file at every save.
+	edit(t, source, `return leat_refuse(p, "no plan today");`, `leat_keep_all(p);`)
+	edit(t, s.file, `columns = ["email"] }`, `columns = ["email"], with = "~~~" }`)
+	p.saysTimes("plugin swapped", 2)
+	s.exec("INSERT INTO customers SELECT i, 'new' FROM generate_series(161, 170) i")
+	s.await("SELECT count(*) FROM customers WHERE email = '~~~'", "10")
+	edit(t, s.file, `config = { columns = ["email"]`, "columns = [\"id\"]\nconfig = { columns = [\"email\"]")
+	p.says("which the pipeline does not grant")
+	edit(t, s.file, `columns = ["id"]`, `columns = ["id", "email"]`)
+	p.saysTimes("plugin swapped", 3)
+	edit(t, s.file, `tables = ["public.customers"]`, `tables = ["public.*"]`)
+	p.says("start the pipeline again")
+	edit(t, s.file, `tables = ["public.*"]`, `tables = ["public.customers"`)
+	p.says("the changed pipeline file is not taken")
 	if code := p.stop(); code != exitOK {
 		t.Errorf("exit code %d\n%s", code, p.out)
 	}
@@ -161,5 +178,16 @@ func TestMeasured(t *testing.T) {
 		t.Errorf("measured %+v", m)
 	}
 	s.expect(s.leat("plugin", "new", filepath.Join(s.dir, "store"), "--lang", "c", "--kind", "destination"), exitOK)
-	s.expect(s.leat("plugin", "bench", filepath.Join(s.dir, "store")), exitPlugin, "bench measures transforms")
+	store := filepath.Join(s.dir, "store")
+	s.expect(s.leat("plugin", "bench", store, "--for", "200ms", "--rows", "500"), exitOK, "deliveries of 500 rows", "the host's bare ingest", "host calls a delivery")
+	var d workbench.Delivery
+	if err := json.Unmarshal([]byte(s.leat("plugin", "bench", "--no-build", "--json", "--for", "200ms", store).out), &d); err != nil {
+		t.Fatal(err)
+	}
+	// Rows and their checkpoint: the statements that bring a stage into a table.
+	if d.Rows != 8192 || d.RowsASecond <= 0 || d.BareASecond <= 0 || d.FuelARow <= 0 || d.HostCalls < 6 || d.MemoryBytes == 0 {
+		t.Errorf("measured %+v", d)
+	}
+	edit(t, filepath.Join(store, "plugin.toml"), `driver = "duckdb"`, `driver = "postgres"`)
+	s.expect(s.leat("plugin", "bench", "--no-build", store), exitPlugin, "bench measures destinations on DuckDB")
 }

@@ -51,7 +51,7 @@ destination stands.`,
 	cmd.Flags().BoolVar(&o.untilCaughtUp, "until-caught-up", false, "end with exit code 0 once everything committed at the source by now is at the destination")
 	cmd.Flags().DurationVar(&o.retryFor, "retry-for", 0, "give up after failing for so long, for example 30s; 0 is never (with --until-caught-up the default is 5m)")
 	cmd.Flags().StringVar(&o.metrics, "metrics", "", "serve Prometheus metrics at this address, for example 127.0.0.1:9187")
-	cmd.Flags().BoolVar(&o.dev, "dev", false, "compile a transform of the pipeline that lies in a folder of your own whenever it is saved, and swap it between two batches")
+	cmd.Flags().BoolVar(&o.dev, "dev", false, "compile a transform of the pipeline that lies in a folder of your own whenever it is saved, and swap it between two batches; take settings and grants of transforms from the pipeline file whenever that is saved")
 	cmd.Flags().BoolVar(&o.quiet, "quiet", false, "show no progress")
 	return cmd
 }

@@ -221,8 +221,14 @@ func (p *process) wait() int {
 // says waits until leat has said something.
 func (p *process) says(text string) {
 	p.s.t.Helper()
-	if !p.out.await(text, time.Minute) {
-		p.s.t.Fatalf("leat run did not say %q\n%s", text, p.out)
+	p.saysTimes(text, 1)
+}
+
+// saysTimes waits until the process has said something so many times.
+func (p *process) saysTimes(text string, n int) {
+	p.s.t.Helper()
+	if !p.out.await(text, n, cmp.Or(p.s.patience, time.Minute)) {
+		p.s.t.Fatalf("leat run did not say %q, or not %d times\n%s", text, n, p.out)
 	}
 }
 
@@ -262,8 +268,8 @@ func (t *transcript) String() string {
 	return t.text.String()
 }
 
-// await says whether text was said before the writer ended or time was up.
-func (t *transcript) await(text string, limit time.Duration) bool {
+// await says whether text was said n times before the writer ended or time was up.
+func (t *transcript) await(text string, n int, limit time.Duration) bool {
 	late := false
 	timer := time.AfterFunc(limit, func() {
 		t.mu.Lock()
@@ -274,7 +280,7 @@ func (t *transcript) await(text string, limit time.Duration) bool {
 	defer timer.Stop()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for !strings.Contains(t.text.String(), text) {
+	for strings.Count(t.text.String(), text) < n {
 		if late || t.ended {
 			return false
 		}

@@ -62,6 +62,9 @@ type Batch struct {
 	// Ingested is when the batch was read from the source, microseconds since
 	// 1970.
 	Ingested int64
+	// Compacted says that the batch is a result of Compact: its rows speak of the
+	// destination as it was before all of them, and not one after the other.
+	Compacted bool
 }
 
 // Len is the number of rows.

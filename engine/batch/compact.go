@@ -228,7 +228,9 @@ func (c *compaction) result() *Batch {
 			}
 		}
 	}
-	return assemble(c.batch, cells, meta, ops)
+	out := assemble(c.batch, cells, meta, ops)
+	out.Compacted = true
+	return out
 }
 
 // keyTable maps row identities to entries by open addressing.

@@ -272,3 +272,34 @@ func BenchmarkCompactMixed(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*20000/b.Elapsed().Seconds(), "rows/s")
 }
+
+// TestOriginsOfACompactedSwap swaps the keys of two rows over a third: each new
+// state has its unchanged cells under the key that it had before the batch.
+func TestOriginsOfACompactedSwap(t *testing.T) {
+	b := NewBuilder(testSchema())
+	for i, r := range []struct {
+		op Op
+		id int64
+		a  string
+	}{{OldKey, 1, "-"}, {Update, 3, "first"}, {OldKey, 2, "-"}, {Update, 1, "second"}, {OldKey, 3, "-"}, {Update, 2, "first"}} {
+		appendCells(b, r.id, r.a, "x", "-")
+		b.EndRow(r.op, 1, uint64(i), 1)
+	}
+	whole := b.Finish(Position{LSN: 1})
+	defer whole.Release()
+	compacted := Compact(whole)
+	defer compacted.Release()
+	part := Take(compacted, []int32{0, 1})
+	defer part.Release()
+	for _, b := range []*Batch{whole, compacted, part} {
+		for r, origin := range Origins(b) {
+			if b.Ops[r] != Update {
+				continue
+			}
+			was := map[string]string{"first": "1", "second": "2"}[cellOf(b, 1, r)]
+			if got := cellOf(b, 0, int(origin)); got != was {
+				t.Errorf("row %d of %s, %q, comes from key %s, want %s", r, b.Ops, cellOf(b, 1, r), got, was)
+			}
+		}
+	}
+}

@@ -81,6 +81,9 @@ func trace(b *Batch) *history {
 				from, origin = keys.indexOf(int(r-1)), r-1
 			}
 			t.origin[r] = origin
+			if b.Compacted {
+				continue // what stands for its key in the batch is another row
+			}
 			if before, ok := state[from]; ok {
 				t.before[r], t.origin[r] = before, t.origin[before]
 			}

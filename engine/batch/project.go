@@ -10,7 +10,7 @@ import (
 func Project(b *Batch, s *Schema, columns []int) *Batch {
 	defer b.Release()
 	out := &Batch{Schema: s, Ops: b.Ops, LSN: b.LSN, Ordinal: b.Ordinal, CommitTime: b.CommitTime,
-		Present: make([]Bitmap, len(columns)), Position: b.Position, Bytes: b.Bytes, Ingested: b.Ingested}
+		Present: make([]Bitmap, len(columns)), Position: b.Position, Bytes: b.Bytes, Ingested: b.Ingested, Compacted: b.Compacted}
 	arrays := make([]arrow.Array, len(columns))
 	for i, c := range columns {
 		arrays[i], out.Present[i] = b.Rows.Column(c), b.Present[c]

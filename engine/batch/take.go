@@ -29,7 +29,7 @@ func assemble(b *Batch, cells [][]int32, meta []int32, ops []Op) *Batch {
 	n := len(meta)
 	out := &Batch{
 		Schema: b.Schema, Ops: ops, LSN: make([]uint64, n), Ordinal: make([]uint64, n),
-		CommitTime: make([]int64, n), Present: make([]Bitmap, len(cells)), Position: b.Position, Ingested: b.Ingested,
+		CommitTime: make([]int64, n), Present: make([]Bitmap, len(cells)), Position: b.Position, Ingested: b.Ingested, Compacted: b.Compacted,
 	}
 	for i, r := range meta {
 		out.LSN[i], out.Ordinal[i], out.CommitTime[i] = b.LSN[r], b.Ordinal[r], b.CommitTime[r]

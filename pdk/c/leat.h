@@ -23,8 +23,7 @@
  *
  * A module is one C file that includes this header once. Section numbers are
  * those of pdk/README.md, the interface itself. Memory: what a plan allocates
- * stays; what a call of process or of a destination allocates is taken back
- * at the next call. There is no other way to free, and no way to leak.
+ * stays; what any other call allocates is taken back at the next one. There is no other way to free, and no way to leak.
  */
 #ifndef LEAT_H
 #define LEAT_H
@@ -43,6 +42,9 @@
 
 /* Bytes that somebody else owns, not ended by a zero. */
 typedef struct { const char *at; uint32_t len; } leat_text;
+
+/* Growing bytes. */
+typedef struct { char *at; uint32_t len, room; } leat_buffer;
 
 void *memcpy(void *to, const void *from, size_t n);
 void *memset(void *to, int value, size_t n);
@@ -71,14 +73,19 @@ bool leat_bool(leat_json v, bool otherwise);
 
 /* ---- Plans, section 4 --------------------------------------------------- */
 
-typedef struct { leat_text name, format; leat_json pg_type; bool nullable; int key; } leat_column;
-typedef struct { leat_text database, schema, name; uint32_t n_columns; leat_column *columns; } leat_table;
+/* id is the number of the source's column, which stays when the column is
+ * renamed or gets another type. missing, if has_missing, is the value of rows that
+ * are older than the column; destinations are told, transforms are not. */
+typedef struct { leat_text name, format; leat_json pg_type; bool nullable; int key, id; bool has_missing; leat_text missing; } leat_column;
+/* version counts the changes of the table's shape; oid is the relation's at the
+ * source, which stays when the table is renamed. 0 is unknown. */
+typedef struct { leat_text database, schema, name; uint32_t n_columns; leat_column *columns; int64_t version, oid; } leat_table;
 
 typedef enum { LEAT_PASS, LEAT_CAST, LEAT_CONSTANT, LEAT_NOTHING, LEAT_COMPUTED, LEAT_KERNEL } leat_origin;
 
 /* A column of an output and where it comes from: index is that of the input
  * column, of the computed one or of the kernel. */
-typedef struct { leat_column column; leat_origin from; uint32_t index; leat_text constant; } leat_target_column;
+typedef struct { leat_column column; leat_origin from; uint32_t index; leat_text constant; leat_buffer losses; } leat_target_column;
 /* chosen_by is set by leat_choose. */
 typedef struct { leat_text database, schema, name; uint32_t n_columns, room; leat_target_column *columns; uint32_t chosen_by; } leat_target;
 
@@ -131,8 +138,11 @@ void leat_choose(leat_target *t, uint32_t kernel);
  * "float8" in the format that goes with it. Set from and index afterwards. */
 leat_target_column *leat_add(leat_target *t, const char *name, const char *format, const char *type);
 void leat_remove(leat_target *t, const char *name);
+/* Says what of the input a column cannot hold, for leat plan to show. */
+void leat_lose(leat_target_column *c, const char *loss);
 /* Replaces text column i of the first output by what f appends for each value.
- * Null stays null, absent stays absent. */
+ * Null stays null, absent stays absent; leat_refuse_value fails the row. Where
+ * rows are emitted, the column follows them. */
 void leat_rewrite(leat_plan *p, int column, leat_rewrite_fn f, void *state);
 void *leat_new(uint32_t size);                                 /* zeroed memory that stays, for state */
 bool leat_refuse_(leat_plan *p, ...);
@@ -186,9 +196,6 @@ LEAT_CHECKED LEAT_API leat_state leat_read_bool(const leat_view *v, uint32_t row
     return s;
 }
 
-/* Growing bytes. */
-typedef struct { char *at; uint32_t len, room; } leat_buffer;
-
 /* The cells of a computed column, one for each output row. */
 struct leat_builder {
     leat_text format;
@@ -196,6 +203,7 @@ struct leat_builder {
     uint32_t rows;
     leat_buffer data, offsets, valid, present;
     bool has_valid, has_present;
+    const char *refused; /* by leat_refuse_value */
 };
 
 typedef struct { uint32_t row; leat_text message; } leat_row_error;
@@ -226,11 +234,14 @@ LEAT_API void leat_put_double(leat_builder *b, double v) { leat_put_fixed(b, &v)
 void leat_append(leat_builder *b, const char *at, uint32_t len);
 LEAT_API void leat_append_text(leat_builder *b, leat_text t) { leat_append(b, t.at, t.len); }
 LEAT_API void leat_append_str(leat_builder *b, const char *s) { leat_append(b, s, leat_strlen(s)); }
-LEAT_API void leat_append_char(leat_builder *b, char c) { leat_append(b, &c, 1); }
 /* Room for len more bytes of the text; leat_filled says how many were used. */
 char *leat_room(leat_builder *b, uint32_t len);
 LEAT_API void leat_filled(leat_builder *b, uint32_t len) { b->data.len += len; }
+LEAT_API void leat_append_char(leat_builder *b, char c) { *leat_room(b, 1) = c, leat_filled(b, 1); }
 void leat_end(leat_builder *b);
+/* In a rewrite: the value cannot be rewritten, and its row becomes a failed
+ * event. What was appended is left out. */
+LEAT_API void leat_refuse_value(leat_builder *b, const char *why) { b->refused = why; }
 
 /* Makes input row the next output row of a target; rows go in input order, as
  * often as wanted. Without it every input row is an output row. */
@@ -249,34 +260,137 @@ typedef enum { LEAT_DEBUG, LEAT_INFO, LEAT_WARN, LEAT_ERROR } leat_level;
 LEAT_IMPORT(log) void leat_log_(int32_t level, const char *at, uint32_t len);
 LEAT_API void leat_log(leat_level level, const char *line) { leat_log_(level, line, leat_strlen(line)); }
 
-/* ---- Destinations, section 6 ---------------------------------------------
- * Each function takes the request and appends the "ok" of the reply, if it has
- * one, as JSON. To fail it returns leat_refuse_reply. */
+/* ---- What the host does, section 7 ----------------------------------------
+ * A function links only if the pipeline grants its capability, and only what a
+ * plugin uses is imported. Each returns false and says why in f. */
 
-typedef struct { leat_buffer json; leat_text message; int cause; const char *class_; } leat_reply;
-typedef bool (*leat_call)(leat_json request, leat_reply *reply);
-typedef struct { leat_call open, plan, write, commit, checkpoint, rollback, close; } leat_destination;
+/* The classes of failures. Of a failure of the plugin's own LEAT_CONNECTION has
+ * the delivery made again, LEAT_DATA has the host look for the rows that cause
+ * it. */
+typedef enum { LEAT_NO_CLASS, LEAT_CONNECTION, LEAT_DATA, LEAT_LOCKED, LEAT_RESOURCE, LEAT_PERMISSION, LEAT_SCHEMA, LEAT_INTERNAL } leat_class;
 
-void leat_json_raw(leat_buffer *b, const char *json);        /* as it is */
-void leat_json_text(leat_buffer *b, leat_text text);         /* quoted */
-void leat_json_int(leat_buffer *b, int64_t v);
-bool leat_refuse_reply_(leat_reply *r, ...);
-#define leat_refuse_reply(r, ...) leat_refuse_reply_((r), __VA_ARGS__, (const char *)0)
+/* Why something failed. Left as it is, the host's error reaches the engine. */
+typedef struct {
+    leat_text message, code, hint; /* code: SQLSTATE or the driver's own */
+    leat_class kind;
+    int cause;                     /* by which the host knows the error */
+} leat_failure;
 
-LEAT_IMPORT(reply) void leat_reply_(char *into, uint32_t len);
-LEAT_IMPORT(sql_exec) uint32_t leat_sql_exec(const char *request, uint32_t len);
-LEAT_IMPORT(sql_query) uint32_t leat_sql_query(const char *request, uint32_t len);
-LEAT_IMPORT(sql_ingest) uint32_t leat_sql_ingest(const char *request, uint32_t len);
-LEAT_IMPORT(sql_begin) uint32_t leat_sql_begin(const char *request, uint32_t len);
-LEAT_IMPORT(sql_commit) uint32_t leat_sql_commit(const char *request, uint32_t len);
-LEAT_IMPORT(sql_rollback) uint32_t leat_sql_rollback(const char *request, uint32_t len);
+bool leat_because_(leat_failure *f, leat_class kind, ...);
+/* Fails with a message made of C strings: return leat_because(f, LEAT_NO_CLASS, "no column ", name); */
+#define leat_because(f, kind, ...) leat_because_((f), (kind), __VA_ARGS__, (const char *)0)
 
-/* Calls a host function, section 7. On success *ok is the "ok" of its reply;
- * otherwise the reply r says what the host said. */
-bool leat_host(uint32_t (*function)(const char *, uint32_t), leat_text request, leat_json *ok, leat_reply *r);
-/* The same for the functions that take {"sql": "..."}. */
-bool leat_sql(uint32_t (*function)(const char *, uint32_t), const char *sql, leat_json *ok, leat_reply *r);
+/* The database of a destination, the capability sql. affected may be 0. */
+bool leat_sql_exec(const char *sql, int64_t *affected, leat_failure *f); /* one or more statements */
+bool leat_sql_begin(leat_failure *f);    /* without it each statement commits by itself */
+bool leat_sql_commit(leat_failure *f);
+bool leat_sql_rollback(leat_failure *f); /* does nothing without a transaction */
+/* Runs one statement with a small result, read row by row: while
+ * (leat_next_row(&rows)) leat_cell(&rows, 0, &text). */
+typedef struct { leat_each each; leat_json columns; } leat_rows;
+bool leat_sql_query(const char *sql, leat_rows *rows, leat_failure *f);
+LEAT_API bool leat_next_row(leat_rows *r) { return leat_next(&r->each); }
+LEAT_CHECKED leat_state leat_cell(const leat_rows *r, uint32_t column, leat_text *value);
+
+/* Servers that the pipeline allows, the capability http. headers is a list of
+ * names and values that ends with a 0, or 0. Any status is a response. A batch
+ * may be processed again after a failure: let a repeated request do no harm. */
+typedef struct { const char *method, *url; const char *const *headers; leat_text body; } leat_http_request;
+typedef struct { int status; leat_json headers; leat_text body; } leat_http_response;
+bool leat_http(const leat_http_request *request, leat_http_response *response, leat_failure *f);
+
+/* The plugin's own space of keys and values, the capability kv; a write is
+ * durable at once, not with the batch. And files of the folder that the pipeline
+ * grants, the capability blob. Without a value, found is false. keys is a list to
+ * be read with leat_begin, of at most 10,000. */
+bool leat_kv_get(leat_text key, leat_text *value, bool *found, leat_failure *f);
+bool leat_kv_put(leat_text key, leat_text value, leat_failure *f);
+bool leat_kv_delete(leat_text key, leat_failure *f);
+bool leat_kv_list(leat_text prefix, leat_json *keys, leat_failure *f);
+bool leat_blob_get(leat_text name, leat_text *value, bool *found, leat_failure *f);
+bool leat_blob_put(leat_text name, leat_text value, leat_failure *f);
+bool leat_blob_delete(leat_text name, leat_failure *f);
+bool leat_blob_list(leat_text prefix, leat_json *keys, leat_failure *f);
+
+/* The time of day in microseconds since 1970, the capability clock; and random
+ * bytes, the capability random. */
+LEAT_IMPORT(clock_now) int64_t leat_now(void);
+LEAT_IMPORT(random_fill) void leat_random(void *into, uint32_t len);
+
+/* ---- Destinations, section 6 ----------------------------------------------
+ * Calls come one at a time: open, then any of the others, then close. What was
+ * written since the last commit becomes durable together with its entries, or
+ * not at all. After a failure the host calls rollback before anything else.
+ * What open and plan allocate stays. */
+
+/* Tells the host what a destination is. */
+typedef struct {
+    const char *driver; /* the SQL dialect that it writes */
+    bool compacts;      /* rows of one key in one batch may be merged into the last state before write */
+    bool fills;         /* absent cells are to be filled from earlier rows of the batch before write */
+    bool changes_apart; /* a table cannot be changed in a transaction with rows */
+    bool empties;       /* a truncate takes back the rows of a table */
+} leat_info;
+
+/* How a table lands. */
+typedef struct {
+    const char *table;  /* as it stands in SQL: quoted and qualified */
+    const char *read;   /* a SELECT of the live rows with the source's columns in their order */
+    const char *reload; /* why the rows that are there have to be loaded again, or 0 */
+    void *state;        /* yours, handed to write */
+
+    leat_buffer columns, statements;
+} leat_landing;
+
+/* Adds a column of the target. source is the source column's name, or empty for
+ * what the destination adds. */
+void leat_land(leat_landing *l, leat_text name, const char *type, leat_text source);
+/* Says what the type of the column added last cannot hold. */
+void leat_land_loss(leat_landing *l, const char *loss);
+/* Adds a statement of the DDL that the first write of this plan would run. */
+void leat_land_statement(leat_landing *l, const char *sql);
+
+/* An entry that a destination keeps beside its rows. In commit a value that is
+ * not kept removes it. */
+typedef struct { leat_text key, value; bool kept; } leat_entry;
+typedef struct { leat_entry *at; uint32_t n, room; } leat_entries;
+void leat_add_entry(leat_entries *e, leat_text key, leat_text value);
+
+/* The batch of one write: a handle, and what SQL needs to know of the rows.
+ * absent are the columns with an absent cell in a row that is more than an
+ * identity. */
+typedef struct { uint32_t handle, rows, n_absent; const uint32_t *absent; leat_text position; leat_json ops; } leat_write_batch;
+int64_t leat_count(const leat_write_batch *b, char op); /* rows with an operation: I, U, D, R, K or T */
+LEAT_API bool leat_is_truncate(const leat_write_batch *b) { return leat_count(b, 'T') > 0; }
+
+/* What fills a column of an ingested table: column i of the batch; whether the
+ * source did not send it; one of I U D R K; ...; the 0-based number of the row;
+ * the SHA-256 of the whole row; when Leat read the batch; the number of the row
+ * whose key the database knows this row by before the batch. */
+typedef enum { LEAT_FROM_COLUMN, LEAT_FROM_ABSENT, LEAT_FROM_OP, LEAT_FROM_LSN, LEAT_FROM_ORDINAL, LEAT_FROM_COMMIT_TIME, LEAT_FROM_ROW, LEAT_FROM_ROW_ID, LEAT_FROM_INGEST_TIME, LEAT_FROM_ORIGIN } leat_source;
+
+/* Where the rows of a batch go: the table as it stands in SQL; temporary makes
+ * it anew for this connection; ops keeps only rows with these operations
+ * ("IUR"), 0 keeps all. */
+typedef struct { const char *table; bool temporary; const char *ops; leat_buffer columns; } leat_ingest;
+/* Adds a column; the name is not quoted, i is for LEAT_FROM_COLUMN and _ABSENT. */
+void leat_ingest_column(leat_ingest *in, const char *name, const char *type, leat_source from, uint32_t i);
+/* Adds a column that holds one text in every row. */
+void leat_ingest_constant(leat_ingest *in, const char *name, const char *type, leat_text value);
+/* Has the host move the rows of a batch at native speed. rows may be 0. */
+bool leat_sql_ingest(const leat_write_batch *b, const leat_ingest *in, int64_t *rows, leat_failure *f);
+
+typedef struct {
+    bool (*open)(leat_text pipeline, leat_json config, leat_info *info, leat_failure *f);
+    bool (*plan)(const leat_table *table, leat_landing *landing, leat_failure *f); /* runs no DDL */
+    bool (*write)(void *state, const leat_write_batch *batch, leat_failure *f);    /* opens a transaction if there is none */
+    bool (*commit)(const leat_entries *entries, leat_failure *f);                  /* stores the entries and commits */
+    bool (*checkpoint)(leat_entries *into, leat_failure *f);                       /* reads back what commit has stored */
+    bool (*rollback)(leat_failure *f);
+    bool (*close)(leat_failure *f);
+} leat_destination;
 
 #include "leat_impl.h"
+#include "leat_host.h"
 
 #endif

@@ -69,6 +69,19 @@ static void leat_add_bytes(leat_buffer *b, const void *at, uint32_t len) {
     b->len += len;
 }
 
+/* The sizes that cells have: a store each, where a copy of any size is a call. */
+static void leat_add_fixed(leat_buffer *b, const void *v, uint32_t size) {
+    leat_want(b, size);
+    char *to = b->at + b->len;
+    switch (size) {
+    case 2: __builtin_memcpy(to, v, 2); break;
+    case 4: __builtin_memcpy(to, v, 4); break;
+    case 8: __builtin_memcpy(to, v, 8); break;
+    default: memcpy(to, v, size);
+    }
+    b->len += size;
+}
+
 typedef struct leat_scrap { struct leat_scrap *next; uint32_t room; } leat_scrap;
 static leat_scrap *leat_scraps;
 static bool leat_planning;
@@ -308,12 +321,14 @@ static uint32_t leat_n_plans, leat_room_plans;
 
 static leat_column leat_parse_column(leat_json c) {
     return (leat_column){leat_string(leat_get(c, "name")), leat_string(leat_get(c, "format")), leat_keep(leat_get(c, "pg_type")),
-                         leat_bool(leat_get(c, "nullable"), false), (int)leat_int(leat_get(c, "key"), 0)};
+                         leat_bool(leat_get(c, "nullable"), false), (int)leat_int(leat_get(c, "key"), 0), (int)leat_int(leat_get(c, "id"), 0),
+                         leat_get(c, "missing").len && *leat_get(c, "missing").at == '"', leat_string(leat_get(c, "missing"))};
 }
 
 static leat_table leat_parse_table(leat_json schema) {
     leat_json id = leat_get(schema, "table");
-    leat_table t = {leat_string(leat_get(id, "database")), leat_string(leat_get(id, "schema")), leat_string(leat_get(id, "name")), 0, 0};
+    leat_table t = {leat_string(leat_get(id, "database")), leat_string(leat_get(id, "schema")), leat_string(leat_get(id, "name")), 0, 0,
+                    leat_int(leat_get(schema, "version"), 0), leat_int(leat_get(schema, "oid"), 0)};
     uint32_t room = 0;
     for (leat_each e = leat_begin(leat_get(schema, "columns")); leat_next(&e);) LEAT_PUSH(t.columns, t.n_columns, room, leat_parse_column(e.value));
     return t;
@@ -345,7 +360,7 @@ leat_target *leat_keep_all(leat_plan *p) {
     leat_target *t = leat_add_target(p, "");
     t->name = p->table.name;
     for (uint32_t i = 0; i < p->table.n_columns; i++) {
-        leat_target_column c = {p->table.columns[i], LEAT_PASS, i, {0, 0}};
+        leat_target_column c = {.column = p->table.columns[i], .from = LEAT_PASS, .index = i};
         LEAT_PUSH(t->columns, t->n_columns, t->room, c);
     }
     return t;
@@ -397,7 +412,7 @@ leat_json leat_type(const char *name) {
 }
 
 leat_target_column *leat_add(leat_target *t, const char *name, const char *format, const char *type) {
-    leat_target_column c = {{leat_keep(leat_str(name)), leat_keep(leat_str(format)), leat_type(type), true, 0}, LEAT_NOTHING, 0, {0, 0}};
+    leat_target_column c = {.column = {.name = leat_keep(leat_str(name)), .format = leat_keep(leat_str(format)), .pg_type = leat_type(type), .nullable = true}, .from = LEAT_NOTHING};
     LEAT_PUSH(t->columns, t->n_columns, t->room, c);
     return &t->columns[t->n_columns - 1];
 }
@@ -408,6 +423,8 @@ void leat_remove(leat_target *t, const char *name) {
         if (!leat_is(t->columns[i].column.name, name)) t->columns[kept++] = t->columns[i];
     t->n_columns = kept;
 }
+
+void leat_lose(leat_target_column *c, const char *loss) { leat_json_raw(&c->losses, c->losses.len ? "," : ""), leat_json_text(&c->losses, leat_str(loss)); }
 
 void leat_rewrite(leat_plan *p, int column, leat_rewrite_fn f, void *state) {
     leat_rewrite_step s = {leat_need(p, column), leat_compute(p, "u"), f, state};
@@ -431,7 +448,8 @@ static void leat_write_column(leat_buffer *b, const leat_target_column *t) {
     leat_json_raw(b, ",\"format\":"), leat_json_text(b, t->column.format);
     leat_json_raw(b, ",\"pg_type\":"), leat_add_bytes(b, t->column.pg_type.at, t->column.pg_type.len);
     leat_json_raw(b, t->column.nullable ? ",\"nullable\":true" : ",\"nullable\":false");
-    leat_json_raw(b, ",\"key\":"), leat_json_int(b, t->column.key);
+    leat_json_raw(b, ",\"key\":"), leat_json_int(b, t->column.key), leat_json_raw(b, ",\"id\":"), leat_json_int(b, t->column.id);
+    if (t->losses.len) leat_json_raw(b, ",\"losses\":["), leat_add_bytes(b, t->losses.at, t->losses.len), leat_json_raw(b, "]");
     leat_json_raw(b, ",\"from\":{"), leat_json_text(b, leat_str(from[t->from])), leat_json_raw(b, ":");
     if (t->from == LEAT_CONSTANT) leat_json_text(b, t->constant);
     else if (t->from == LEAT_NOTHING) leat_json_raw(b, "true");
@@ -556,7 +574,7 @@ char *leat_room(leat_builder *b, uint32_t len) {
 
 void leat_end(leat_builder *b) {
     if (b->width != -1) LEAT_FAULT();
-    leat_add_bytes(&b->offsets, &b->data.len, 4);
+    leat_add_fixed(&b->offsets, &b->data.len, 4);
     leat_end_cell(b);
 }
 
@@ -567,7 +585,7 @@ void leat_put_text(leat_builder *b, leat_text v) {
 
 void leat_put_fixed(leat_builder *b, const void *v) {
     if (b->width <= 0) LEAT_FAULT();
-    leat_add_bytes(&b->data, v, (uint32_t)b->width);
+    leat_add_fixed(&b->data, v, (uint32_t)b->width);
     leat_end_cell(b);
 }
 
@@ -594,8 +612,8 @@ void leat_put_absent(leat_builder *b) {
 
 void leat_emit(leat_output *o, uint32_t row, uint32_t target) {
     o->selected = true;
-    leat_add_bytes(&o->selection, &row, 4);
-    leat_add_bytes(&o->routes, &target, 4);
+    leat_add_fixed(&o->selection, &row, 4);
+    leat_add_fixed(&o->routes, &target, 4);
 }
 
 void leat_fail_row(leat_output *o, uint32_t row, const char *message) {
@@ -623,13 +641,13 @@ static void leat_reset(leat_output *o, const leat_plan *p) {
     for (uint32_t k = 0; k < p->n_computed; k++) {
         leat_builder *b = &o->columns[k];
         b->format = p->computed[k], b->width = leat_width(b->format), b->rows = 0;
-        b->data.len = b->offsets.len = 0, b->has_valid = b->has_present = false;
+        b->data.len = b->offsets.len = 0, b->has_valid = b->has_present = false, b->refused = 0;
         if (b->width == -1) leat_add_bytes(&b->offsets, &b->data.len, 4);
     }
     o->selected = false, o->selection.len = o->routes.len = o->errors.len = 0, o->message = (leat_text){0, 0};
 }
 
-static bool leat_run_rewrites(const leat_plan *p, const leat_batch *in, leat_output *o) {
+static void leat_run_rewrites(const leat_plan *p, const leat_batch *in, leat_output *o) {
     for (uint32_t i = 0; i < p->n_rewrites; i++) {
         const leat_rewrite_step *s = &p->rewrites[i];
         const leat_view *v = &in->columns[s->in];
@@ -637,11 +655,40 @@ static bool leat_run_rewrites(const leat_plan *p, const leat_batch *in, leat_out
         for (uint32_t r = 0; r < in->rows; r++) {
             leat_text value;
             leat_state state = leat_read_text(v, r, &value);
-            if (state == LEAT_VALUE) s->f(b, value, s->state), leat_end(b);
-            else leat_put_state(b, state);
+            if (state != LEAT_VALUE) {
+                leat_put_state(b, state);
+                continue;
+            }
+            uint32_t start = b->data.len;
+            s->f(b, value, s->state);
+            if (!b->refused) {
+                leat_end(b);
+                continue;
+            }
+            leat_fail_row(o, r, b->refused);
+            b->data.len = start, b->refused = 0;
+            leat_put_absent(b);
         }
     }
-    return true;
+}
+
+/* Columns that were filled row by row of the input follow the rows that were
+ * emitted. */
+static void leat_follow(const leat_plan *p, leat_output *o) {
+    for (uint32_t i = 0; o->selected && i < p->n_rewrites; i++) {
+        leat_builder *b = leat_out(o, p->rewrites[i].out), from = *b;
+        leat_view v = {from.rows, from.has_valid ? (uint8_t *)from.valid.at : 0, from.has_present ? (uint8_t *)from.present.at : 0, (int32_t *)from.offsets.at, from.data.at};
+        *b = (leat_builder){.format = from.format, .width = from.width};
+        leat_add_bytes(&b->offsets, &b->data.len, 4);
+        for (uint32_t k = 0; k < o->selection.len / 4; k++) {
+            leat_text text;
+            leat_state state = leat_read_text(&v, ((uint32_t *)o->selection.at)[k], &text);
+            if (state == LEAT_VALUE) leat_put_text(b, text);
+            else leat_put_state(b, state);
+        }
+        leat_give(from.data.at, from.data.room), leat_give(from.offsets.at, from.offsets.room);
+        leat_give(from.valid.at, from.valid.room), leat_give(from.present.at, from.present.room);
+    }
 }
 
 static uint32_t leat_array_of(const leat_builder *b) {
@@ -685,7 +732,11 @@ LEAT_API uint32_t leat_run_process(const uint32_t *in) {
     if (!p) LEAT_FAULT();
     leat_reset(o, p);
     leat_batch b = leat_read_batch(in, p);
-    if (leat_run_rewrites(p, &b, o) && (!p->process || p->process(&b, o, p->state))) return leat_write_result(p, &b, o);
+    leat_run_rewrites(p, &b, o);
+    if (!p->process || p->process(&b, o, p->state)) {
+        leat_follow(p, o);
+        return leat_write_result(p, &b, o);
+    }
     leat_answer_error(o->message, 0, 0);
     uint32_t *r = leat_scratch(48);
     r[0] = LEAT_ADDRESS(leat_last.at), r[1] = leat_last.len;
@@ -698,58 +749,5 @@ LEAT_API uint32_t leat_run_process(const uint32_t *in) {
         return leat_plan_transform((leat_json){at, len}, plan_function);                                               \
     }                                                                                                                  \
     LEAT_EXPORT(leat_process) uint32_t leat_export_process(const uint32_t *in) { return leat_run_process(in); }
-
-/* ---- Destinations -------------------------------------------------------------- */
-
-bool leat_refuse_reply_(leat_reply *r, ...) {
-    va_list rest;
-    va_start(rest, r);
-    const char *first = va_arg(rest, const char *);
-    r->message = leat_join(first, rest);
-    va_end(rest);
-    return false;
-}
-
-static inline __attribute__((unused)) uint64_t leat_run_call(leat_call call, const char *at, uint32_t len) {
-    leat_sweep();
-    leat_reply r = {leat_last, {0, 0}, 0, 0};
-    r.json.len = 0;
-    leat_json_raw(&r.json, "{\"ok\":");
-    uint32_t start = r.json.len;
-    bool ok = call((leat_json){at, len}, &r);
-    leat_last = r.json;
-    if (!ok) return leat_answer_error(r.message, r.cause, r.class_);
-    leat_json_raw(&leat_last, leat_last.len == start ? "{}}" : "}");
-    return leat_answer();
-}
-
-#define LEAT_CALL(name, call) \
-    LEAT_EXPORT(leat_##name) uint64_t leat_export_##name(const char *at, uint32_t len) { return leat_run_call(call, at, len); }
-#define LEAT_DESTINATION(d)                                                                             \
-    LEAT_CALL(open, (d).open) LEAT_CALL(plan, (d).plan) LEAT_CALL(write, (d).write)                     \
-    LEAT_CALL(commit, (d).commit) LEAT_CALL(checkpoint, (d).checkpoint)                                 \
-    LEAT_CALL(rollback, (d).rollback) LEAT_CALL(close, (d).close)
-
-bool leat_host(uint32_t (*function)(const char *, uint32_t), leat_text request, leat_json *ok, leat_reply *r) {
-    uint32_t len = function(request.at, request.len);
-    char *at = leat_scratch(len + 1);
-    leat_reply_(at, len);
-    leat_json failed = leat_get((leat_json){at, len}, "error");
-    if (!failed.len) {
-        *ok = leat_get((leat_json){at, len}, "ok");
-        return true;
-    }
-    r->message = leat_string(leat_get(failed, "message"));
-    r->cause = (int)leat_int(leat_get(failed, "number"), 0);
-    return false;
-}
-
-bool leat_sql(uint32_t (*function)(const char *, uint32_t), const char *sql, leat_json *ok, leat_reply *r) {
-    leat_buffer b = {0};
-    leat_json_raw(&b, "{\"sql\":"), leat_json_text(&b, leat_str(sql)), leat_json_raw(&b, "}");
-    bool done = leat_host(function, (leat_text){b.at, b.len}, ok, r);
-    leat_give(b.at, b.room);
-    return done;
-}
 
 #endif

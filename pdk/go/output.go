@@ -288,3 +288,20 @@ func (c *ColumnBuilder) AppendAbsent() {
 	}
 	c.present = setBit(c.present, c.n-1, false)
 }
+
+// choose keeps the cells of some rows of a text or binary column, as often as
+// they are named.
+func (c *ColumnBuilder) choose(rows []int32) {
+	v := c.View()
+	*c = ColumnBuilder{width: c.width, offsets: make([]int32, 1, len(rows)+1)}
+	for _, row := range rows {
+		switch v.State(int(row)) {
+		case Absent:
+			c.AppendAbsent()
+		case IsNull:
+			c.AppendNull()
+		default:
+			c.AppendBytes(v.Bytes(int(row)))
+		}
+	}
+}

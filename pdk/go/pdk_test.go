@@ -56,6 +56,44 @@ func TestRewriteKeepsTheThreeStates(t *testing.T) {
 	}
 }
 
+// TestRewriteFollowsTheChoiceOfRows drops a row and repeats another.
+func TestRewriteFollowsTheChoiceOfRows(t *testing.T) {
+	p := KeepAll(table)
+	p.Filters = true
+	p.Rewrite(1, func(dst, v []byte) ([]byte, error) { return append(append(dst, '<'), v...), nil })
+	b := NewBatch("IUUI", textColumn("x", "~", "?", "y"))
+	p.Process = func(_ *Batch, o *Output) error {
+		for _, row := range []int{0, 1, 2, 2} {
+			o.Emit(row, 0)
+		}
+		return nil
+	}
+	o := NewOutput(p, b)
+	if err := errors.Join(p.Run(b, o), o.check()); err != nil {
+		t.Fatal(err)
+	}
+	if got := cells(o.Column(0).View()); got != "<x ~ ? ?" {
+		t.Errorf("cells are %s", got)
+	}
+	other := p.Compute(FormatText)
+	p.Process = func(b *Batch, o *Output) error {
+		return EachRow(b, o, func(r *Row) error {
+			if r.Index() == 0 {
+				r.Drop()
+			}
+			r.SetText(other, "z")
+			return nil
+		})
+	}
+	o = NewOutput(p, b)
+	if err := errors.Join(p.Run(b, o), o.check()); err != nil {
+		t.Fatal(err)
+	}
+	if got := cells(o.Column(0).View()) + "," + cells(o.Column(other).View()); got != "~ ? <y,z z z" {
+		t.Errorf("cells are %s", got)
+	}
+}
+
 func TestNothingIsComputedFromAbsence(t *testing.T) {
 	p := KeepAll(table)
 	out, other := p.Compute(FormatText), p.Compute(FormatInt64)

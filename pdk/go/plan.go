@@ -67,8 +67,14 @@ type Plan struct {
 	// one row.
 	Process func(in *Batch, out *Output) error `json:"-"`
 
-	rewrites []func(*Batch, *Output) error
+	rewrites []rewrite
 	widths   []int // of the needed columns
+}
+
+// rewrite fills a computed column from the rows that come in.
+type rewrite struct {
+	out  int
+	fill func(*Batch, *Output) error
 }
 
 // Table is an output of a plan.
@@ -146,14 +152,17 @@ func (p *Plan) Compute(format string) int {
 
 // Rewrite replaces text or binary column i of the first output, which keeps
 // its type, by what rewrite appends for each value. Null stays null, absent
-// stays absent, and an error fails the row. Rewrites run before Process.
+// stays absent, and an error fails the row. Rewrites run before Process; where
+// that chooses rows, their columns follow its choice.
 func (p *Plan) Rewrite(i int, rewrite func(dst, value []byte) ([]byte, error)) {
 	c := &p.Outputs[0].Columns[i]
 	in, out := p.Need(i), p.Compute(c.Format)
 	c.From = Computed(out)
-	p.rewrites = append(p.rewrites, func(b *Batch, o *Output) error {
-		return MapText(b, in, o, out, rewrite)
-	})
+	p.rewrites = append(p.rewrites, rewriteOf(in, out, rewrite))
+}
+
+func rewriteOf(in, out int, f func(dst, value []byte) ([]byte, error)) rewrite {
+	return rewrite{out, func(b *Batch, o *Output) error { return MapText(b, in, o, out, f) }}
 }
 
 // native says whether the host carries out the plan without Process.
@@ -174,16 +183,24 @@ func (p *Plan) hostRoutes() bool {
 // Run does what the host does for each batch: the rewrites, then Process. Tests
 // call it.
 func (p *Plan) Run(b *Batch, o *Output) error {
-	for _, f := range p.rewrites {
-		if err := f(b, o); err != nil {
+	for _, r := range p.rewrites {
+		if err := r.fill(b, o); err != nil {
 			return err
 		}
 	}
-	if p.Process != nil {
-		return p.Process(b, o)
+	if p.Process == nil {
+		if len(p.rewrites) == 0 {
+			return fmt.Errorf("the plan needs a Process function")
+		}
+		return nil
 	}
-	if len(p.rewrites) == 0 {
-		return fmt.Errorf("the plan needs a Process function")
+	if err := p.Process(b, o); err != nil {
+		return err
+	}
+	if o.selected {
+		for _, r := range p.rewrites {
+			o.columns[r.out].choose(o.rows)
+		}
 	}
 	return nil
 }

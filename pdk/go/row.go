@@ -62,6 +62,10 @@ type Row struct {
 // An OldKey row is never dropped: the host keeps it with its update.
 func EachRow(b *Batch, o *Output, f func(r *Row) error) error {
 	r := &Row{in: b, out: o, set: make([]bool, len(o.columns))}
+	rewritten := make([]bool, len(o.columns))
+	for _, one := range o.plan.rewrites {
+		rewritten[one.out] = true
+	}
 	emits := o.plan.Filters || len(o.plan.Outputs) > 1 && !o.plan.hostRoutes()
 	if emits {
 		o.Select()
@@ -79,7 +83,7 @@ func EachRow(b *Batch, o *Output, f func(r *Row) error) error {
 			continue
 		}
 		for k := range r.set {
-			if !r.set[k] {
+			if !r.set[k] && !rewritten[k] {
 				o.columns[k].AppendAbsent()
 			}
 		}

@@ -44,9 +44,14 @@ func compile(t testing.TB, dir, out, compiler string, args ...string) []byte {
 // buildC compiles an example of the C kit.
 func buildC(t testing.TB, name string) []byte {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), name+".wasm")
+	return compileC(t, "../../pdk/c/examples/"+name+"/plugin.c")
+}
+
+func compileC(t testing.TB, source string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "plugin.wasm")
 	return compile(t, ".", out, "clang", "--target=wasm32", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-mbulk-memory", "-nostdlib", "-Wl,--no-entry",
-		"-I../../pdk/c", "-o", out, "../../pdk/c/examples/"+name+"/plugin.c")
+		"-I../../pdk/c", "-o", out, source)
 }
 
 // buildRust compiles an example of the Rust kit.
@@ -73,13 +78,18 @@ func compileRust(t testing.TB, source string) []byte {
 // buildTypeScript compiles an example of the TypeScript kit.
 func buildTypeScript(t testing.TB, name string) []byte {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), name+".wasm")
+	return compileTypeScript(t, "pdk/typescript/examples/"+name+"/plugin.ts")
+}
+
+// compileTypeScript compiles a file of this repository.
+func compileTypeScript(t testing.TB, source string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "plugin.wasm")
 	asc, err := filepath.Abs("../../build/assemblyscript/node_modules/.bin/asc")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return compile(t, "../../pdk/typescript", out, asc, "examples/"+name+"/plugin.ts", "-O3", "--exportStart", "_initialize",
-		"--use", "abort=assembly/abort/abort", "--outFile", out)
+	return compile(t, "../..", out, asc, source, "-O3", "--exportStart", "_initialize", "--use", "abort=pdk/typescript/assembly/abort/abort", "--outFile", out)
 }
 
 // rustc is a Rust compiler that has WebAssembly's standard library: the one of

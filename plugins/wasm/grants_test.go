@@ -47,10 +47,26 @@ func (m *memoryKV) List(_ context.Context, prefix string, limit int) ([]string, 
 	return keys[:min(limit, len(keys))], nil
 }
 
+// grantsOfEveryKit are guests that do the same in each language.
+var grantsOfEveryKit = map[string]func(t testing.TB) []byte{
+	"go":         func(t testing.TB) []byte { return build(t, "testdata/grants") },
+	"c":          func(t testing.TB) []byte { return compileC(t, "testdata/grants-kits/plugin.c") },
+	"rust":       func(t testing.TB) []byte { return compileRust(t, "testdata/grants-kits/lib.rs") },
+	"typescript": func(t testing.TB) []byte { return compileTypeScript(t, "plugins/wasm/testdata/grants-kits/plugin.ts") },
+}
+
 func TestAPluginUsesWhatItIsGranted(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello from ", r.URL.Path) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "hello from ", r.URL.Path)
+	}))
 	t.Cleanup(server.Close)
-	client, err := capability.NewHTTP(capability.HTTPPolicy{Hosts: []string{server.URL}, Timeout: 10 * time.Second, MaxBytes: 1000})
+	for language, code := range grantsOfEveryKit {
+		t.Run(language, func(t *testing.T) { usesGrants(t, code(t), server.URL) })
+	}
+}
+
+func usesGrants(t *testing.T, code []byte, server string) {
+	client, err := capability.NewHTTP(capability.HTTPPolicy{Hosts: []string{server}, Timeout: 10 * time.Second, MaxBytes: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +74,11 @@ func TestAPluginUsesWhatItIsGranted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := transform(t, newHost(t), "testdata/grants", Plugin{Grants: Grants{HTTP: client, KV: &memoryKV{map[string][]byte{}}, Blob: blob, Clock: true, Random: true}})
+	tr, err := newHost(t).Transform(t.Context(), code, Plugin{Name: "grants", Version: "0.1.0", Grants: Grants{HTTP: client, KV: &memoryKV{map[string][]byte{}}, Blob: blob, Clock: true, Random: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close(context.Background()) })
 	s := customers("shop")
 	p := mustPlan(t, tr, PlanInput{Schema: s})
 	do := func(what string) string {
@@ -67,7 +87,7 @@ func TestAPluginUsesWhatItIsGranted(t *testing.T) {
 		return cellText(out.Rows.Column(1), 0)
 	}
 	for what, want := range map[string]string{
-		"get " + server.URL + "/x":     `^200 hello from /x0$`,
+		"get " + server + "/x":         `^200 hello from /x0$`,
 		"get http://169.254.169.254/":  `^error: the pipeline does not allow http://169.254.169.254:80$`,
 		"get https://example.org/?a=b": `^error: the pipeline does not allow https://example.org:443$`,
 		"put a 12345678901":            `^error: plugin grants would keep 99 bytes of its quota of 10$`,
@@ -81,7 +101,11 @@ func TestAPluginUsesWhatItIsGranted(t *testing.T) {
 			t.Errorf("%s gives %q, want %s", what, got, want)
 		}
 	}
-	for _, step := range [][2]string{{"put k v w", "put"}, {"value k", `"v w"`}, {"keys ", "[k]"}, {"write a/b c", "written"}, {"read a/b", `"c"`}, {"files a", "[a/b]"}} {
+	// Values of every length by three, which base64 pads differently.
+	for _, step := range [][2]string{
+		{"put k v w", "put"}, {"value k", `"v w"`}, {"put k é", "put"}, {"value k", `"é"`}, {"put k wxyz", "put"}, {"value k", `"wxyz"`}, {"keys ", "[k]"},
+		{"write a/b c", "written"}, {"read a/b", `"c"`}, {"files a", "[a/b]"}, {"remove k", "removed"}, {"keys ", "[]"}, {"remove a/b", "removed"}, {"files a", "[]"},
+	} {
 		if got := do(step[0]); got != step[1] {
 			t.Errorf("%s gives %q, want %q", step[0], got, step[1])
 		}

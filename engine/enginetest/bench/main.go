@@ -48,6 +48,9 @@ func (o *options) selects(name string) bool {
 	return o.only == "" || slices.Contains(strings.Split(o.only, ","), name)
 }
 
+// serverless says that nothing is to be run that needs PostgreSQL.
+func (o *options) serverless() bool { return o.only == "plugins" }
+
 // matches says whether a contender is to be run.
 func (o *options) matches(name string) bool {
 	return o.match == "" || slices.ContainsFunc(strings.Split(o.match, ","), func(part string) bool { return strings.Contains(name, part) })
@@ -60,8 +63,8 @@ func run(ctx context.Context) (err error) {
 	var o options
 	flag.StringVar(&o.leat, "leat", "bin/leat", "the leat to measure")
 	flag.StringVar(&o.json, "json", "", "write the results to this file as JSON")
-	flag.StringVar(&o.only, "only", "", "workloads to run, separated by commas: inserts, mixed, updates, hot, orders, load, memory (default all of these), tables")
-	flag.StringVar(&o.match, "match", "", "run only contenders whose names contain one of these, separated by commas")
+	flag.StringVar(&o.only, "only", "", "workloads to run, separated by commas: inserts, mixed, updates, hot, orders, load, memory, plugins (default all of these), tables")
+	flag.StringVar(&o.match, "match", "", "run only contenders whose names contain one of these, separated by commas; of plugins: examples, metering, empty, copies, hashing, records, start")
 	flag.StringVar(&o.server, "postgres", "", "major version of the servers (default the newest installed)")
 	flag.Float64Var(&o.scale, "scale", 1, "size of the workloads; 1 is 400,000 changes of accounts")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each workload")
@@ -107,6 +110,11 @@ func (b *bench) measureAll(ctx context.Context) error {
 	if b.selects("memory") {
 		if err := b.measureMemory(ctx); err != nil {
 			return fmt.Errorf("memory: %w", err)
+		}
+	}
+	if b.selects("plugins") {
+		if err := b.measurePlugins(ctx); err != nil {
+			return fmt.Errorf("plugins: %w", err)
 		}
 	}
 	if strings.Contains(","+b.only+",", ",tables,") {

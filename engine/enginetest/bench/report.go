@@ -48,6 +48,18 @@ type ratio struct {
 	Met    bool      `json:"met"`
 }
 
+// cost is a number with a target that is no rate.
+type cost struct {
+	Workload string  `json:"workload"`
+	Name     string  `json:"name"`
+	Value    float64 `json:"value"`
+	Unit     string  `json:"unit"`
+	Target   float64 `json:"target"`
+	// AtMost says that the target is the most, not the least.
+	AtMost bool `json:"at_most"`
+	Met    bool `json:"met"`
+}
+
 // report is everything that was measured.
 type report struct {
 	Version  string    `json:"postgres"`
@@ -58,6 +70,16 @@ type report struct {
 	Started  time.Time `json:"started"`
 	Seconds  float64   `json:"seconds"`
 	Results  []*result `json:"results"`
+	Costs    []cost    `json:"costs,omitempty"`
+}
+
+// atMost and atLeast add a cost.
+func (r *report) atMost(workload, name, unit string, value, target float64) {
+	r.Costs = append(r.Costs, cost{workload, name, value, unit, target, true, value <= target})
+}
+
+func (r *report) atLeast(workload, name, unit string, value, target float64) {
+	r.Costs = append(r.Costs, cost{workload, name, value, unit, target, false, value >= target})
 }
 
 func newReport(o *options, version string) *report {
@@ -150,8 +172,13 @@ func (x ratio) verdict() string {
 func (r *report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d cores shared by servers and client, Unix sockets; scale %g, medians of %d rounds, %.0f s in all\n",
 		r.Version, r.Cores, r.Scale, r.Rounds, r.Seconds)
-	fmt.Fprintf(w, "both servers: %s\n", r.Settings)
-	fmt.Fprintln(w, "log: from the start of the walsender to the last commit; leat: to the end of the process, its destination closed. Loading programs and plugins is not in it.")
+	if r.Settings != "" {
+		fmt.Fprintf(w, "both servers: %s\n", r.Settings)
+		fmt.Fprintln(w, "log: from the start of the walsender to the last commit; leat: to the end of the process, its destination closed. Loading programs and plugins is not in it.")
+	}
+	if len(r.Costs) > 0 {
+		fmt.Fprintln(w, "plugins: processor time of one process, contenders in turns; the start of plugins is time on the clock.")
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	workload := ""
 	for _, x := range r.Results {
@@ -160,6 +187,27 @@ func (r *report) print(w io.Writer) {
 			fmt.Fprintf(table, "\n%s (%d)\trows/s\tCPU s\twalsender s\tpeak MB\t\n", workload, x.Rounds[0].Changes)
 		}
 		fmt.Fprintf(table, "%s\t%.0f\t%s\t%s\t%s\t  %s\n", x.Contender, x.Rate, figure(x.CPU, "%.2f"), figure(x.Walsender, "%.2f"), figure(x.PeakMB, "%.0f"), x.verdicts())
+	}
+	table.Flush()
+	r.printCosts(w)
+}
+
+func (r *report) printCosts(w io.Writer) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	workload := ""
+	for _, f := range r.Costs {
+		if f.Workload != workload {
+			workload = f.Workload
+			fmt.Fprintf(table, "\n%s\t\t\n", workload)
+		}
+		bound, verdict := "least", "met"
+		if f.AtMost {
+			bound = "most"
+		}
+		if !f.Met {
+			verdict = "MISSED"
+		}
+		fmt.Fprintf(table, "%s\t%.2f\t  %s (at %s %g: %s)\n", f.Name, f.Value, f.Unit, bound, f.Target, verdict)
 	}
 	table.Flush()
 }

@@ -45,6 +45,11 @@ func newBench(ctx context.Context, o options) (_ *bench, err error) {
 	if b.dir, err = os.MkdirTemp("", "leat-bench-"); err != nil {
 		return nil, err
 	}
+	if o.serverless() {
+		b.report = newReport(&b.options, "no server")
+		b.report.Settings = ""
+		return b, nil
+	}
 	if b.source, err = pgserver.Start(ctx, pgserver.Options{Version: o.server, Settings: settings}); err != nil {
 		return nil, err
 	}

@@ -1,7 +1,8 @@
 //! Section 2: the calls of the host. A module has one thread, and every call
 //! ends before the next begins.
 
-use crate::destination::{Destination, Refusal, Reply};
+use crate::destination::{Destination, Held};
+use crate::host::Failure;
 use crate::json::Json;
 use crate::layout::{self, Written};
 use crate::output::Output;
@@ -20,6 +21,17 @@ pub(crate) mod host {
         pub fn sql_begin(at: *const u8, len: u32) -> u32;
         pub fn sql_commit(at: *const u8, len: u32) -> u32;
         pub fn sql_rollback(at: *const u8, len: u32) -> u32;
+        pub fn http_request(at: *const u8, len: u32) -> u32;
+        pub fn kv_get(at: *const u8, len: u32) -> u32;
+        pub fn kv_put(at: *const u8, len: u32) -> u32;
+        pub fn kv_delete(at: *const u8, len: u32) -> u32;
+        pub fn kv_list(at: *const u8, len: u32) -> u32;
+        pub fn blob_get(at: *const u8, len: u32) -> u32;
+        pub fn blob_put(at: *const u8, len: u32) -> u32;
+        pub fn blob_delete(at: *const u8, len: u32) -> u32;
+        pub fn blob_list(at: *const u8, len: u32) -> u32;
+        pub fn clock_now() -> i64;
+        pub fn random_fill(into: *mut u8, len: u32);
     }
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
     extern "C" {
@@ -77,7 +89,7 @@ fn request(len: u32) -> Result<Json, String> {
     Json::parse(std::str::from_utf8(bytes).map_err(|_| "the request is not UTF-8")?)
 }
 
-fn answer(result: Result<Json, Refusal>) -> u64 {
+fn answer(result: Result<Json, Failure>) -> u64 {
     let s = state();
     s.reply.clear();
     match result {
@@ -90,9 +102,9 @@ fn answer(result: Result<Json, Refusal>) -> u64 {
 
 /// leat_plan of a transform.
 pub fn plan(len: u32, plan: fn(&mut Plan) -> Result<(), String>) -> u64 {
-    answer(request(len).map_err(Refusal::new).and_then(|r| {
+    answer(request(len).map_err(Failure::new).and_then(|r| {
         let mut p = Plan::new(&r);
-        plan(&mut p).map_err(Refusal::new)?;
+        plan(&mut p).map_err(Failure::new)?;
         let reply = p.reply();
         state().plans.push((r.get("plan").int().unwrap_or(0) as u32, p));
         Ok(reply)
@@ -110,11 +122,12 @@ pub fn process(at: u32) -> u32 {
             let b = unsafe { layout::read(at, p) };
             let mut o = Output::new(&p.computed);
             let done = p.process.iter().try_for_each(|f| f(&b, &mut o));
+            o.follow(&p.rewritten);
             done.map(|()| layout::write(o, b.rows(), p.targets.len()))
         }
     };
     let written = result.unwrap_or_else(|message| {
-        answer(Err(Refusal::new(message)));
+        answer(Err(Failure::new(message)));
         layout::refuse(&state().reply)
     });
     let at = written.address();
@@ -123,8 +136,8 @@ pub fn process(at: u32) -> u32 {
 }
 
 /// A call of a destination.
-pub fn call<D: Destination + Default + 'static>(len: u32, f: fn(&mut D, &Json) -> Reply) -> u64 {
-    let destination = state().destination.get_or_insert_with(|| Box::new(D::default()));
-    let d = destination.downcast_mut::<D>().expect("one destination");
-    answer(request(len).map_err(Refusal::new).and_then(|r| f(d, &r)))
+pub fn call<D: Destination + Default + 'static>(len: u32, f: fn(&mut Held<D>, &Json) -> Result<Json, Failure>) -> u64 {
+    let destination = state().destination.get_or_insert_with(|| Box::new(Held::<D>::default()));
+    let d = destination.downcast_mut::<Held<D>>().expect("one destination");
+    answer(request(len).map_err(Failure::new).and_then(|r| f(d, &r)))
 }

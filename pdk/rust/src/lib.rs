@@ -21,17 +21,21 @@
 mod batch;
 mod destination;
 mod exports;
+mod host;
 pub mod json;
 mod layout;
 mod output;
 mod plan;
 
 pub use batch::{Batch, Cell, Op, View};
-pub use destination::{Destination, Refusal, Reply, Sql};
+pub use destination::{Checkpoint, Destination, Info, Ingest, IngestColumn, Landing, Open, Source, TargetColumn, WriteBatch};
+pub use host::{blob, http, kv, now, random, sql, Class, Failure};
 pub use json::Json;
 pub use output::{Column, Output};
 pub use plan::{Field, From, Input, Plan, Table, Target};
 
+#[doc(hidden)]
+pub use destination::Held;
 #[doc(hidden)]
 pub use exports::{alloc, call, plan as run_plan, process as run_process};
 
@@ -88,7 +92,7 @@ macro_rules! destination_call {
     ($type:ty, $export:ident, $method:ident) => {
         #[no_mangle]
         pub extern "C" fn $export(_at: u32, len: u32) -> u64 {
-            $crate::call::<$type>(len, |d, request| $crate::Destination::$method(d, request))
+            $crate::call::<$type>(len, |d, request| d.$method(request))
         }
     };
 }

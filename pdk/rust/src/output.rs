@@ -41,6 +41,16 @@ impl Output {
         self.failed.push((row as u32, message.chars().take(1000).collect()));
     }
 
+    /// Has columns that were filled row by row of the input follow the rows that
+    /// were emitted.
+    pub(crate) fn follow(&mut self, rewritten: &[usize]) {
+        if self.selected {
+            for &k in rewritten {
+                self.columns[k] = self.columns[k].chosen(&self.selection);
+            }
+        }
+    }
+
     pub(crate) fn rows(&self, input: usize) -> usize {
         if self.selected {
             self.selection.len()
@@ -92,6 +102,17 @@ impl Column {
         set(&mut self.valid, self.rows, valid);
         set(&mut self.present, self.rows, present);
         self.rows += 1;
+    }
+
+    fn chosen(&self, rows: &[i32]) -> Column {
+        let mut c = Column::new("u");
+        let on = |map: &[u8], i: usize| map.is_empty() || map[i / 8] >> (i % 8) & 1 == 1;
+        for &row in rows {
+            let row = row as usize;
+            c.data.extend_from_slice(&self.data[self.offsets[row] as usize..self.offsets[row + 1] as usize]);
+            c.end(on(&self.valid, row), on(&self.present, row));
+        }
+        c
     }
 
     pub fn push_text(&mut self, v: &str) {

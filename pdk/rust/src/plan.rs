@@ -14,13 +14,22 @@ pub struct Field {
     pub nullable: bool,
     /// The 1-based place in the row identity, 0 outside it.
     pub key: i64,
+    /// The number of the source's column, which stays when the column is renamed
+    /// or gets another type; 0 is unknown.
+    pub id: i64,
+    /// The value of rows that are older than the column, as PostgreSQL prints
+    /// it; `None` is NULL. Destinations are told, transforms are not.
+    pub missing: Option<String>,
+    /// Of an output column: what of the input it cannot hold, for `leat plan` to
+    /// show.
+    pub losses: Vec<String>,
 }
 
 impl Field {
     /// A nullable column of a PostgreSQL type such as "text", "int8" or
     /// "float8" in the format that goes with it.
     pub fn new(name: &str, format: &str, pg_type: &str) -> Field {
-        Field { name: name.into(), format: format.into(), pg_type: pg_type_of(pg_type), nullable: true, key: 0 }
+        Field { name: name.into(), format: format.into(), pg_type: pg_type_of(pg_type), nullable: true, key: 0, id: 0, missing: None, losses: Vec::new() }
     }
 }
 
@@ -53,10 +62,40 @@ pub struct Table {
     pub database: String,
     pub schema: String,
     pub name: String,
+    /// Counts the changes of the table's shape.
+    pub version: i64,
+    /// The relation's at the source, which stays when the table is renamed; 0 is
+    /// unknown.
+    pub oid: i64,
     pub columns: Vec<Field>,
 }
 
 impl Table {
+    pub(crate) fn new(schema: &Json) -> Table {
+        let id = schema.get("table");
+        let column = |c: &Json| Field {
+            name: c.get("name").text().into(),
+            format: c.get("format").text().into(),
+            pg_type: c.get("pg_type").clone(),
+            nullable: c.get("nullable").is_true(),
+            key: c.get("key").int().unwrap_or(0),
+            id: c.get("id").int().unwrap_or(0),
+            missing: match c.get("missing") {
+                Json::Text(v) => Some(v.clone()),
+                _ => None,
+            },
+            losses: Vec::new(),
+        };
+        Table {
+            database: id.get("database").text().into(),
+            schema: id.get("schema").text().into(),
+            name: id.get("name").text().into(),
+            version: schema.get("version").int().unwrap_or(0),
+            oid: schema.get("oid").int().unwrap_or(0),
+            columns: schema.get("columns").list().iter().map(column).collect(),
+        }
+    }
+
     /// The index of a column.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|c| c.name == name)
@@ -116,26 +155,13 @@ pub struct Plan {
     pub(crate) computed: Vec<String>,
     kernels: Vec<Json>,
     pub(crate) process: Vec<Process>,
+    pub(crate) rewritten: Vec<usize>, // computed columns
 }
 
 impl Plan {
     pub(crate) fn new(request: &Json) -> Plan {
-        let schema = request.get("schema");
-        let id = schema.get("table");
-        let column = |c: &Json| Field {
-            name: c.get("name").text().into(),
-            format: c.get("format").text().into(),
-            pg_type: c.get("pg_type").clone(),
-            nullable: c.get("nullable").is_true(),
-            key: c.get("key").int().unwrap_or(0),
-        };
         Plan {
-            table: Table {
-                database: id.get("database").text().into(),
-                schema: id.get("schema").text().into(),
-                name: id.get("name").text().into(),
-                columns: schema.get("columns").list().iter().map(column).collect(),
-            },
+            table: Table::new(request.get("schema")),
             config: request.get("config").clone(),
             peers: request.get("peers").clone(),
             databases: request.get("databases").list().iter().map(|d| d.text().into()).collect(),
@@ -145,6 +171,7 @@ impl Plan {
             computed: Vec::new(),
             kernels: Vec::new(),
             process: Vec::new(),
+            rewritten: Vec::new(),
         }
     }
 
@@ -202,10 +229,12 @@ impl Plan {
     }
 
     /// Replaces text column i of the first target by what f appends for each
-    /// value. Null stays null, absent stays absent, an error fails the row.
+    /// value. Null stays null, absent stays absent, an error fails the row. Where
+    /// rows are emitted, the column follows them.
     pub fn rewrite(&mut self, i: usize, f: impl Fn(&str, &mut String) -> Result<(), String> + 'static) {
         let (input, out) = (self.need(i), self.compute("u"));
         self.targets[0].columns[i].1 = From::Computed(out);
+        self.rewritten.push(out);
         self.on_batch(move |b, o| {
             let mut text = String::new();
             for row in 0..b.rows() {
@@ -245,14 +274,20 @@ impl Plan {
                     From::Computed(k) => ("computed", (*k as i64).into()),
                     From::Kernel(k) => ("kernel", (*k as i64).into()),
                 };
-                Json::object([
+                // An id of 0 is that of no column.
+                let mut column = vec![
+                    ("id", c.id.into()),
                     ("name", (&*c.name).into()),
                     ("format", (&*c.format).into()),
                     ("pg_type", c.pg_type.clone()),
                     ("nullable", Json::Bool(c.nullable)),
                     ("key", c.key.into()),
                     ("from", Json::object([from])),
-                ])
+                ];
+                if !c.losses.is_empty() {
+                    column.push(("losses", Json::List(c.losses.iter().map(|l| (&**l).into()).collect())));
+                }
+                Json::Object(column.into_iter().map(|(k, v)| (k.to_string(), v)).collect())
             });
             let columns = Json::List(columns.collect());
             match t.chosen_by {

@@ -19,7 +19,8 @@ export class Batch {
   column(i: i32): View { return this.columns[i]; }
 }
 
-function bit(map: usize, i: i32): bool { return ((load<u8>(map + (i >> 3)) >> <u8>(i & 7)) & 1) != 0; }
+// A bit of a bitmap.
+export function bit(map: usize, i: i32): bool { return ((load<u8>(map + (i >> 3)) >> <u8>(i & 7)) & 1) != 0; }
 
 // A column without a copy. A reader stops the call for a cell that is no
 // value: look at its state first.

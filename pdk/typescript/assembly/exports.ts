@@ -1,11 +1,12 @@
 // Section 2: the calls of the host.
 
 import { Batch, View, width } from "./batch";
-import { Destination, Reply } from "./destination";
+import { Checkpoint, Destination, Info, Landing, Open, WriteBatch, entriesJson, entriesOf } from "./destination";
+import { Failure } from "./host";
 import { Json } from "./json";
 import { Bytes, scratch, sweep } from "./memory";
 import { Column, Output } from "./output";
-import { Plan } from "./plan";
+import { Plan, Table } from "./plan";
 
 // @ts-ignore: decorator
 @external("leat", "log") declare function hostLog(level: i32, at: usize, length: u32): void;
@@ -29,6 +30,7 @@ let makeTransform: (() => Transform) | null = null;
 let destination: Destination | null = null;
 const plans = new Map<u32, Plan>();
 const transforms = new Map<u32, Transform>();
+const landings = new Map<u32, Landing>();
 
 // Makes the plugin a transform: registerTransform(() => new MyTransform()).
 export function registerTransform(make: () => Transform): void { makeTransform = make; }
@@ -48,24 +50,34 @@ export function leat_alloc(size: u32): usize {
   return input.at;
 }
 
-function replied(r: Reply): u64 {
+function replied(reply: Json): u64 {
   answer.len = 0;
-  r.json().write(answer);
+  reply.write(answer);
   return (<u64>answer.at << 32) | answer.len;
 }
 
+function succeeded(ok: Json): u64 { return replied(Json.object().with("ok", ok)); }
+
+// The reply of a call that returns nothing.
+function done(f: Failure | null): u64 {
+  return f === null ? succeeded(Json.object()) : replied(Json.object().with("error", f.json()));
+}
+
 export function leat_plan(at: usize, length: u32): u64 {
-  sweep();
-  const request = Json.parse(String.UTF8.decodeUnsafe(at, length));
-  if (destination) return replied(destination!.plan(request));
-  if (!makeTransform) return replied(Reply.fail("the plugin registers nothing"));
+  const r = request(at, length), number = <u32>r.get("plan").integer(0);
+  if (destination) {
+    const landing = destination!.plan(new Table(r.get("schema")));
+    if (landing.failure) return done(landing.failure);
+    landings.set(number, landing);
+    return succeeded(landing.json());
+  }
+  if (!makeTransform) return done(new Failure("the plugin registers nothing"));
   const t = makeTransform!();
-  const p = new Plan(request);
-  if (!t.plan(p)) return replied(Reply.fail(p.message));
-  const number = <u32>request.get("plan").integer(0);
+  const p = new Plan(r);
+  if (!t.plan(p)) return done(new Failure(p.message));
   plans.set(number, p);
   transforms.set(number, t);
-  return replied(Reply.ok(p.reply()));
+  return succeeded(p.reply());
 }
 
 export function leat_process(at: usize): usize {
@@ -77,11 +89,12 @@ export function leat_process(at: usize): usize {
   output.reset(p.computed);
   p.run(b, output);
   if (!transforms.get(number).process(b, output)) return refused(output.message);
+  p.follow(output);
   return write(p, b.rows);
 }
 
 function refused(message: string): usize {
-  replied(Reply.fail(message));
+  done(new Failure(message));
   const r = scratch(48);
   store<usize>(r, answer.at);
   store<u32>(r, answer.len, 4);
@@ -156,9 +169,33 @@ function request(at: usize, length: u32): Json {
   return Json.parse(String.UTF8.decodeUnsafe(at, length));
 }
 
-export function leat_open(at: usize, length: u32): u64 { return replied(destination!.open(request(at, length))); }
-export function leat_write(at: usize, length: u32): u64 { return replied(destination!.write(request(at, length))); }
-export function leat_commit(at: usize, length: u32): u64 { return replied(destination!.commit(request(at, length))); }
-export function leat_checkpoint(at: usize, length: u32): u64 { return replied(destination!.checkpoint(request(at, length))); }
-export function leat_rollback(at: usize, length: u32): u64 { return replied(destination!.rollback(request(at, length))); }
-export function leat_close(at: usize, length: u32): u64 { return replied(destination!.close(request(at, length))); }
+export function leat_open(at: usize, length: u32): u64 {
+  const info = new Info();
+  const failure = destination!.open(new Open(request(at, length)), info);
+  return failure === null ? succeeded(info.json()) : done(failure);
+}
+
+export function leat_write(at: usize, length: u32): u64 {
+  const r = request(at, length), number = <u32>r.get("plan").integer(0);
+  if (!landings.has(number)) return done(new Failure("no plan has number " + number.toString()));
+  return done(destination!.write(landings.get(number), new WriteBatch(r.get("batch"))));
+}
+
+export function leat_commit(at: usize, length: u32): u64 { return done(destination!.commit(entriesOf(request(at, length)))); }
+
+export function leat_checkpoint(at: usize, length: u32): u64 {
+  request(at, length);
+  const entries: Checkpoint[] = [];
+  const failure = destination!.checkpoint(entries);
+  return failure === null ? succeeded(entriesJson(entries)) : done(failure);
+}
+
+export function leat_rollback(at: usize, length: u32): u64 {
+  request(at, length);
+  return done(destination!.rollback());
+}
+
+export function leat_close(at: usize, length: u32): u64 {
+  request(at, length);
+  return done(destination!.close());
+}

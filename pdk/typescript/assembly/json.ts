@@ -45,6 +45,19 @@ export class Json {
     return v;
   }
 
+  static nothing(): Json {
+    const v = new Json();
+    v.kind = Kind.Null;
+    return v;
+  }
+
+  // A list of texts.
+  static texts(list: string[]): Json {
+    const v = Json.list();
+    for (let i = 0; i < list.length; i++) v.items.push(Json.of(list[i]));
+    return v;
+  }
+
   // Adds a member to an object and returns the object.
   with(key: string, value: Json): Json {
     this.keys.push(key);

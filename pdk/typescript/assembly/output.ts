@@ -1,6 +1,6 @@
 // Section 5: what a batch becomes.
 
-import { State, width } from "./batch";
+import { State, bit, width } from "./batch";
 import { Bytes, scratch } from "./memory";
 
 // The cells of a computed column, one for each output row.
@@ -42,6 +42,16 @@ export class Column {
   endText(): void {
     this.want(-1);
     this.end(true, true);
+  }
+
+  // Puts the cells of some rows, i32 each, into another text column.
+  choose(rows: Bytes, c: Column): void {
+    c.reset("u");
+    for (let i: u32 = 0; i < rows.len; i += 4) {
+      const row = load<i32>(rows.at + i), from = load<i32>(this.offsets.at + (row << 2));
+      c.append(this.data.at + from, load<i32>(this.offsets.at + (row << 2), 4) - from);
+      c.end(!this.hasNulls || bit(this.valid.at, row), !this.hasAbsent || bit(this.present.at, row));
+    }
   }
 
   pushText(s: string): void {
@@ -111,6 +121,7 @@ export class Output {
   routes: Bytes = new Bytes();
   errors: Bytes = new Bytes();
   message: string = "";
+  private spare: Column = new Column();
 
   reset(computed: string[]): void {
     this.used = computed.length;
@@ -122,6 +133,16 @@ export class Output {
   }
 
   column(k: i32): Column { return this.columns[k]; }
+
+  // Has column k, filled row by row of the input, follow the rows that were
+  // emitted.
+  follow(k: i32): void {
+    if (!this.selected) return;
+    const c = this.columns[k];
+    c.choose(this.selection, this.spare);
+    this.columns[k] = this.spare;
+    this.spare = c;
+  }
 
   // No row stays if none is emitted. emit calls it.
   select(): void { this.selected = true; }

@@ -8,6 +8,13 @@ import { Batch, State, View } from "./batch";
 // PostgreSQL as the host describes it, key the 1-based place in the row
 // identity, 0 outside it.
 export class Field {
+  // The number of the source's column, which stays when the column is renamed or
+  // gets another type; 0 is unknown.
+  id: i64 = 0;
+  // The value of rows that are older than the column, as PostgreSQL prints it;
+  // null is NULL. Destinations are told, transforms are not.
+  missing: string | null = null;
+
   constructor(public name: string, public format: string, public type: Json, public nullable: bool, public key: i32) {}
 
   // A nullable column of a PostgreSQL type such as "text", "int8" or "float8"
@@ -21,15 +28,40 @@ export class Field {
     return Json.object().with("name", Json.of(name)).with("oid", Json.int(i < 0 ? 0 : oids[i])).with("typmod", Json.int(-1)).with("kind", Json.of("b"));
   }
 
-  copy(key: i32): Field { return new Field(this.name, this.format, this.type, this.nullable, key); }
+  copy(key: i32): Field {
+    const f = new Field(this.name, this.format, this.type, this.nullable, key);
+    f.id = this.id;
+    return f;
+  }
 }
 
-// The source table.
+// The source table. version counts the changes of its shape; oid is the
+// relation's at the source, which stays when the table is renamed, 0 is unknown.
 export class Table {
-  database: string = "";
-  schema: string = "";
-  name: string = "";
+  database: string;
+  schema: string;
+  name: string;
+  version: i64;
+  oid: i64;
   columns: Field[] = [];
+
+  constructor(schema: Json) {
+    const id = schema.get("table");
+    this.database = id.get("database").text();
+    this.schema = id.get("schema").text();
+    this.name = id.get("name").text();
+    this.version = schema.get("version").integer(0);
+    this.oid = schema.get("oid").integer(0);
+    const columns = schema.get("columns").items;
+    for (let i = 0; i < columns.length; i++) {
+      const c = columns[i];
+      const f = new Field(c.get("name").text(), c.get("format").text(), c.get("pg_type"), c.get("nullable").isTrue(), <i32>c.get("key").integer(0));
+      f.id = c.get("id").integer(0);
+      const missing = c.get("missing");
+      if (missing.isText()) f.missing = missing.text();
+      this.columns.push(f);
+    }
+  }
 
   // The index of a column, -1 if there is none.
   find(name: string): i32 {
@@ -51,8 +83,10 @@ export class Input {
   static kernel(k: i32): Input { return new Input("kernel", k); }
 }
 
+// losses say what of the input the column cannot hold, for leat plan to show.
 export class TargetColumn {
   constant: string = "";
+  losses: string[] = [];
   constructor(public field: Field, public from: From, public index: i32) {}
 }
 
@@ -82,7 +116,7 @@ class Step {
 
 // What becomes of a table. A new plan has no target: every row is dropped.
 export class Plan {
-  table: Table = new Table();
+  table: Table;
   config: Json;
   peers: Json;
   databases: Json;
@@ -98,16 +132,7 @@ export class Plan {
     this.config = request.get("config");
     this.peers = request.get("peers");
     this.databases = request.get("databases");
-    const schema = request.get("schema");
-    const id = schema.get("table");
-    this.table.database = id.get("database").text();
-    this.table.schema = id.get("schema").text();
-    this.table.name = id.get("name").text();
-    const columns = schema.get("columns").items;
-    for (let i = 0; i < columns.length; i++) {
-      const c = columns[i];
-      this.table.columns.push(new Field(c.get("name").text(), c.get("format").text(), c.get("pg_type"), c.get("nullable").isTrue(), <i32>c.get("key").integer(0)));
-    }
+    this.table = new Table(request.get("schema"));
   }
 
   // Ends the plan with a message: return p.refuse("why").
@@ -160,7 +185,7 @@ export class Plan {
   }
 
   // Replaces text column i of the first target. Null stays null, absent stays
-  // absent.
+  // absent. Where rows are emitted, the column follows them.
   rewrite(i: i32, r: Rewrite): void {
     const step = new Step(this.need(i), this.compute("u"), r);
     this.steps.push(step);
@@ -185,6 +210,9 @@ export class Plan {
       }
     }
   }
+
+  // Has the columns of rewrites follow the rows that were emitted.
+  follow(o: Output): void { for (let i = 0; i < this.steps.length; i++) o.follow(this.steps[i].out); }
 
   reply(): Json {
     const needs = Json.list(), computed = Json.list(), outputs = Json.list();
@@ -211,6 +239,7 @@ function describe(c: TargetColumn): Json {
     case From.Kernel: from.with("kernel", Json.int(c.index)); break;
     default: from.with("computed", Json.int(c.index));
   }
-  return Json.object().with("name", Json.of(c.field.name)).with("format", Json.of(c.field.format)).with("pg_type", c.field.type)
-    .with("nullable", Json.flag(c.field.nullable)).with("key", Json.int(c.field.key)).with("from", from);
+  const column = Json.object().with("name", Json.of(c.field.name)).with("format", Json.of(c.field.format)).with("pg_type", c.field.type)
+    .with("nullable", Json.flag(c.field.nullable)).with("key", Json.int(c.field.key)).with("id", Json.int(c.field.id)).with("from", from);
+  return c.losses.length > 0 ? column.with("losses", Json.texts(c.losses)) : column;
 }

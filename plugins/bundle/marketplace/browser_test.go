@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -159,6 +160,9 @@ func real(t *testing.T, name string) *oci.Artifact {
 	return a
 }
 
+// sample is rows for the playground.
+const sample = "id:bigint,email,tags:text[]\n1,ada@example.com,\"{a,b}\"\n2,,{}\n"
+
 const settled = `new Promise((done) => { const r = document.getElementById("result"); const look = () => r.dataset.done ? done(r.textContent) : setTimeout(look, 20); look(); })`
 
 // example compiles an example of the Go kit.
@@ -212,7 +216,7 @@ func TestInABrowser(t *testing.T) {
 	}
 	b.open(server.URL + "/plugins/acme/mask/index.html#try")
 	got := b.eval(settled)
-	for _, want := range []string{"It sees no column.", "shows the name of the function, [hash]", "public.sample, 3 rows", "{a,b}", "[hash]"} {
+	for _, want := range []string{"It sees no column.", "It leaves work to functions of Leat: mask.", "public.sample, 3 rows", "{a,b}", "***@example.com"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the playground does not say %q:\n%s", want, got)
 		}
@@ -220,6 +224,16 @@ func TestInABrowser(t *testing.T) {
 	run := func(config, csv string) string {
 		script := fmt.Sprintf(`(() => { const f = document.getElementById("playground"); f.elements.config.value = %q; f.elements.csv.value = %q; f.requestSubmit(); return %s })()`, config, csv, settled)
 		return b.eval(script)
+	}
+	for config, want := range map[string]string{
+		`{"columns": ["email"]}`:                                        "b5fc85e55755f9e0d030a10ab4429b6b2944855f9a0d60077fe832becbc41d72", // the digest of sha256sum
+		`{"columns": ["email"], "method": "hash", "salt": "pepper"}`:    "f3de2501fc91c4a9ae4d4ed50bef931c9901aabe5ea36979890a69204e7eb2b1",
+		`{"columns": ["email"], "method": "encrypt", "key": "short"}`:   "key",
+		`{"columns": ["tags"], "method": "redact", "text": "<hidden>"}`: "<hidden>",
+	} {
+		if got := run(config, sample); !strings.Contains(got, want) {
+			t.Errorf("mask with %s gives\n%s, want %q", config, got, want)
+		}
 	}
 	if got := run(`{"columns": ["other"]}`, "id:bigint,mail\n1,x\n"); !strings.Contains(got, `has no column "other"`) {
 		t.Errorf("mask of a column that is not there: %q", got)
@@ -264,4 +278,65 @@ func TestInABrowser(t *testing.T) {
 		t.Errorf("something was sent: %v", asked)
 	}
 	mu.Unlock()
+}
+
+// bundled packs a bundled plugin with everything in its folder, as of leat.
+func bundled(t *testing.T, b *bundle.Bundle) *oci.Artifact {
+	t.Helper()
+	from := "../../../transforms/"
+	if b.Manifest.Kind == bundle.Destination {
+		from = "../../destinations/"
+	}
+	dir := filepath.Join(t.TempDir(), b.Manifest.Name)
+	if err := os.CopyFS(dir, os.DirFS(from+b.Manifest.Name)); err != nil {
+		t.Fatal(err)
+	}
+	manifest := filepath.Join(dir, bundle.ManifestName)
+	text := "publisher = \"leat\"\n" + read(t, manifest)
+	if err := errors.Join(os.WriteFile(manifest, []byte(text), 0o600), os.WriteFile(filepath.Join(dir, b.Manifest.Name+".wasm"), b.Module, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	a, err := oci.Pack(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestBundledPluginsInABrowser makes the site of the plugins of this repository
+// and runs each transform on its own page with its own example: what stays with
+// the host is computed there as Leat computes it.
+func TestBundledPluginsInABrowser(t *testing.T) {
+	all, err := bundle.Bundled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var artifacts []*oci.Artifact
+	for _, b := range all {
+		artifacts = append(artifacts, bundled(t, b))
+	}
+	server := httptest.NewServer(http.FileServer(http.Dir(build(t, nil, artifacts...))))
+	t.Cleanup(server.Close)
+	b := newBrowser(t)
+	for name, want := range map[string]string{
+		"array-to-varchar": `["x y",null]`,
+		"convert":          `["a","b"]`,
+		"database-name":    "sample",
+		"fields":           "21",
+		"filter":           "public.sample, 1 rows",
+		"json":             "New York",
+		"mask":             "***@example.com",
+		"merge-tables":     "public.sample, 3 rows",
+		"route":            "public.active, 2 rows",
+		"text":             "ADA@EXAMPLE.COM",
+	} {
+		b.open(server.URL + "/plugins/leat/" + name + "/index.html#try")
+		got := b.eval(settled)
+		if bad := b.eval(`document.querySelectorAll("#result .bad").length`); bad != "0" || !strings.Contains(got, want) {
+			t.Errorf("%s gives\n%s, want %q", name, got, want)
+		}
+	}
+	for _, c := range b.complaints {
+		t.Errorf("the browser complains: %s", c)
+	}
 }

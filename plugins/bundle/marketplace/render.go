@@ -24,8 +24,14 @@ import (
 	"github.com/leat-etl/leat/plugins/bundle/oci"
 )
 
+// site is the pages, and Leat's kernels, which the build compiles: nothing of
+// them is there in a fresh clone.
+//
 //go:embed site
 var site embed.FS
+
+// Kernels is the file of the site with Leat's kernels for the playground.
+const Kernels = "kernels.wasm.gz"
 
 // policy lets a page load the style sheet and the scripts of the site. A page
 // itself cannot even fetch: the playground's worker reads the module.
@@ -63,6 +69,8 @@ type listed struct {
 	// Sample is the settings that the playground begins with, empty for a
 	// plugin that it cannot run.
 	Sample string
+	// Hosts are the settings that stay with the host, separated by spaces.
+	Hosts string
 
 	module []byte
 }
@@ -77,7 +85,7 @@ func Render(f *catalogue.Folder) error {
 		}
 		v.Plugins = append(v.Plugins, l)
 	}
-	for _, name := range []string{"style.css", "search.js", "playground.js", "sandbox.js", "icon.svg"} {
+	for _, name := range []string{"style.css", "search.js", "playground.js", "sandbox.js", "icon.svg", Kernels} {
 		data, err := site.ReadFile("site/" + name)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
@@ -147,6 +155,7 @@ func list(p catalogue.Plugin, bundles map[string]*oci.Artifact) (listed, error) 
 	}
 	if p.Kind == bundle.Transform && len(l.Latest.Capabilities) == 0 {
 		l.Sample, l.module = sampleSettings(a.Bundle.Manifest.ConfigSchema), a.Bundle.Module
+		l.Hosts = hostSettings(a.Bundle.Manifest.ConfigSchema)
 	}
 	l.Score = score(l.Latest.Conformance)
 	l.Keywords = strings.ToLower(p.ID + " " + p.Description + " " + string(p.Kind) + " " + strings.Join(l.Latest.Capabilities, " "))

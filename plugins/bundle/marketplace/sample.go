@@ -1,13 +1,19 @@
 package marketplace
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+)
 
-// sampleSettings makes settings with which the playground can begin: what a
-// schema requires, by its defaults, examples and first choices, and columns of
-// the sample where it wants a list of names.
+// sampleSettings makes settings with which the playground can begin: the first
+// example of a schema, or else what it requires, by its defaults, examples and
+// first choices, and columns of the sample where it wants a list of names.
 func sampleSettings(schema []byte) string {
 	var s struct {
-		Required   []string `json:"required"`
+		Examples   []json.RawMessage `json:"examples"`
+		Required   []string          `json:"required"`
 		Properties map[string]struct {
 			Type     any   `json:"type"`
 			Default  any   `json:"default"`
@@ -18,6 +24,9 @@ func sampleSettings(schema []byte) string {
 	out := map[string]any{}
 	if err := json.Unmarshal(schema, &s); err != nil {
 		return "{}"
+	}
+	if len(s.Examples) > 0 {
+		return string(s.Examples[0])
 	}
 	for _, name := range s.Required {
 		p := s.Properties[name]
@@ -45,4 +54,22 @@ func sampleSettings(schema []byte) string {
 		return "{}"
 	}
 	return string(text)
+}
+
+// hostSettings names the settings that a schema keeps from the plugin.
+func hostSettings(schema []byte) string {
+	var s struct {
+		Properties map[string]struct {
+			Host bool `json:"x-leat-host"`
+		} `json:"properties"`
+	}
+	if err := json.Unmarshal(schema, &s); err != nil {
+		return ""
+	}
+	maps.DeleteFunc(s.Properties, func(_ string, p struct {
+		Host bool `json:"x-leat-host"`
+	}) bool {
+		return !p.Host
+	})
+	return strings.Join(slices.Sorted(maps.Keys(s.Properties)), " ")
 }

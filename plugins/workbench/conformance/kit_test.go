@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,23 +68,8 @@ func TestBrokenDestinationsAreCaught(t *testing.T) {
 			if err := os.WriteFile(path, []byte(strings.Replace(source, broken.old, broken.new, 1)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			out, err := compile.Module(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var said strings.Builder
-			if _, err := compile.Build(ctx, dir, out, &said); err != nil {
-				t.Fatalf("%v\n%s", err, said.String())
-			}
-			b, err := bundle.Resolve(dir, ".")
-			if err != nil {
-				t.Fatal(err)
-			}
-			config, err := json.Marshal(map[string]any{"path": filepath.Join(t.TempDir(), "store.duckdb")})
-			if err != nil {
-				t.Fatal(err)
-			}
-			kit := &Kit{Host: host, Bundle: b, Config: config, Dir: ".", Only: []string{broken.only}, Quick: true}
+			b := built(t, dir)
+			kit := &Kit{Host: host, Bundle: b, Config: fileConfig(t), Dir: ".", Only: []string{broken.only}, Quick: true}
 			r, err := kit.Run(ctx)
 			if err != nil {
 				t.Fatal(err)
@@ -100,4 +86,72 @@ func TestBrokenDestinationsAreCaught(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDestinationsOfEveryKit tries the destinations that leat plugin new makes in
+// the other languages, in what they promise; what a failed host call leaves behind
+// is tried with one.
+func TestDestinationsOfEveryKit(t *testing.T) {
+	ctx := context.Background()
+	host, err := wasm.NewHost(ctx, wasm.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close(ctx)
+	modules, err := filepath.Abs("../../../build/assemblyscript/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, language := range []compile.Language{compile.C, compile.Rust, compile.TypeScript} {
+		t.Run(string(language), func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "store")
+			if _, err := scaffold.New(scaffold.Options{Dir: dir, Language: language, Kind: bundle.Destination}); err != nil {
+				t.Fatal(err)
+			}
+			if language == compile.TypeScript {
+				if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b := built(t, dir)
+			only := slices.DeleteFunc(Capabilities(), func(name string) bool {
+				return name == "schema changes" || name == "tables without a key" || name == "faults" && language != compile.C
+			})
+			r, err := (&Kit{Host: host, Bundle: b, Config: fileConfig(t), Dir: ".", Only: only, Quick: true}).Run(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !r.Full() {
+				t.Errorf("the report is %+v", r)
+			}
+		})
+	}
+}
+
+// built compiles a plugin.
+func built(t *testing.T, dir string) *bundle.Bundle {
+	t.Helper()
+	out, err := compile.Module(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	if _, err := compile.Build(context.Background(), dir, out, &said); err != nil {
+		t.Fatalf("%v\n%s", err, said.String())
+	}
+	b, err := bundle.Resolve(dir, ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// fileConfig is settings with a database of their own.
+func fileConfig(t *testing.T) json.RawMessage {
+	t.Helper()
+	config, err := json.Marshal(map[string]any{"path": filepath.Join(t.TempDir(), "store.duckdb")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
 }

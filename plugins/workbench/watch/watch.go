@@ -1,4 +1,4 @@
-// Package watch waits for changes of a plugin's sources.
+// Package watch waits for changes of a plugin's sources, or of one file.
 package watch
 
 import (
@@ -28,6 +28,22 @@ type Folder struct {
 	watcher *fsnotify.Watcher
 	// modules says that compiled modules count, too.
 	modules bool
+	// only is the one name that counts, empty for all.
+	only string
+}
+
+// File watches one file. Its folder is watched for it, since an editor may put
+// another file into its place.
+func File(path string) (*Folder, error) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("watch %s: %w", path, err)
+	}
+	f := &Folder{dir: filepath.Dir(path), watcher: w, only: filepath.Base(path)}
+	if err := w.Add(f.dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch %s: %w", path, err), w.Close())
+	}
+	return f, nil
 }
 
 // New watches dir. With modules a new .wasm file is a change as well.
@@ -84,7 +100,7 @@ func (f *Folder) Next(ctx context.Context) error {
 			if !f.counts(e) {
 				continue
 			}
-			if e.Has(fsnotify.Create) {
+			if e.Has(fsnotify.Create) && f.only == "" {
 				if err := f.add(e.Name); err != nil {
 					return err
 				}
@@ -98,6 +114,8 @@ func (f *Folder) Next(ctx context.Context) error {
 func (f *Folder) counts(e fsnotify.Event) bool {
 	name := filepath.Base(e.Name)
 	switch {
+	case f.only != "":
+		return name == f.only && e.Op != fsnotify.Chmod
 	case e.Op == fsnotify.Chmod, strings.HasPrefix(name, "."), strings.HasSuffix(name, "~"), strings.HasSuffix(name, ".new"), slices.Contains(made, name), name == "Cargo.lock":
 		return false
 	case strings.HasSuffix(name, ".wasm"):

@@ -18,8 +18,8 @@ function show(answer) {
   worker.terminate();
   result.replaceChildren();
   if (answer.error) add(result, "p", answer.error, "notice bad");
-  if (answer.kernels && answer.kernels.length) add(result, "p", "Leat itself does part of its work, which this page cannot: such a cell shows the name of the function, [" + answer.kernels.join("], [") + "].", "small");
   if (answer.sees) add(result, "p", answer.sees.length ? "It sees " + answer.sees.join(", ") + " and no other column." : "It sees no column.", "small");
+  if (answer.kernels && answer.kernels.length) add(result, "p", "It leaves work to functions of Leat: " + answer.kernels.join(", ") + ". They ran here, too.", "small");
   for (const table of answer.tables || []) {
     const box = add(result, "div", undefined, "scroll");
     const out = add(box, "table");
@@ -47,7 +47,8 @@ function start() {
   worker.onmessage = (e) => show(e.data);
   worker.onerror = (e) => show({ error: e.message || "the sandbox cannot be started" });
   timer = setTimeout(() => show({ error: "The plugin took longer than twenty seconds and was stopped." }), 20000);
-  worker.postMessage({ module: new URL(form.dataset.module, location.href).href, csv: form.elements.csv.value, config: form.elements.config.value });
+  const at = (path) => new URL(path, location.href).href;
+  worker.postMessage({ module: at(form.dataset.module), kernels: at(form.dataset.kernels), hosts: form.dataset.hosts.split(" "), csv: form.elements.csv.value, config: form.elements.config.value });
 }
 
 if (form) {

@@ -77,11 +77,17 @@ class Guest {
   constructor() { this.said = ""; }
 
   async load(bytes) {
+    await this.start(bytes, false);
+    if (this.exports.leat_abi_version() !== 1) throw new Error("the plugin speaks another ABI");
+  }
+
+  async start(bytes, lenient) {
     const module = await WebAssembly.compile(bytes);
-    const imports = { wasi_snapshot_preview1: this.wasi(), leat: { log: (_, p, n) => { this.say(this.text(p, n)); }, reply: () => {} } };
+    const wasi = this.wasi();
+    if (lenient) for (const i of WebAssembly.Module.imports(module)) wasi[i.name] ??= () => 52; // there is no such function
+    const imports = { wasi_snapshot_preview1: wasi, leat: { log: (_, p, n) => { this.say(this.text(p, n)); }, reply: () => {} } };
     this.exports = (await WebAssembly.instantiate(module, imports)).exports;
     if (this.exports._initialize) this.exports._initialize();
-    if (this.exports.leat_abi_version() !== 1) throw new Error("the plugin speaks another ABI");
   }
 
   view() { return new DataView(this.exports.memory.buffer); }
@@ -123,12 +129,12 @@ class Guest {
     };
   }
 
-  // plan calls leat_plan.
-  plan(request) {
+  // ask makes a call that takes and gives JSON.
+  ask(name, request) {
     const input = encoder.encode(JSON.stringify(request));
-    const at = this.exports.leat_alloc(input.length);
+    const at = this.exports.leat_alloc(input.length) >>> 0;
     this.bytes(at, input.length).set(input);
-    const reply = BigInt.asUintN(64, this.exports.leat_plan(at, input.length));
+    const reply = BigInt.asUintN(64, this.exports[name](at, input.length));
     return this.ok(JSON.parse(this.text(Number(reply >> 32n), Number(reply & 0xffffffffn))));
   }
 
@@ -270,54 +276,112 @@ function buffersOf(b, column, rows) {
 
 const print = (v) => v === null ? null : v === true ? "t" : v === false ? "f" : String(v);
 
+// Columns as the interface describes them.
+const fieldOf = (c, i) => ({ name: c.name, format: c.type.format, nullable: i > 0, key: i === 0 ? 1 : 0, pg_type: { name: c.type.name, oid: c.type.oid, typmod: -1, kind: c.type.kind } });
+
+// split parts the settings into the plugin's own and those that stay with the
+// host, as a pipeline does.
+function split(config, hosts) {
+  const own = {}, host = {};
+  for (const [name, value] of Object.entries(config)) (hosts.includes(name) ? host : own)[name] = value;
+  return { own, host };
+}
+
+// Kernels computes what a plan leaves to the host: the same code as Leat's, as a
+// module of its own. results are texts by kernel and row.
+class Kernels {
+  constructor(plan, columns, rows) { this.plan = plan; this.columns = columns; this.rows = rows; this.results = []; this.failed = []; }
+
+  async compute(bytes, settings) {
+    const guest = new Guest();
+    await guest.start(bytes, true);
+    const columns = this.columns.map((c, i) => ({ ...fieldOf(c, i), cells: c.values.map(print) }));
+    const done = guest.ask("leat_kernels", { rows: this.rows, columns, kernels: this.plan.kernels, settings });
+    this.results = done.results;
+    this.failed = done.failed;
+  }
+
+  // takes says whether an output takes a row.
+  takes(output, row) { return !("where" in output) || this.results[output.where][row] === "t"; }
+
+  // errors are rows that a kernel could not compute, if an output takes them or
+  // if it was to decide that.
+  errors() {
+    const deciding = new Set(), visit = (k) => {
+      if (deciding.has(k)) return;
+      deciding.add(k);
+      for (const from of this.plan.kernels[k].inputs) if ("kernel" in from) visit(from.kernel);
+    };
+    for (const o of this.plan.outputs) if ("where" in o) visit(o.where);
+    const out = [];
+    this.failed.forEach((rows, k) => {
+      for (const [row, message] of Object.entries(rows)) {
+        if (deciding.has(k) || this.plan.outputs.some((o) => this.takes(o, Number(row)))) out.push({ row: Number(row), message });
+      }
+    });
+    return out;
+  }
+}
+
 // run plans a plugin for a table, processes its rows, and puts together what
-// a destination would be given.
-async function run(bytes, csv, config) {
+// a destination would be given. hosts are the settings that stay with the host,
+// kernels fetches its kernels.
+async function run(bytes, csv, config, hosts, kernels) {
   const columns = readTable(csv), rows = columns[0].values.length;
-  const guest = new Guest();
+  const guest = new Guest(), settings = split(config, hosts);
   try {
     await guest.load(bytes);
     const table = { database: "sample", schema: "public", name: "sample" };
-    const plan = guest.plan({
-      abi: 1, kind: "transform", plan: 1, config, peers: [], databases: ["sample"],
-      schema: { table, version: 1, columns: columns.map((c, i) => ({ name: c.name, format: c.type.format, nullable: i > 0, key: i === 0 ? 1 : 0, pg_type: { name: c.type.name, oid: c.type.oid, typmod: -1, kind: c.type.kind } })) },
+    const plan = guest.ask("leat_plan", {
+      abi: 1, kind: "transform", plan: 1, config: settings.own, peers: [], databases: ["sample"], kernels: kernelNames,
+      schema: { table, version: 1, columns: columns.map(fieldOf) },
     });
-    const needs = (plan.needs || []).map((i) => columns[i]), computed = plan.computed || [], outputs = plan.outputs || [], kernels = plan.kernels || [];
-    const chosen = outputs.some((o) => "where" in o); // by the host, which is not here: every row goes everywhere
-    const calls = rows > 0 && (computed.length > 0 || plan.filters || (outputs.length > 1 && !chosen));
+    plan.kernels = plan.kernels || [];
+    plan.outputs = plan.outputs || [];
+    const needs = (plan.needs || []).map((i) => columns[i]), computed = plan.computed || [];
+    const chosen = plan.outputs.some((o) => "where" in o);
+    const calls = rows > 0 && (computed.length > 0 || plan.filters || (plan.outputs.length > 1 && !chosen));
     const done = calls ? guest.process(needs, rows, computed) : { rows, columns: [], errors: [], selection: null, routes: null };
-    const failed = new Set(done.errors.map((e) => e.row));
-    const tables = outputs.map((output, o) => {
+    const host = new Kernels(plan, columns, rows);
+    if (plan.kernels.length > 0) await host.compute(await kernels(), settings.host);
+    const errors = done.errors.concat(host.errors()).filter((e, i, all) => all.findIndex((other) => other.row === e.row) === i);
+    const failed = new Set(errors.map((e) => e.row));
+    const tables = plan.outputs.map((output, o) => {
       const picked = [];
       for (let i = 0; i < done.rows; i++) {
         const from = done.selection ? done.selection[i] : i;
-        if ((chosen || (done.routes ? done.routes[i] : 0) === o) && !failed.has(from)) picked.push([i, from]);
+        if ((chosen ? host.takes(output, from) : (done.routes ? done.routes[i] : 0) === o) && !failed.has(from)) picked.push([i, from]);
       }
       const cell = (from, [i, row]) => {
         if ("column" in from) return print(columns[from.column].values[row]);
         if ("cast" in from) return print(columns[from.cast].values[row]);
         if ("constant" in from) return from.constant;
         if ("computed" in from) return print(done.columns[from.computed][i]);
-        if ("kernel" in from) return "[" + kernels[from.kernel].kernel + "]";
+        if ("kernel" in from) return host.results[from.kernel][row];
         return null;
       };
       return { name: output.table.schema + "." + output.table.name, columns: output.columns.map((c) => c.name), rows: picked.map((at) => output.columns.map((c) => cell(c.from, at))) };
     });
-    return { tables, errors: done.errors, sees: needs.map((c) => c.name), kernels: [...new Set(kernels.map((k) => k.kernel))], said: guest.said };
+    return { tables, errors, sees: needs.map((c) => c.name), kernels: [...new Set(plan.kernels.map((k) => k.kernel))], said: guest.said };
   } catch (e) {
     return { error: e.message, said: guest.said };
   }
 }
 
-if (typeof WorkerGlobalScope !== "undefined") {
-  onmessage = async ({ data }) => {
-    try {
-      const answer = await fetch(data.module);
-      if (!answer.ok) throw new Error("the module cannot be read: " + answer.status);
-      postMessage(await run(await answer.arrayBuffer(), data.csv, JSON.parse(data.config || "{}")));
-    } catch (e) {
-      postMessage({ error: e.message, said: "" });
-    }
-  };
+const kernelNames = ["aes-siv", "any", "array-json", "case", "cast", "expression", "geojson", "hash", "hmac", "interval-iso", "json-path", "mask", "range-json", "regex", "replace", "round", "split", "substring", "time", "trim"];
+
+async function read(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error("the module cannot be read: " + answer.status);
+  return answer;
 }
-if (typeof module !== "undefined") module.exports = { run };
+
+onmessage = async ({ data }) => {
+  try {
+    const kernels = async () => new Response((await read(data.kernels)).body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+    const module = await (await read(data.module)).arrayBuffer();
+    postMessage(await run(module, data.csv, JSON.parse(data.config || "{}"), data.hosts, kernels));
+  } catch (e) {
+    postMessage({ error: e.message, said: "" });
+  }
+};

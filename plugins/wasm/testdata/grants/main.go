@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -57,6 +58,8 @@ func do(text string) (string, error) {
 		var b [16]byte
 		pdk.Random(b[:])
 		return fmt.Sprintf("%x", b), nil
+	case "remove":
+		return "removed", errors.Join(pdk.KVDelete(key), pdk.BlobDelete(key))
 	case "log":
 		for range 90 {
 			pdk.Logf(pdk.LevelInfo, "flood")

@@ -1,14 +1,12 @@
-/* Keeps the last state of every row in DuckDB. Requests and replies are the
- * JSON of section 6 of the interface. */
+/* Keeps the last state of every row in DuckDB. */
 #include "leat.h"
 
-typedef struct { const char *name, *type; bool key; } column;
-
 /* What write needs to know of a planned table; ddl is run before its rows. */
-typedef struct table { int64_t plan; const char *name, *ddl; column *columns; uint32_t n_columns; bool ready, waiting; struct table *next; } table;
+typedef struct { const char *name, *type; bool key; } column;
+typedef struct table { const char *name, *ddl; column *columns; uint32_t n_columns; bool ready, waiting; struct table *next; } table;
 
 /* The one instance of a pipeline; its functions are called one at a time. */
-static struct { const char *prefix, *pipeline; bool open; table *tables; } self;
+static struct { leat_text prefix, pipeline; bool open; table *tables; } self;
 
 /* ---- Statements, written into one buffer ----------------------------------- */
 
@@ -28,43 +26,28 @@ static void put_quoted(leat_text t, char mark) {
     put(one);
 }
 
-/* What was written since line.len = 0, in memory that stays. */
-static const char *kept(void) {
-    char *s = leat_new(line.len + 1);
-    memcpy(s, line.at, line.len);
+/* What was written since line.len = 0, until the next call; in plan for good. */
+static const char *written(void) {
+    const char *s = leat_cstr((leat_text){line.at, line.len});
     line.len = 0;
     return s;
 }
 
-static bool run(leat_reply *r) {
-    leat_json ok;
-    bool done = leat_sql(leat_sql_exec, leat_cstr((leat_text){line.at, line.len}), &ok, r);
-    line.len = 0;
-    return done;
-}
+static bool run(leat_failure *f) { return leat_sql_exec(written(), 0, f); }
 
-/* Has the host do one of begin, commit and rollback. */
-static bool ask(uint32_t (*function)(const char *, uint32_t), leat_reply *r) {
-    leat_json ok;
-    return leat_host(function, leat_str("{}"), &ok, r);
-}
-
-static bool begin(leat_reply *r) {
-    if (!self.open && !ask(leat_sql_begin, r)) return false;
+static bool begin(leat_failure *f) {
+    if (!self.open && !leat_sql_begin(f)) return false;
     return self.open = true;
 }
 
 /* ---- Open and plan ---------------------------------------------------------- */
 
-/* compacts: of a key's rows in a batch only the last is needed. */
-static bool open_(leat_json request, leat_reply *r) {
-    line.len = 0;
-    put(leat_cstr(leat_string(leat_get(leat_get(request, "config"), "prefix")))), self.prefix = kept();
-    put(leat_cstr(leat_string(leat_get(request, "pipeline")))), self.pipeline = kept();
-    put("CREATE TABLE IF NOT EXISTS leat_checkpoint (pipeline VARCHAR, key VARCHAR, value VARCHAR)");
-    if (!run(r)) return false;
-    leat_json_raw(&r->json, "{\"driver\":\"duckdb\",\"compacts\":true,\"changes_apart\":true}");
-    return true;
+/* compacts: of a key's rows in a batch only the last is needed. empties: a
+ * truncate takes the rows of a table back. */
+static bool open_(leat_text pipeline, leat_json config, leat_info *info, leat_failure *f) {
+    self.pipeline = pipeline, self.prefix = leat_string(leat_get(config, "prefix"));
+    info->driver = "duckdb", info->compacts = info->changes_apart = info->empties = true;
+    return leat_sql_exec("CREATE TABLE IF NOT EXISTS leat_checkpoint (pipeline VARCHAR, key VARCHAR, value VARCHAR)", 0, f);
 }
 
 /* DuckDB's name for a format that has a type of its own; all else stays the
@@ -76,52 +59,42 @@ static const char *type_of(leat_text format) {
     return "VARCHAR";
 }
 
-/* Appends statement s to a JSON list and to the table's DDL. */
-static void statement(leat_reply *r, leat_buffer *ddl, const char *s) {
-    if (ddl->len) leat_json_raw(ddl, "; "), leat_json_raw(&r->json, ",");
-    leat_json_raw(ddl, s);
-    leat_json_text(&r->json, leat_str(s));
+/* Adds what is in line to the plan and to the table's DDL. */
+static void statement(leat_landing *landing, leat_buffer *ddl) {
+    const char *sql = written();
+    leat_land_statement(landing, sql);
+    leat_json_raw(ddl, ddl->len ? "; " : ""), leat_json_raw(ddl, sql);
 }
 
 /* Decides how a table lands. It runs no DDL: the host shows the statements to
  * people first. */
-static bool plan(leat_json request, leat_reply *r) {
-    leat_json schema = leat_get(request, "schema"), columns = leat_get(schema, "columns");
-    leat_text source = leat_string(leat_get(leat_get(schema, "table"), "name"));
+static bool plan(const leat_table *source, leat_landing *landing, leat_failure *f) {
     table *t = leat_new(sizeof *t);
-    for (leat_each c = leat_begin(columns); leat_next(&c);) t->n_columns++;
-    t->columns = leat_new(t->n_columns * sizeof *t->columns);
-    t->plan = leat_int(leat_get(request, "plan"), 0);
-    leat_buffer name = {0};
-    leat_json_raw(&name, self.prefix), leat_json_raw(&name, leat_cstr(source));
-    put_quoted((leat_text){name.at, name.len}, '"'), t->name = kept();
+    leat_buffer name = {0}, ddl = {0};
     bool keyed = false;
-    leat_json_raw(&r->json, "{\"table\":"), leat_json_text(&r->json, leat_str(t->name)), leat_json_raw(&r->json, ",\"columns\":[");
-    uint32_t i = 0;
-    for (leat_each c = leat_begin(columns); leat_next(&c); i++) {
-        leat_text column_name = leat_string(leat_get(c.value, "name"));
-        put_quoted(column_name, '"');
-        t->columns[i] = (column){kept(), type_of(leat_string(leat_get(c.value, "format"))), leat_int(leat_get(c.value, "key"), 0) > 0};
-        keyed = keyed || t->columns[i].key;
-        leat_json_raw(&r->json, i ? ",{\"name\":" : "{\"name\":"), leat_json_text(&r->json, column_name);
-        leat_json_raw(&r->json, ",\"source\":"), leat_json_text(&r->json, column_name);
-        leat_json_raw(&r->json, ",\"type\":"), leat_json_text(&r->json, leat_str(t->columns[i].type)), leat_json_raw(&r->json, "}");
+    leat_json_raw(&name, leat_cstr(self.prefix)), leat_json_raw(&name, leat_cstr(source->name));
+    put_quoted((leat_text){name.at, name.len}, '"'), t->name = written();
+    t->columns = leat_new(source->n_columns * sizeof *t->columns), t->n_columns = source->n_columns;
+    for (uint32_t i = 0; i < t->n_columns; i++) {
+        const leat_column *c = &source->columns[i];
+        put_quoted(c->name, '"');
+        t->columns[i] = (column){written(), type_of(c->format), c->key > 0};
+        keyed = keyed || c->key > 0;
+        leat_land(landing, c->name, t->columns[i].type, c->name);
     }
-    if (!keyed) return leat_refuse_reply(r, "table ", leat_cstr(source), " has no key, by which rows could be found again");
-    leat_json_raw(&r->json, "],\"statements\":[");
-    leat_buffer ddl = {0};
+    if (!keyed) return leat_because(f, LEAT_NO_CLASS, "table ", leat_cstr(source->name), " has no key, by which rows could be found again");
     put("CREATE TABLE IF NOT EXISTS "), put(t->name);
-    for (i = 0; i < t->n_columns; i++) put(i ? ", " : " ("), put(t->columns[i].name), put(" "), put(t->columns[i].type);
-    put(")"), statement(r, &ddl, kept());
-    for (i = 0; i < t->n_columns; i++) { /* of a table that is older than a column */
+    for (uint32_t i = 0; i < t->n_columns; i++) put(i ? ", " : " ("), put(t->columns[i].name), put(" "), put(t->columns[i].type);
+    put(")"), statement(landing, &ddl);
+    for (uint32_t i = 0; i < t->n_columns; i++) { /* of a table that is older than a column, whose rows have the column's default */
         put("ALTER TABLE "), put(t->name), put(" ADD COLUMN IF NOT EXISTS "), put(t->columns[i].name), put(" "), put(t->columns[i].type);
-        statement(r, &ddl, kept());
+        if (source->columns[i].has_missing) put(" DEFAULT "), put_quoted(source->columns[i].missing, '\'');
+        statement(landing, &ddl);
     }
-    put(leat_cstr((leat_text){ddl.at, ddl.len})), t->ddl = kept();
-    for (i = 0; i < t->n_columns; i++) put(i ? ", " : "SELECT "), put(t->columns[i].name);
+    for (uint32_t i = 0; i < t->n_columns; i++) put(i ? ", " : "SELECT "), put(t->columns[i].name);
     put(" FROM "), put(t->name);
-    leat_json_raw(&r->json, "],\"read\":"), leat_json_text(&r->json, (leat_text){line.at, line.len}), leat_json_raw(&r->json, "}");
-    line.len = 0;
+    landing->table = t->name, landing->read = written(), landing->state = t;
+    t->ddl = leat_cstr((leat_text){ddl.at, ddl.len});
     t->next = self.tables, self.tables = t;
     return true;
 }
@@ -131,38 +104,31 @@ static bool plan(leat_json request, leat_reply *r) {
 /* Runs a plan's DDL before the first rows. DuckDB does not take a changed
  * table and its rows in one transaction: if one is open, the host takes it back
  * and begins anew, with the table as it has to be. */
-static bool prepare(table *t, leat_reply *r) {
+static bool prepare(table *t, leat_failure *f) {
     if (t->ready) return true;
     if (self.open) {
         t->waiting = true;
-        r->class_ = "connection";
-        return leat_refuse_reply(r, "the table ", t->name, " is changed first");
+        return leat_because(f, LEAT_CONNECTION, "the table ", t->name, " is changed first");
     }
-    put(t->ddl);
-    return t->ready = run(r);
+    return t->ready = leat_sql_exec(t->ddl, 0, f);
 }
 
-static void ingested(leat_buffer *b, const char *prefix, int64_t n, const char *type, const char *from) {
-    leat_json_raw(b, ",{\"name\":\""), leat_json_raw(b, prefix);
-    if (n >= 0) leat_json_int(b, n);
-    leat_json_raw(b, "\",\"type\":\""), leat_json_raw(b, type), leat_json_raw(b, "\",\"from\":\""), leat_json_raw(b, from);
-    leat_json_raw(b, "\",\"column\":"), leat_json_int(b, n < 0 ? 0 : n), leat_json_raw(b, "}");
+static const char *numbered(const char *prefix, uint32_t n) {
+    put(prefix), put_n(n);
+    return written();
 }
 
 /* Fills the temporary table of a batch: its columns, a flag for each one that
  * some row lacks, and what tells the rows apart. */
-static bool stage(table *t, leat_json batch, leat_reply *r) {
-    static leat_buffer b;
-    b.len = 0;
-    leat_json_raw(&b, "{\"batch\":"), leat_json_int(&b, leat_int(leat_get(batch, "handle"), 0));
-    leat_json_raw(&b, ",\"ingest\":{\"table\":\"leat_stage\",\"temporary\":true,\"columns\":[{\"name\":\"leat_op\",\"type\":\"VARCHAR\",\"from\":\"op\"}");
-    ingested(&b, "leat_row", -1, "BIGINT", "row");
-    ingested(&b, "leat_origin", -1, "BIGINT", "origin");
-    for (uint32_t i = 0; i < t->n_columns; i++) ingested(&b, "c", i, t->columns[i].type, "column");
-    for (leat_each a = leat_begin(leat_get(batch, "absent")); leat_next(&a);) ingested(&b, "absent", leat_int(a.value, 0), "BOOLEAN", "absent");
-    leat_json_raw(&b, "]}}");
-    leat_json ok;
-    return leat_host(leat_sql_ingest, (leat_text){b.at, b.len}, &ok, r);
+static bool stage(table *t, const leat_write_batch *b, leat_failure *f) {
+    static leat_ingest in = {"leat_stage", true, 0, {0, 0, 0}};
+    in.columns.len = 0;
+    leat_ingest_column(&in, "leat_op", "VARCHAR", LEAT_FROM_OP, 0);
+    leat_ingest_column(&in, "leat_row", "BIGINT", LEAT_FROM_ROW, 0);
+    leat_ingest_column(&in, "leat_origin", "BIGINT", LEAT_FROM_ORIGIN, 0);
+    for (uint32_t i = 0; i < t->n_columns; i++) leat_ingest_column(&in, numbered("c", i), t->columns[i].type, LEAT_FROM_COLUMN, i);
+    for (uint32_t a = 0; a < b->n_absent; a++) leat_ingest_column(&in, numbered("absent", b->absent[a]), "BOOLEAN", LEAT_FROM_ABSENT, b->absent[a]);
+    return leat_sql_ingest(b, &in, 0, f);
 }
 
 static void put_match(table *t) {
@@ -172,94 +138,81 @@ static void put_match(table *t) {
 }
 
 /* Brings the stage into the table. */
-static bool merge(table *t, leat_json batch, leat_reply *r) {
+static bool merge(table *t, const leat_write_batch *b, leat_failure *f) {
     /* Unchanged is neither null nor a value: it is what the row had, under the
      * key it had. */
-    for (leat_each a = leat_begin(leat_get(batch, "absent")); leat_next(&a);) {
-        int64_t i = leat_int(a.value, 0);
+    for (uint32_t a = 0; a < b->n_absent; a++) {
+        uint32_t i = b->absent[a];
         put("UPDATE leat_stage AS s SET c"), put_n(i), put(" = t."), put(t->columns[i].name), put(" FROM leat_stage AS o, "), put(t->name);
         put(" AS t WHERE s.absent"), put_n(i), put(" AND s.leat_op NOT IN ('D', 'K') AND o.leat_row = s.leat_origin AND "), put_match(t);
-        if (!run(r)) return false;
+        if (!run(f)) return false;
     }
     put("DELETE FROM "), put(t->name), put(" AS t USING leat_stage AS o WHERE "), put_match(t);
-    if (!run(r)) return false;
+    if (!run(f)) return false;
     put("INSERT INTO "), put(t->name);
     for (uint32_t i = 0; i < t->n_columns; i++) put(i ? ", " : " ("), put(t->columns[i].name);
     for (uint32_t i = 0; i < t->n_columns; i++) put(i ? ", c" : ") SELECT c"), put_n(i);
     put(" FROM leat_stage WHERE leat_op NOT IN ('D', 'K')");
-    return run(r);
+    return run(f);
 }
 
-static bool write_(leat_json request, leat_reply *r) {
-    leat_json batch = leat_get(request, "batch");
-    int64_t number = leat_int(leat_get(request, "plan"), 0);
-    table *t = self.tables;
-    while (t && t->plan != number) t = t->next;
-    if (!t) return leat_refuse_reply(r, "no such plan");
-    if (!prepare(t, r)) return false;
-    if (!leat_int(leat_get(batch, "rows"), 0)) return true;
-    if (!begin(r)) return false;
-    if (leat_get(leat_get(batch, "ops"), "T").len) {
+static bool write_(void *state, const leat_write_batch *b, leat_failure *f) {
+    table *t = state;
+    if (!prepare(t, f)) return false;
+    if (!b->rows) return true;
+    if (!begin(f)) return false;
+    if (leat_is_truncate(b)) {
         put("DELETE FROM "), put(t->name);
-        return run(r);
+        return run(f);
     }
-    return stage(t, batch, r) && merge(t, batch, r);
+    return stage(t, b, f) && merge(t, b, f);
 }
 
 /* ---- Checkpoint ------------------------------------------------------------- */
 
 /* Stores the entries beside the rows and makes both durable together. */
-static bool commit(leat_json request, leat_reply *r) {
-    if (!begin(r)) return false;
-    for (leat_each e = leat_begin(leat_get(request, "entries")); leat_next(&e);) {
-        leat_text key = leat_string(leat_get(e.value, "key"));
-        leat_json value = leat_get(e.value, "value");
-        put("DELETE FROM leat_checkpoint WHERE pipeline = "), put_quoted(leat_str(self.pipeline), '\'');
-        put(" AND key = "), put_quoted(key, '\'');
-        if (value.len && value.at[0] == '"') {
-            put("; INSERT INTO leat_checkpoint VALUES ("), put_quoted(leat_str(self.pipeline), '\'');
-            put(", "), put_quoted(key, '\''), put(", "), put_quoted(leat_string(value), '\''), put(")");
+static bool commit(const leat_entries *entries, leat_failure *f) {
+    if (!begin(f)) return false;
+    for (uint32_t i = 0; i < entries->n; i++) {
+        const leat_entry *e = &entries->at[i];
+        put("DELETE FROM leat_checkpoint WHERE pipeline = "), put_quoted(self.pipeline, '\'');
+        put(" AND key = "), put_quoted(e->key, '\'');
+        if (e->kept) {
+            put("; INSERT INTO leat_checkpoint VALUES ("), put_quoted(self.pipeline, '\'');
+            put(", "), put_quoted(e->key, '\''), put(", "), put_quoted(e->value, '\''), put(")");
         }
-        if (!run(r)) return false;
+        if (!run(f)) return false;
     }
-    if (!ask(leat_sql_commit, r)) return false;
+    if (!leat_sql_commit(f)) return false;
     self.open = false;
     return true;
 }
 
 /* Returns what commit has stored. */
-static bool checkpoint(leat_json request, leat_reply *r) {
-    (void)request;
-    put("SELECT key, value FROM leat_checkpoint WHERE pipeline = "), put_quoted(leat_str(self.pipeline), '\'');
-    leat_json found;
-    bool done = leat_sql(leat_sql_query, leat_cstr((leat_text){line.at, line.len}), &found, r);
-    line.len = 0;
-    if (!done) return false;
-    const char *before = "{\"entries\":[";
-    for (leat_each row = leat_begin(leat_get(found, "rows")); leat_next(&row); before = ",") {
-        leat_each cell = leat_begin(row.value);
-        leat_json_raw(&r->json, before);
-        leat_next(&cell), leat_json_raw(&r->json, "{\"key\":"), leat_json_text(&r->json, leat_string(cell.value));
-        leat_next(&cell), leat_json_raw(&r->json, ",\"value\":"), leat_json_text(&r->json, leat_string(cell.value));
-        leat_json_raw(&r->json, "}");
+static bool checkpoint(leat_entries *into, leat_failure *f) {
+    leat_rows rows;
+    put("SELECT key, value FROM leat_checkpoint WHERE pipeline = "), put_quoted(self.pipeline, '\'');
+    if (!leat_sql_query(written(), &rows, f)) return false;
+    while (leat_next_row(&rows)) {
+        leat_text key, value;
+        if (leat_cell(&rows, 0, &key) == LEAT_VALUE && leat_cell(&rows, 1, &value) == LEAT_VALUE) leat_add_entry(into, key, value);
     }
-    leat_json_raw(&r->json, before[0] == ',' ? "]}" : "{\"entries\":[]}");
     return true;
 }
 
 /* Takes back what was not committed, and makes the changes of tables that wait
  * for the end of a transaction. */
-static bool rollback(leat_json request, leat_reply *r) {
-    (void)request;
+static bool rollback(leat_failure *f) {
     self.open = false;
-    if (!ask(leat_sql_rollback, r)) return false;
+    if (!leat_sql_rollback(f)) return false;
     for (table *t = self.tables; t; t = t->next) {
         if (!t->waiting) continue;
-        put(t->ddl);
-        if (!run(r)) return false;
+        if (!leat_sql_exec(t->ddl, 0, f)) return false;
         t->waiting = false, t->ready = true;
     }
     return true;
 }
 
-LEAT_DESTINATION(((leat_destination){open_, plan, write_, commit, checkpoint, rollback, rollback}))
+static const leat_destination destination = {open_, plan, write_, commit, checkpoint, rollback, rollback};
+
+LEAT_DESTINATION(destination)

@@ -1,35 +1,30 @@
-// Keeps the last state of every row in DuckDB. Requests and replies are the
-// JSON of section 6 of the interface.
+// Keeps the last state of every row in DuckDB.
 
-import { Destination, Json, Reply, registerDestination, sql } from "./leat/assembly";
+import { Checkpoint, Destination, Failure, Info, Ingest, Landing, Open, Source, Table, WriteBatch, registerDestination, sql } from "./leat/assembly";
 export * from "./leat/assembly/destination_exports";
 
-// What write needs to know of a planned table.
-class Table {
+// How a table lands, with what write needs to know of it.
+class Target extends Landing {
   names: string[] = [];
   types: string[] = [];
   keys: bool[] = [];
   ddl: string = "";
-  constructor(public name: string) {}
 
   // The temporary table of a batch: its columns, a flag for each one that some
   // row lacks, and what tells the rows apart.
-  stage(batch: Json, absent: Json[]): Json {
-    const columns = Json.list();
-    columns.items.push(ingested("leat_op", "VARCHAR", "op", 0));
-    columns.items.push(ingested("leat_row", "BIGINT", "row", 0));
-    columns.items.push(ingested("leat_origin", "BIGINT", "origin", 0));
-    for (let i = 0; i < this.names.length; i++) columns.items.push(ingested("c" + i.toString(), this.types[i], "column", i));
-    for (let a = 0; a < absent.length; a++) {
-      const i = <i32>absent[a].integer(0);
-      columns.items.push(ingested("absent" + i.toString(), "BOOLEAN", "absent", i));
-    }
-    const ingest = Json.object().with("table", Json.of("leat_stage")).with("temporary", Json.flag(true)).with("columns", columns);
-    return Json.object().with("batch", batch).with("ingest", ingest);
+  stage(absent: i32[]): Ingest {
+    const stage = new Ingest("leat_stage");
+    stage.temporary = true;
+    stage.add("leat_op", "VARCHAR", Source.Op);
+    stage.add("leat_row", "BIGINT", Source.Row);
+    stage.add("leat_origin", "BIGINT", Source.Origin);
+    for (let i = 0; i < this.names.length; i++) stage.add("c" + i.toString(), this.types[i], Source.Column, i);
+    for (let a = 0; a < absent.length; a++) stage.add("absent" + absent[a].toString(), "BOOLEAN", Source.Absent, absent[a]);
+    return stage;
   }
 
   // The statements that bring the stage into the table.
-  merge(absent: Json[]): string[] {
+  merge(absent: i32[]): string[] {
     const statements: string[] = [], cells: string[] = [], same: string[] = [];
     for (let i = 0; i < this.names.length; i++) {
       cells.push("c" + i.toString());
@@ -39,18 +34,14 @@ class Table {
     // Unchanged is neither null nor a value: it is what the row had, under the
     // key it had.
     for (let a = 0; a < absent.length; a++) {
-      const i = <i32>absent[a].integer(0), n = i.toString();
-      statements.push("UPDATE leat_stage AS s SET c" + n + " = t." + this.names[i] + " FROM leat_stage AS o, " + this.name + " AS t WHERE s.absent" + n +
+      const i = absent[a], n = i.toString();
+      statements.push("UPDATE leat_stage AS s SET c" + n + " = t." + this.names[i] + " FROM leat_stage AS o, " + this.table + " AS t WHERE s.absent" + n +
         " AND s.leat_op NOT IN ('D', 'K') AND o.leat_row = s.leat_origin AND " + match);
     }
-    statements.push("DELETE FROM " + this.name + " AS t USING leat_stage AS o WHERE " + match);
-    statements.push("INSERT INTO " + this.name + " (" + this.names.join(", ") + ") SELECT " + cells.join(", ") + " FROM leat_stage WHERE leat_op NOT IN ('D', 'K')");
+    statements.push("DELETE FROM " + this.table + " AS t USING leat_stage AS o WHERE " + match);
+    statements.push("INSERT INTO " + this.table + " (" + this.names.join(", ") + ") SELECT " + cells.join(", ") + " FROM leat_stage WHERE leat_op NOT IN ('D', 'K')");
     return statements;
   }
-}
-
-function ingested(name: string, type: string, from: string, column: i32): Json {
-  return Json.object().with("name", Json.of(name)).with("type", Json.of(type)).with("from", Json.of(from)).with("column", Json.int(column));
 }
 
 // DuckDB's name for a format that has a type of its own; all else stays the
@@ -66,145 +57,121 @@ function typeOf(format: string): string {
 function quote(name: string): string { return "\"" + name.split("\"").join("\"\"") + "\""; }
 function text(s: string): string { return "'" + s.split("'").join("''") + "'"; }
 
-const done = Reply.ok(Json.object());
-
 // The one instance of a pipeline; its methods are called one at a time.
 class Plugin extends Destination {
   prefix: string = "";
   pipeline: string = "";
   inTransaction: bool = false;
-  tables: Map<i64, Table> = new Map<i64, Table>(); // by the number of their plan
   ready: string[] = [];
   waiting: string[] = []; // DDL that runs before the next transaction
 
   // Makes the plugin's own table. compacts: of a key's rows in a batch only the
-  // last is needed.
-  open(request: Json): Reply {
-    this.pipeline = request.get("pipeline").text();
-    this.prefix = request.get("config").get("prefix").text();
-    const made = sql.exec("CREATE TABLE IF NOT EXISTS leat_checkpoint (pipeline VARCHAR, key VARCHAR, value VARCHAR)");
-    if (made.failed) return made;
-    return Reply.ok(Json.object().with("driver", Json.of("duckdb")).with("compacts", Json.flag(true)).with("changes_apart", Json.flag(true)));
+  // last is needed. empties: a truncate takes the rows of a table back.
+  open(o: Open, info: Info): Failure | null {
+    this.pipeline = o.pipeline;
+    this.prefix = o.config.get("prefix").text();
+    info.driver = "duckdb";
+    info.compacts = info.changesApart = info.empties = true;
+    return sql.exec("CREATE TABLE IF NOT EXISTS leat_checkpoint (pipeline VARCHAR, key VARCHAR, value VARCHAR)");
   }
 
   // Decides how a table lands. It runs no DDL: the host shows the statements to
   // people first.
-  plan(request: Json): Reply {
-    const schema = request.get("schema");
-    const source = schema.get("table").get("name").text();
-    const t = new Table(quote(this.prefix + source));
-    const columns = schema.get("columns").items, shown = Json.list(), defined: string[] = [];
-    let keyed = false;
-    for (let i = 0; i < columns.length; i++) {
-      const c = columns[i], type = typeOf(c.get("format").text()), key = c.get("key").integer(0) > 0;
-      keyed = keyed || key;
-      t.names.push(quote(c.get("name").text()));
+  plan(table: Table): Landing {
+    const t = new Target(quote(this.prefix + table.name)), defined: string[] = [];
+    for (let i = 0; i < table.columns.length; i++) {
+      const c = table.columns[i], type = typeOf(c.format);
+      t.names.push(quote(c.name));
       t.types.push(type);
-      t.keys.push(key);
+      t.keys.push(c.key > 0);
+      t.column(c.name, type);
       defined.push(t.names[i] + " " + type);
-      shown.items.push(Json.object().with("name", c.get("name")).with("type", Json.of(type)).with("source", c.get("name")));
     }
-    if (!keyed) return Reply.fail("table " + source + " has no key, by which rows could be found again");
-    const statements = ["CREATE TABLE IF NOT EXISTS " + t.name + " (" + defined.join(", ") + ")"];
-    // Of a table that is older than a column.
-    for (let i = 0; i < defined.length; i++) statements.push("ALTER TABLE " + t.name + " ADD COLUMN IF NOT EXISTS " + defined[i]);
-    t.ddl = statements.join("; ");
-    this.tables.set(request.get("plan").integer(0), t);
-    const list = Json.list();
-    for (let i = 0; i < statements.length; i++) list.items.push(Json.of(statements[i]));
-    return Reply.ok(Json.object().with("table", Json.of(t.name)).with("columns", shown).with("statements", list)
-      .with("read", Json.of("SELECT " + t.names.join(", ") + " FROM " + t.name)));
+    if (!t.keys.includes(true)) return Landing.refused("table " + table.name + " has no key, by which rows could be found again");
+    t.statements.push("CREATE TABLE IF NOT EXISTS " + t.table + " (" + defined.join(", ") + ")");
+    // Of a table that is older than a column, whose rows have the column's default.
+    for (let i = 0; i < defined.length; i++) {
+      const value = table.columns[i].missing;
+      t.statements.push("ALTER TABLE " + t.table + " ADD COLUMN IF NOT EXISTS " + defined[i] + (value === null ? "" : " DEFAULT " + text(value)));
+    }
+    t.ddl = t.statements.join("; ");
+    t.read = "SELECT " + t.names.join(", ") + " FROM " + t.table;
+    return t;
   }
 
   // Runs a plan's DDL before the first rows. DuckDB does not take a changed
   // table and its rows in one transaction: if one is open, the host takes it
   // back and begins anew, with the table as it has to be.
-  prepare(ddl: string): Reply {
-    if (this.ready.includes(ddl)) return done;
+  prepare(ddl: string): Failure | null {
+    if (this.ready.includes(ddl)) return null;
     if (this.inTransaction) {
       this.ready.push(ddl);
       this.waiting.push(ddl);
-      const again = Reply.fail("a table is changed first");
-      again.kind = "connection";
-      return again;
+      return Failure.of("connection", "a table is changed first");
     }
-    const ran = sql.exec(ddl);
-    if (!ran.failed) this.ready.push(ddl);
-    return ran;
+    const failure = sql.exec(ddl);
+    if (failure === null) this.ready.push(ddl);
+    return failure;
   }
 
-  begin(): Reply {
-    if (this.inTransaction) return done;
-    const began = sql.begin();
-    this.inTransaction = !began.failed;
-    return began;
+  begin(): Failure | null {
+    if (this.inTransaction) return null;
+    const failure = sql.begin();
+    this.inTransaction = failure === null;
+    return failure;
   }
 
   // Brings a batch into the transaction: staged, merged, inserted.
-  write(request: Json): Reply {
-    const t = this.tables.get(request.get("plan").integer(0)), batch = request.get("batch");
-    let r = this.prepare(t.ddl);
-    if (r.failed) return r;
-    if (batch.get("rows").integer(0) == 0) return done;
-    r = this.begin();
-    if (r.failed) return r;
-    if (!batch.get("ops").get("T").isMissing()) {
-      r = sql.exec("DELETE FROM " + t.name);
-      return r.failed ? r : done;
-    }
-    const absent = batch.get("absent").items;
-    r = sql.ingest(t.stage(batch.get("handle"), absent));
-    if (r.failed) return r;
-    const statements = t.merge(absent);
-    for (let i = 0; i < statements.length; i++) {
-      r = sql.exec(statements[i]);
-      if (r.failed) return r;
-    }
-    return done;
+  write(table: Landing, batch: WriteBatch): Failure | null {
+    const t = <Target>table;
+    let failure = this.prepare(t.ddl);
+    if (failure !== null || batch.rows == 0) return failure;
+    failure = this.begin();
+    if (failure !== null) return failure;
+    if (batch.isTruncate()) return sql.exec("DELETE FROM " + t.table);
+    failure = batch.ingest(t.stage(batch.absent));
+    const statements = t.merge(batch.absent);
+    for (let i = 0; i < statements.length && failure === null; i++) failure = sql.exec(statements[i]);
+    return failure;
   }
 
   // Stores the entries beside the rows and makes both durable together.
-  commit(request: Json): Reply {
-    let r = this.begin();
-    if (r.failed) return r;
-    const entries = request.get("entries").items;
-    for (let i = 0; i < entries.length; i++) {
-      const pipeline = text(this.pipeline), key = text(entries[i].get("key").text()), value = entries[i].get("value");
+  commit(entries: Checkpoint[]): Failure | null {
+    let failure = this.begin();
+    for (let i = 0; i < entries.length && failure === null; i++) {
+      const pipeline = text(this.pipeline), key = text(entries[i].key), value = entries[i].value;
       let statement = "DELETE FROM leat_checkpoint WHERE pipeline = " + pipeline + " AND key = " + key;
-      if (value.isText()) statement += "; INSERT INTO leat_checkpoint VALUES (" + pipeline + ", " + key + ", " + text(value.text()) + ")";
-      r = sql.exec(statement);
-      if (r.failed) return r;
+      if (value !== null) statement += "; INSERT INTO leat_checkpoint VALUES (" + pipeline + ", " + key + ", " + text(value) + ")";
+      failure = sql.exec(statement);
     }
-    r = sql.commit();
-    if (r.failed) return r;
-    this.inTransaction = false;
-    return done;
+    if (failure === null) failure = sql.commit();
+    if (failure === null) this.inTransaction = false;
+    return failure;
   }
 
   // Returns what commit has stored.
-  checkpoint(request: Json): Reply {
-    const r = sql.query("SELECT key, value FROM leat_checkpoint WHERE pipeline = " + text(this.pipeline));
-    if (r.failed) return r;
-    const rows = r.ok.get("rows").items, entries = Json.list();
-    for (let i = 0; i < rows.length; i++) entries.items.push(Json.object().with("key", rows[i].items[0]).with("value", rows[i].items[1]));
-    return Reply.ok(Json.object().with("entries", entries));
+  checkpoint(into: Checkpoint[]): Failure | null {
+    const found = sql.query("SELECT key, value FROM leat_checkpoint WHERE pipeline = " + text(this.pipeline));
+    for (let i = 0; i < found.rows.length; i++) {
+      const key = found.rows[i][0];
+      if (key !== null) into.push(new Checkpoint(key, found.rows[i][1]));
+    }
+    return found.failure;
   }
 
   // Takes back what was not committed, and makes the changes of tables that
   // wait for the end of a transaction.
-  rollback(request: Json): Reply {
+  rollback(): Failure | null {
     this.inTransaction = false;
-    const r = sql.rollback();
-    if (r.failed) return r;
-    while (this.waiting.length > 0) {
-      const ran = sql.exec(this.waiting[0]);
-      if (ran.failed) return ran;
-      this.waiting.shift();
+    let failure = sql.rollback();
+    while (this.waiting.length > 0 && failure === null) {
+      failure = sql.exec(this.waiting[0]);
+      if (failure === null) this.waiting.shift();
     }
-    return done;
+    return failure;
   }
 
-  close(request: Json): Reply { return this.rollback(request); }
+  close(): Failure | null { return this.rollback(); }
 }
 
 registerDestination(new Plugin());

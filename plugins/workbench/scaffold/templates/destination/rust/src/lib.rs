@@ -1,9 +1,7 @@
 //! Keeps the last state of every row in DuckDB.
-//!
-//! Requests and replies are the JSON of section 6 of the interface.
 
-use leat::{Destination, Json, Refusal, Reply, Sql};
-use std::collections::{HashMap, HashSet};
+use leat::{sql, Checkpoint, Class, Destination, Failure, Info, Ingest, Landing, Open, Source, Table, WriteBatch};
+use std::collections::HashSet;
 
 /// The one instance of a pipeline; its methods are called one at a time.
 #[derive(Default)]
@@ -11,13 +9,12 @@ struct Plugin {
     prefix: String,
     pipeline: String,
     open: bool, // a transaction
-    tables: HashMap<i64, Table>, // by the number of their plan
     ready: HashSet<String>,
     waiting: Vec<String>, // DDL that runs before the next transaction
 }
 
 /// What write needs to know of a planned table.
-struct Table {
+struct Target {
     name: String,
     columns: Vec<Column>,
     ddl: String,
@@ -45,10 +42,6 @@ fn type_of(format: &str) -> &'static str {
     }
 }
 
-fn nothing() -> Json {
-    Json::object([])
-}
-
 /// A name of SQL.
 fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -63,61 +56,58 @@ impl Plugin {
     /// Runs a plan's DDL before the first rows. DuckDB does not take a changed
     /// table and its rows in one transaction: if one is open, the host takes it
     /// back and begins anew, with the table as it has to be.
-    fn prepare(&mut self, ddl: &str) -> Result<(), Refusal> {
+    fn prepare(&mut self, ddl: &str) -> Result<(), Failure> {
         if self.ready.contains(ddl) {
             return Ok(());
         }
         if self.open {
             self.ready.insert(ddl.into());
             self.waiting.push(ddl.into());
-            let mut again = Refusal::new("a table is changed first");
-            again.class = Some("connection");
-            return Err(again);
+            return Err(Failure::of(Class::Connection, "a table is changed first"));
         }
-        Sql::exec(ddl)?;
+        sql::exec(ddl)?;
         self.ready.insert(ddl.into());
         Ok(())
     }
 
-    fn begin(&mut self) -> Result<(), Refusal> {
+    fn begin(&mut self) -> Result<(), Failure> {
         if !self.open {
-            Sql::begin()?;
+            sql::begin()?;
             self.open = true;
         }
         Ok(())
     }
 }
 
-impl Table {
+impl Target {
     /// The temporary table of a batch: its columns, a flag for each one that
     /// some row lacks, and what tells the rows apart.
-    fn stage(&self, batch: i64, absent: &[i64]) -> Json {
-        let column = |name: &str, sql_type: &str, from: &str, i: i64| {
-            Json::object([("name", name.into()), ("type", sql_type.into()), ("from", from.into()), ("column", i.into())])
-        };
-        let mut columns = vec![column("leat_op", "VARCHAR", "op", 0), column("leat_row", "BIGINT", "row", 0), column("leat_origin", "BIGINT", "origin", 0)];
+    fn stage(&self, absent: &[usize]) -> Ingest {
+        let mut stage = Ingest { table: "leat_stage".into(), temporary: true, ..Ingest::default() };
+        stage.column("leat_op", "VARCHAR", Source::Op);
+        stage.column("leat_row", "BIGINT", Source::Row);
+        stage.column("leat_origin", "BIGINT", Source::Origin);
         for (i, c) in self.columns.iter().enumerate() {
-            columns.push(column(&format!("c{}", i), c.sql_type, "column", i as i64));
+            stage.column(&format!("c{}", i), c.sql_type, Source::Column(i));
         }
         for &i in absent {
-            columns.push(column(&format!("absent{}", i), "BOOLEAN", "absent", i));
+            stage.column(&format!("absent{}", i), "BOOLEAN", Source::Absent(i));
         }
-        let ingest = Json::object([("table", "leat_stage".into()), ("temporary", Json::Bool(true)), ("columns", Json::List(columns))]);
-        Json::object([("batch", batch.into()), ("ingest", ingest)])
+        stage
     }
 
     /// The statements that bring the stage into the table.
-    fn merge(&self, absent: &[i64]) -> Vec<String> {
+    fn merge(&self, absent: &[usize]) -> Vec<String> {
         let names: Vec<&str> = self.columns.iter().map(|c| &*c.name).collect();
         let cells: Vec<String> = (0..names.len()).map(|i| format!("c{}", i)).collect();
         let same: Vec<String> = self.columns.iter().enumerate().filter(|(_, c)| c.key).map(|(i, c)| format!("t.{} = o.c{}", c.name, i)).collect();
         let same = same.join(" AND ");
         // Unchanged is neither null nor a value: it is what the row had, under
         // the key it had.
-        let fill = |&i: &i64| {
+        let fill = |&i: &usize| {
             format!(
                 "UPDATE leat_stage AS s SET c{0} = t.{1} FROM leat_stage AS o, {2} AS t WHERE s.absent{0} AND s.leat_op NOT IN ('D', 'K') AND o.leat_row = s.leat_origin AND {3}",
-                i, names[i as usize], self.name, same
+                i, names[i], self.name, same
             )
         };
         let mut sql: Vec<String> = absent.iter().map(fill).collect();
@@ -128,109 +118,99 @@ impl Table {
 }
 
 impl Destination for Plugin {
+    type State = Target;
+
     /// Makes the plugin's own table. compacts: of a key's rows in a batch only
-    /// the last is needed.
-    fn open(&mut self, request: &Json) -> Reply {
-        self.pipeline = request.get("pipeline").text().into();
-        self.prefix = request.get("config").get("prefix").text().into();
-        Sql::exec("CREATE TABLE IF NOT EXISTS leat_checkpoint (pipeline VARCHAR, key VARCHAR, value VARCHAR)")?;
-        Ok(Json::object([("driver", "duckdb".into()), ("compacts", Json::Bool(true)), ("changes_apart", Json::Bool(true))]))
+    /// the last is needed. empties: a truncate takes the rows of a table back.
+    fn open(&mut self, o: &Open) -> Result<Info, Failure> {
+        self.pipeline = o.pipeline.clone();
+        self.prefix = o.config.get("prefix").text().into();
+        sql::exec("CREATE TABLE IF NOT EXISTS leat_checkpoint (pipeline VARCHAR, key VARCHAR, value VARCHAR)")?;
+        Ok(Info { driver: "duckdb".into(), compacts: true, changes_apart: true, empties: true, ..Info::default() })
     }
 
     /// Decides how a table lands. It runs no DDL: the host shows the statements
     /// to people first.
-    fn plan(&mut self, request: &Json) -> Reply {
-        let schema = request.get("schema");
-        let source = schema.get("table").get("name").text();
-        let name = quote(&format!("{}{}", self.prefix, source));
-        let columns: Vec<Column> = schema.get("columns").list().iter().map(|c| Column {
-            name: quote(c.get("name").text()),
-            sql_type: type_of(c.get("format").text()),
-            key: c.get("key").int().unwrap_or(0) > 0,
-        }).collect();
-        if !columns.iter().any(|c| c.key) {
-            return Err(Refusal::new(format!("table {} has no key, by which rows could be found again", source)));
+    fn plan(&mut self, table: &Table) -> Result<(Landing, Target), Failure> {
+        if !table.columns.iter().any(|c| c.key > 0) {
+            return Err(Failure::new(format!("table {} has no key, by which rows could be found again", table.name)));
+        }
+        let name = quote(&format!("{}{}", self.prefix, table.name));
+        let mut landing = Landing { table: name.clone(), ..Landing::default() };
+        let mut columns = Vec::new();
+        for c in &table.columns {
+            let column = Column { name: quote(&c.name), sql_type: type_of(&c.format), key: c.key > 0 };
+            landing.column(&c.name, column.sql_type);
+            columns.push(column);
         }
         let defined: Vec<String> = columns.iter().map(|c| format!("{} {}", c.name, c.sql_type)).collect();
-        let mut statements = vec![format!("CREATE TABLE IF NOT EXISTS {} ({})", name, defined.join(", "))];
-        for c in &defined { // of a table that is older than a column
-            statements.push(format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {}", name, c));
+        landing.statements.push(format!("CREATE TABLE IF NOT EXISTS {} ({})", name, defined.join(", ")));
+        for (c, source) in defined.iter().zip(&table.columns) {
+            // Of a table that is older than a column, whose rows have the column's default.
+            let default = source.missing.as_ref().map_or(String::new(), |v| format!(" DEFAULT {}", text(v)));
+            landing.statements.push(format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {}{}", name, c, default));
         }
         let read: Vec<&str> = columns.iter().map(|c| &*c.name).collect();
-        let read = format!("SELECT {} FROM {}", read.join(", "), name);
-        let shown = schema.get("columns").list().iter().zip(&columns).map(|(source, c)| {
-            Json::object([("name", source.get("name").clone()), ("type", c.sql_type.into()), ("source", source.get("name").clone())])
-        });
-        let reply = Json::object([
-            ("table", (&*name).into()),
-            ("columns", Json::List(shown.collect())),
-            ("statements", Json::List(statements.iter().map(|s| (&**s).into()).collect())),
-            ("read", (&*read).into()),
-        ]);
-        self.tables.insert(request.get("plan").int().unwrap_or(0), Table { name, columns, ddl: statements.join("; ") });
-        Ok(reply)
+        landing.read = format!("SELECT {} FROM {}", read.join(", "), name);
+        let ddl = landing.statements.join("; ");
+        Ok((landing, Target { name, columns, ddl }))
     }
 
     /// Brings a batch into the transaction: staged, merged, inserted.
-    fn write(&mut self, request: &Json) -> Reply {
-        let plan = request.get("plan").int().unwrap_or(0);
-        let batch = request.get("batch");
-        let ddl = self.tables.get(&plan).ok_or_else(|| Refusal::new("no such plan"))?.ddl.clone();
-        self.prepare(&ddl)?;
-        if batch.get("rows").int() == Some(0) {
-            return Ok(nothing());
+    fn write(&mut self, target: &Target, batch: &WriteBatch) -> Result<(), Failure> {
+        self.prepare(&target.ddl)?;
+        if batch.rows == 0 {
+            return Ok(());
         }
         self.begin()?;
-        let table = &self.tables[&plan];
-        if batch.get("ops").get("T").int().is_some() {
-            Sql::exec(&format!("DELETE FROM {}", table.name))?;
-            return Ok(nothing());
+        if batch.is_truncate() {
+            sql::exec(&format!("DELETE FROM {}", target.name))?;
+            return Ok(());
         }
-        let absent: Vec<i64> = batch.get("absent").list().iter().filter_map(|i| i.int()).collect();
-        Sql::ingest(&table.stage(batch.get("handle").int().unwrap_or(0), &absent))?;
-        for sql in table.merge(&absent) {
-            Sql::exec(&sql)?;
+        batch.ingest(&target.stage(&batch.absent))?;
+        for statement in target.merge(&batch.absent) {
+            sql::exec(&statement)?;
         }
-        Ok(nothing())
+        Ok(())
     }
 
     /// Stores the entries beside the rows and makes both durable together.
-    fn commit(&mut self, request: &Json) -> Reply {
+    fn commit(&mut self, entries: &[Checkpoint]) -> Result<(), Failure> {
         self.begin()?;
-        for e in request.get("entries").list() {
-            let (pipeline, key) = (text(&self.pipeline), text(e.get("key").text()));
-            let mut sql = format!("DELETE FROM leat_checkpoint WHERE pipeline = {} AND key = {}", pipeline, key);
-            if let Json::Text(value) = e.get("value") {
-                sql += &format!("; INSERT INTO leat_checkpoint VALUES ({}, {}, {})", pipeline, key, text(value));
+        let pipeline = text(&self.pipeline);
+        for e in entries {
+            let key = text(&e.key);
+            let mut statement = format!("DELETE FROM leat_checkpoint WHERE pipeline = {} AND key = {}", pipeline, key);
+            if let Some(value) = &e.value {
+                statement += &format!("; INSERT INTO leat_checkpoint VALUES ({}, {}, {})", pipeline, key, text(value));
             }
-            Sql::exec(&sql)?;
+            sql::exec(&statement)?;
         }
-        Sql::commit()?;
+        sql::commit()?;
         self.open = false;
-        Ok(nothing())
+        Ok(())
     }
 
     /// Returns what commit has stored.
-    fn checkpoint(&mut self, _request: &Json) -> Reply {
-        let rows = Sql::query(&format!("SELECT key, value FROM leat_checkpoint WHERE pipeline = {}", text(&self.pipeline)))?;
-        let entries = rows.get("rows").list().iter().map(|r| Json::object([("key", r.list()[0].clone()), ("value", r.list()[1].clone())]));
-        Ok(Json::object([("entries", Json::List(entries.collect()))]))
+    fn checkpoint(&mut self) -> Result<Vec<Checkpoint>, Failure> {
+        let found = sql::query(&format!("SELECT key, value FROM leat_checkpoint WHERE pipeline = {}", text(&self.pipeline)))?;
+        Ok(found.rows.into_iter().map(|mut r| Checkpoint { key: r[0].take().unwrap_or_default(), value: r[1].take() }).collect())
     }
 
     /// Takes back what was not committed, and makes the changes of tables that
     /// wait for the end of a transaction.
-    fn rollback(&mut self, _request: &Json) -> Reply {
+    fn rollback(&mut self) -> Result<(), Failure> {
         self.open = false;
-        Sql::rollback()?;
+        sql::rollback()?;
         while let Some(ddl) = self.waiting.first() {
-            Sql::exec(ddl)?;
+            sql::exec(ddl)?;
             self.waiting.remove(0);
         }
-        Ok(nothing())
+        Ok(())
     }
 
-    fn close(&mut self, request: &Json) -> Reply {
-        self.rollback(request)
+    fn close(&mut self) -> Result<(), Failure> {
+        self.rollback()
     }
 }
 
