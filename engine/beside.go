@@ -43,6 +43,9 @@ func (l *lane) loadBeside(ctx context.Context, first *history) error {
 			left = append(left, d.OID)
 		}
 	}
+	l.mu.Lock()
+	l.begun = true
+	l.mu.Unlock()
 	begin(first, left)
 	g.Go(func() error {
 		for {

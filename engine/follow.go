@@ -296,7 +296,7 @@ func (l *lane) reached() bool { return l.has(l.goal) }
 func (l *lane) has(lsn uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.following && l.settled() && l.record.Relay == nil && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
+	return l.following && l.begun && l.settled() && l.record.Relay == nil && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
 }
 
 // until is where a run that is to end does so, 0 for one that goes on.

@@ -63,6 +63,7 @@ type lane struct {
 	mu        sync.Mutex // guards what follows while the log is followed
 	record    state.Source
 	following bool          // the log is followed
+	begun     bool          // the loads that the session starts with are known
 	moved     chan struct{} // closed with the next move of the position; nil while nobody waits
 	resuming  []uint32      // tables whose changes have waited and are being delivered
 	// failing are, for as long as the process lives, the tables that are paused
@@ -125,7 +126,7 @@ func (l *lane) progress(change func(*DatabaseProgress)) {
 func (l *lane) session(ctx context.Context) (err error) {
 	l.progress(func(d *DatabaseProgress) { d.Phase = "connecting" })
 	l.mu.Lock()
-	l.following, l.rekeyed = false, false
+	l.following, l.begun, l.rekeyed = false, false, false
 	l.mu.Unlock()
 	cfg, err := SourceConfig(l.p.Spec)
 	if err != nil {

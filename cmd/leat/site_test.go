@@ -142,7 +142,13 @@ func (s *site) run() result {
 // finds both sides equal.
 func (s *site) mended() {
 	s.t.Helper()
-	s.expect(s.run(), exitOK)
+	r := s.leat("run", "--until-caught-up", s.file)
+	defer func() {
+		if s.t.Failed() {
+			s.t.Logf("the run said:\n%s%s", r.out, r.err)
+		}
+	}()
+	s.expect(r, exitOK)
 	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal")
 }
 
