@@ -40,6 +40,9 @@ func plan(in *pdk.PlanInput) (*pdk.Plan, error) {
 	}
 	p := pdk.KeepAll(in.Schema)
 	if c.Merge {
+		if err := sameKeys(sorted(in.Schema, in.Peers)); err != nil {
+			return nil, err
+		}
 		p.Outputs[0].Columns = merged(in.Schema, in.Peers)
 	}
 	p.Outputs[0].Table.Name = name
@@ -155,6 +158,32 @@ func nullable(group []*pdk.Schema, name string) bool {
 		}
 	}
 	return false
+}
+
+// sameKeys refuses tables of which one has a column beside its key that is in
+// the key of another: its deletes and changes of key, which carry its own key
+// alone, would not find their rows.
+func sameKeys(group []*pdk.Schema) error {
+	for _, t := range keyed(group) {
+		for _, other := range keyed(group) {
+			for _, i := range other.Key() {
+				name := other.Columns[i].Name
+				if at := t.Column(name); at >= 0 && t.Columns[at].Key == 0 {
+					return fmt.Errorf("table %s has the key (%s) in database %s and (%s) in database %s, where %s is a column beside the key: deletes there would not find their rows. Give the tables the same key, or keep them apart with merge = false",
+						t.Table.Name, keyText(other), other.Table.Database, keyText(t), t.Table.Database, name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func keyText(s *pdk.Schema) string {
+	var names []string
+	for _, i := range s.Key() {
+		names = append(names, s.Columns[i].Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // unionKey gives the key columns of all tables their places.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/leat-etl/leat/pdk/go"
@@ -97,6 +98,23 @@ func TestASourceWithoutKeyLeavesTheOthersTheirs(t *testing.T) {
 	}
 	if p, err = plan(&pdk.PlanInput{Schema: us, Peers: []*pdk.Schema{eu}}); err != nil || p.Outputs[0].Columns[0].Key != 0 {
 		t.Errorf("without: %+v, %v", p, err)
+	}
+}
+
+// TestKeysThatDoNotFindTheirRows refuses a table whose deletes lack a column of
+// the union key.
+func TestKeysThatDoNotFindTheirRows(t *testing.T) {
+	eu := table("eu", column("id", "i", "int4", -1, 1), column("revision", "i", "int4", -1, 0))
+	us := table("us", column("id", "i", "int4", -1, 2), column("revision", "i", "int4", -1, 1))
+	for _, in := range []*pdk.PlanInput{{Schema: eu, Peers: []*pdk.Schema{us}}, {Schema: us, Peers: []*pdk.Schema{eu}}} {
+		if _, err := plan(in); err == nil || !strings.Contains(err.Error(), "(revision, id) in database us and (id) in database eu, where revision is a column beside the key") {
+			t.Errorf("the plan of %s: %v", in.Schema.Table.Database, err)
+		}
+	}
+	us.Columns[1].Key = 0
+	us.Columns[0].Key = 1
+	if _, err := plan(&pdk.PlanInput{Schema: eu, Peers: []*pdk.Schema{us}}); err != nil {
+		t.Error(err)
 	}
 }
 
