@@ -371,7 +371,9 @@ func TestTableMovesUnderLoad(t *testing.T) {
 				c.arrives(at)
 				c.disturb(1)
 				c.exec(sql...)
-				c.slotPasses()
+				if name != "rekeyed" { // there the session ends, to publish the table anew: it waits for the load
+					c.slotPasses()
+				}
 				release()
 				c.await("the loads to end", func() bool {
 					d := c.Status().Databases
