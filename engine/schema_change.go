@@ -425,7 +425,7 @@ func reloadReason(before, after *batch.Schema, root *step) string {
 		if c.ID > 0 && c.ID < last && counterpart(before, c) < 0 {
 			return fmt.Sprintf("column %s is older than others, but was not replicated until now", c.Name)
 		}
-		if c.Missing != nil && counterpart(before, c) < 0 && root.sees(c.ID) {
+		if c.Missing != nil && counterpart(before, c) < 0 && root.computesFrom(c.ID) {
 			return fmt.Sprintf("a plugin computes from the new column %s", c.Name)
 		}
 	}
@@ -437,13 +437,14 @@ func reloadReason(before, after *batch.Schema, root *step) string {
 	return ""
 }
 
-// sees says whether a transform is given the source's column with an ID.
-func (s *step) sees(id int) bool {
+// computesFrom says whether a transform, or a kernel for it, is given the
+// source's column with an ID.
+func (s *step) computesFrom(id int) bool {
 	if s.target != nil {
 		return false
 	}
-	if at := s.schema.ColumnID(id); at >= 0 && slices.Contains(s.plan.Sees, s.schema.Columns[at].Name) {
+	if at := s.schema.ColumnID(id); at >= 0 && s.plan.ComputesFrom(s.schema.Columns[at].Name) {
 		return true
 	}
-	return slices.ContainsFunc(s.next, func(next *step) bool { return next.sees(id) })
+	return slices.ContainsFunc(s.next, func(next *step) bool { return next.computesFrom(id) })
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/plugins/kernel"
@@ -95,6 +96,11 @@ func (p *Plan) bindKernel(asked *planKernel, plugin *Plugin) error {
 	}
 	p.kernels, p.Kernels = append(p.kernels, bound), append(p.Kernels, use)
 	return nil
+}
+
+// ComputesFrom says whether the guest or a kernel is given a column.
+func (p *Plan) ComputesFrom(column string) bool {
+	return slices.Contains(p.Sees, column) || slices.ContainsFunc(p.Kernels, func(k KernelUse) bool { return slices.Contains(k.Columns, column) })
 }
 
 // hostRoutes says that the host chooses the rows of every output.

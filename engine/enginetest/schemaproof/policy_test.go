@@ -89,3 +89,27 @@ func TestMergedTablesChangeApart(t *testing.T) {
 		p.verify(t)
 	}
 }
+
+// TestDefaultsOfConvertedColumns adds columns with defaults that a transform
+// gives another form: unchanged rows get them in that form.
+func TestDefaultsOfConvertedColumns(t *testing.T) {
+	t.Parallel()
+	server := pgserver.Test(t, pgserver.Options{})
+	database := server.Database(t)
+	exec(t, server, database, `CREATE TABLE o (id int PRIMARY KEY, v text); INSERT INTO o SELECT n, 'v' || n FROM generate_series(1, 9) n`)
+	both := []*pipeline{newPipeline(t, server, "duckdb", database), newPipeline(t, server, "postgres", database)}
+	for _, p := range both {
+		p.extra = "[[transforms]]\nplugin = \"array-to-varchar\"\n[[transforms]]\nplugin = \"convert\"\nconfig = { readable = [\"ranges\", \"intervals\"] }\n"
+	}
+	catchUp(t, both...)
+	for _, sql := range []string{
+		`UPDATE o SET v = 'before' WHERE id = 1; ALTER TABLE o ADD list int[] NOT NULL DEFAULT '{1,NULL}'; INSERT INTO o VALUES (10, 'new')`,
+		`ALTER TABLE o ADD span int4range DEFAULT '[1,5)', ADD takes interval DEFAULT '1 day', ADD plain int DEFAULT 7; UPDATE o SET span = NULL WHERE id = 2`,
+	} {
+		exec(t, server, database, sql)
+		catchUp(t, both...)
+		for _, p := range both {
+			p.verify(t)
+		}
+	}
+}
