@@ -24,6 +24,10 @@ func dialect(arrays bool) *relational.Dialect {
 UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = current_database() AND NOT internal
 UNION ALL SELECT schema_name, '' FROM duckdb_schemas() WHERE database_name = current_database()`,
 		Columns: func(schema, table string) string {
+			if strings.Contains(schema+table, `"`) { // which the quicker way does not find
+				return fmt.Sprintf("SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() AND lower(schema_name) = %s AND lower(table_name) = %s ORDER BY column_index",
+					relational.Literal(strings.ToLower(schema)), relational.Literal(strings.ToLower(table)))
+			}
 			return "SELECT name, type FROM pragma_table_info(" + relational.Literal(relational.Quote(schema)+"."+relational.Quote(table)) + ") ORDER BY cid"
 		},
 	}

@@ -35,7 +35,7 @@ func (w *writing) appendStaged() error {
 	for _, i := range w.absent {
 		unchanged = append(unchanged, fmt.Sprintf("CASE WHEN s.%s THEN %s END", absence(i), Literal(w.table.columns[i].name)))
 	}
-	for _, a := range w.added(w.table) {
+	for _, a := range w.written() {
 		switch a.name {
 		case w.table.meta.op:
 			a.staged = "CASE WHEN s.op = 'K' THEN 'D' ELSE s.op END"

@@ -24,7 +24,7 @@ type change struct {
 // changeOf decides what a table's target needs, and settles the names and
 // types in t.
 func (d *Destination) changeOf(t *table) (*change, error) {
-	t.columns = slices.Clone(t.wanted)
+	t.columns, t.foreign = slices.Clone(t.wanted), nil
 	l, err := d.layout(t)
 	if err != nil {
 		return nil, err
@@ -37,12 +37,17 @@ func (d *Destination) changeOf(t *table) (*change, error) {
 		if !d.fit(t, l) {
 			return nil, schemaError("rows of version %d of %s.%s do not fit into %s, which has gone on to version %d", t.version, t.source.Schema, t.source.Name, t.quoted(), l.version)
 		}
+		t.foreign = d.foreign(t, l)
 		return &change{adopted: true}, nil
 	}
 	c := &change{}
+	foreign := d.foreign(t, l)
 	if c.evolution, err = d.evolve(t, l); err != nil {
 		return nil, err
 	}
+	t.foreign = slices.DeleteFunc(foreign, func(c present) bool {
+		return slices.ContainsFunc(t.columns, func(own column) bool { return d.dialect.fold(own.name) == d.dialect.fold(c.name) })
+	})
 	_, spared := l.find(d.dialect, d.config.MetadataPrefix+"id")
 	c.rekey, err = d.rekey(t, t.keyless() || spared, c.evolution.renamed)
 	return c, err

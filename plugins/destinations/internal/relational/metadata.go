@@ -2,6 +2,7 @@ package relational
 
 import (
 	"slices"
+	"strings"
 
 	pdk "github.com/leat-etl/leat/pdk/go"
 )
@@ -77,6 +78,42 @@ func (d *Destination) added(t *table) []added {
 		{m.unchanged, dialect.Text, "", pdk.IngestColumn{}, "NULL"},
 	}
 	return slices.DeleteFunc(all, func(a added) bool { return a.name == "" })
+}
+
+// written are the columns that rows get beside those of their table: what Leat
+// adds, and nothing in the columns of other sources, whose defaults are not
+// for them.
+func (w *writing) written() []added {
+	all := w.added(w.table)
+	for _, c := range w.table.foreign {
+		all = append(all, added{c.name, c.typ, "", pdk.IngestColumn{From: pdk.FromConstant}, "NULL"})
+	}
+	return all
+}
+
+// foreign are the columns of a shared target, as it stands, that only other
+// sources have.
+func (d *Destination) foreign(t *table, l *layout) (out []present) {
+	if !l.shared {
+		return nil
+	}
+	known := map[string]bool{}
+	for _, name := range l.own {
+		known[d.dialect.fold(name)] = true
+	}
+	for _, c := range t.columns {
+		known[d.dialect.fold(c.name)] = true
+	}
+	for _, a := range d.added(t) {
+		known[d.dialect.fold(a.name)] = true
+	}
+	prefix := d.dialect.fold(d.config.MetadataPrefix)
+	for _, c := range l.columns {
+		if name := d.dialect.fold(c.name); !known[name] && (prefix == "" || !strings.HasPrefix(name, prefix)) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // reserve makes sure that no column of the source has the name of one that

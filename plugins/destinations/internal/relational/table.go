@@ -20,9 +20,11 @@ type table struct {
 	// databaseColumn is what merge_tables adds to tables without a key, too.
 	databaseColumn string
 	key            []int // indexes in columns
-	nullableKey    bool
-	ready          readiness
-	seen           int // how often the target had been changed when t was settled, neverSeen before
+	// foreign are the columns of the target that only other sources have.
+	foreign     []present
+	nullableKey bool
+	ready       readiness
+	seen        int // how often the target had been changed when t was settled, neverSeen before
 	// keyLater: if the table is to be made now, its key is made after the load.
 	keyLater bool
 	// collided says that an insert has met a key that was there.

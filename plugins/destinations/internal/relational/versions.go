@@ -123,7 +123,7 @@ func (w *writing) openStatement() string {
 	for i, c := range w.table.columns {
 		names, values = append(names, Quote(c.name)), append(values, "s."+cell(i))
 	}
-	for _, a := range w.added(w.table) {
+	for _, a := range w.written() {
 		switch a.name {
 		case w.table.meta.validTo:
 			a.staged = "s.until"

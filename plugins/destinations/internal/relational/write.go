@@ -121,7 +121,7 @@ func (w *writing) direct(op pdk.IngestColumn) []pdk.IngestColumn {
 	for i, c := range w.table.columns {
 		out = append(out, pdk.IngestColumn{Name: c.name, Type: c.mapping.Type, From: pdk.FromColumn, Column: i, Lossy: c.mapping.Lossy})
 	}
-	for _, a := range w.added(w.table) {
+	for _, a := range w.written() {
 		if a.direct.From == pdk.FromOp {
 			a.direct = op
 		}
@@ -302,7 +302,7 @@ func (w *writing) insertStatement() string {
 	for i, c := range w.table.columns {
 		put(c.name, "s."+cell(i), c.key)
 	}
-	for _, a := range w.added(w.table) {
+	for _, a := range w.written() {
 		put(a.name, a.staged, false)
 	}
 	live := "s.op NOT IN ('K', 'D')"
