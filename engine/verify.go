@@ -12,6 +12,7 @@ import (
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
 )
 
@@ -435,10 +436,14 @@ func (v *verifier) readDestination(ctx context.Context, t *verified, sink rowSin
 	if err != nil {
 		return err
 	}
-	return v.sql.Read(ctx, t.plan.Read, func(r arrow.RecordBatch) error {
+	err = v.sql.Read(ctx, t.plan.Read, func(r arrow.RecordBatch) error {
 		if int(r.NumCols()) != len(t.schema.Columns) {
 			return fmt.Errorf("the destination returned %d columns, want %d", r.NumCols(), len(t.schema.Columns))
 		}
 		return hash.rows(r.Columns(), int(r.NumRows()), sink)
 	})
+	if capability.IsNoTable(err) {
+		return nil // it has no rows
+	}
+	return err
 }

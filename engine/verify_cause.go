@@ -35,7 +35,7 @@ type cause struct {
 var anyKind = []string{isMissing, isExtra, isDifferent}
 
 // unknownCause is said where nothing that is known explains a difference.
-const unknownCause = "nothing that Leat knows of explains it: something else has written to the destination; leat objects restart loads the table again"
+const unknownCause = "nothing that Leat knows of explains it, such as that something else has written to the destination: leat objects restart loads the table again"
 
 // causes collects what may explain the differences of a target, the likeliest
 // first.
@@ -101,6 +101,11 @@ func (c *causes) look(id batch.TableID, t *verified) error {
 	}
 	if c.v.p.Spec.Queries() {
 		return nil
+	}
+	for _, table := range t.tables {
+		if table.ID() == id && table.Keyless {
+			c.add(anyKind, "%s has nothing that identifies its rows in the log, so only its inserts and truncates come: give it a primary key, or ALTER TABLE %s REPLICA IDENTITY FULL; leat objects restart %s %s loads it again", id, name, path, name)
+		}
 	}
 	var noted shape
 	if text := c.entries[shapeKey(id)]; text != "" {

@@ -168,6 +168,8 @@ func TestVerifyNamesDamagedKeys(t *testing.T) {
 	if v := decode[engine.Verification](s, r); v.Equal() || v.Tables[0].Different != 1 || v.Tables[1].Different != 2 {
 		t.Errorf("verify --json: %+v", v.Tables)
 	}
+	s.damage(`DROP TABLE customers`)
+	s.expect(s.leat("verify", s.file), exitDifferent, "id=17: different", "id=1: missing at the destination")
 }
 
 // TestFailedEvents sets rows aside that the destination cannot hold, mends them

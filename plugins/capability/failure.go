@@ -3,6 +3,7 @@ package capability
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // errNaN says that a NaN met a column that has none and whose plan does not
@@ -11,6 +12,12 @@ var errNaN = errors.New("NaN has no form in a DECIMAL column, and the plan does 
 
 // errInexact says that no conversion between two types keeps every value.
 var errInexact = errors.New("no conversion that keeps every value")
+
+// IsNoTable says whether a statement failed because a table is not there.
+func IsNoTable(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Code == "42P01" || e.Code == "Catalog Error" && strings.HasPrefix(e.Message, "Table with name "))
+}
 
 func tooManyRows() *Error {
 	return &Error{Class: Internal, Message: fmt.Sprintf("the result has more than %d rows", MaxQueryRows), Hint: "ask for less, or count at the database"}
