@@ -25,7 +25,7 @@ import (
 
 var (
 	seed   = flag.Int64("seed", time.Now().UnixNano()%1_000_000, "seed of the work and of the kills")
-	rounds = flag.Int("rounds", 5, "how often TestKilledAmidObjects restarts an object or makes a table, and kills")
+	rounds = flag.Int("rounds", 3, "how often TestKilledAmidObjects restarts an object or makes a table, and kills")
 )
 
 func TestMain(m *testing.M) {
