@@ -309,7 +309,11 @@ func (d *delivery) abort(ctx context.Context, culprit *batch.Batch, cause error)
 	if err := d.quarantine.reload(); err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := d.destination.Rollback(ctx); err != nil || lostConnection(cause) || len(d.quarantine.doubtful) > 0 {
+	err := d.destination.Rollback(ctx)
+	if err != nil && !lostConnection(err) { // it also runs the changes of tables that the delivery was taken back for
+		d.log.Warn("a delivery could not be taken back in order: the destination is connected to again", "error", err)
+	}
+	if err != nil || lostConnection(cause) || len(d.quarantine.doubtful) > 0 {
 		// A new connection cannot see what the old one did not commit, and says
 		// whether stored events count.
 		_ = d.close(ctx)

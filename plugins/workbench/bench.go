@@ -51,15 +51,7 @@ const rounds = 9
 // Bench measures the transform b with the first case of the folder dir that
 // has an input.
 func Bench(ctx context.Context, h *wasm.Host, b *bundle.Bundle, dir string, o BenchOptions) (*Measurement, error) {
-	c, err := benchCase(b, dir)
-	if err != nil {
-		return nil, err
-	}
-	s, err := c.Schema()
-	if err != nil {
-		return nil, err
-	}
-	in, err := benchBatch(c, s, o.Rows)
+	c, in, err := benchInput(b, dir, o.Rows)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +77,7 @@ func Bench(ctx context.Context, h *wasm.Host, b *bundle.Bundle, dir string, o Be
 	rows := float64(in.Len())
 	m.FuelARow = float64(after.Fuel-before.Fuel) / rows
 	m.BytesIn, m.BytesOut = float64(after.BytesIn-before.BytesIn)/rows, float64(after.BytesOut-before.BytesOut)/rows
-	code, err := noop(s, subject.plan.Sees, after.BytesIn-before.BytesIn)
+	code, err := noop(in.Schema, subject.plan.Sees, after.BytesIn-before.BytesIn)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +175,21 @@ func (c *contender) parallel(ctx context.Context, workers int, long time.Duratio
 		sum += r
 	}
 	return sum, err
+}
+
+// benchInput returns the first case of dir that has an input, and its rows
+// repeated to a batch of so many.
+func benchInput(b *bundle.Bundle, dir string, rows int) (*golden.Case, *batch.Batch, error) {
+	c, err := benchCase(b, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := c.Schema()
+	if err != nil {
+		return nil, nil, err
+	}
+	in, err := benchBatch(c, s, rows)
+	return c, in, err
 }
 
 // benchCase is the first case that has an input and is to succeed.

@@ -38,15 +38,7 @@ func BenchDestination(ctx context.Context, h *wasm.Host, b *bundle.Bundle, dir s
 	if !golden.Embedded(b) {
 		return nil, fmt.Errorf("bench measures destinations on DuckDB, the database that comes with leat: what one with the driver %q costs, its server decides, and leat run shows it", b.Manifest.Driver)
 	}
-	c, err := benchCase(b, dir)
-	if err != nil {
-		return nil, err
-	}
-	s, err := c.Schema()
-	if err != nil {
-		return nil, err
-	}
-	in, err := benchBatch(c, s, o.Rows)
+	c, in, err := benchInput(b, dir, o.Rows)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +54,7 @@ func BenchDestination(ctx context.Context, h *wasm.Host, b *bundle.Bundle, dir s
 	}
 	defer func() { err = errors.Join(err, con.Close(ctx)) }()
 	d := &delivered{con: con, in: in}
-	if d.plan, err = con.Plan(ctx, s); err != nil {
+	if d.plan, err = con.Plan(ctx, in.Schema); err != nil {
 		return nil, err
 	}
 	if err := d.deliver(ctx); err != nil { // makes the table

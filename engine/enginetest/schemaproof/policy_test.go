@@ -113,24 +113,3 @@ func TestDefaultsOfConvertedColumns(t *testing.T) {
 		}
 	}
 }
-
-// TestDefaultOfOneMergedSource adds a column with a default to one of two
-// merged tables: later rows of the other do not get it.
-func TestDefaultOfOneMergedSource(t *testing.T) {
-	t.Parallel()
-	server := pgserver.Test(t, pgserver.Options{})
-	eu, us := server.Database(t), server.Database(t)
-	for _, database := range []string{eu, us} {
-		exec(t, server, database, `CREATE TABLE o (id int PRIMARY KEY, v text); INSERT INTO o VALUES (1, 'a'), (2, 'b')`)
-	}
-	both := []*pipeline{newPipeline(t, server, "duckdb", eu, us), newPipeline(t, server, "postgres", eu, us)}
-	catchUp(t, both...)
-	exec(t, server, us, `ALTER TABLE o ADD d int DEFAULT 7; INSERT INTO o VALUES (3, 'c')`)
-	catchUp(t, both...)
-	exec(t, server, eu, `INSERT INTO o VALUES (3, 'new'), (4, 'x'); UPDATE o SET v = 'changed' WHERE id = 1`)
-	catchUp(t, both...)
-	for _, p := range both {
-		p.equal(t, "o")
-		p.verify(t)
-	}
-}

@@ -27,6 +27,7 @@ func Cases(t *testing.T, h *Host, open func(config string) pdk.Destination, sche
 	t.Run("a table without key is appended to", c.keyless)
 	t.Run("an ignored delete changes nothing", c.ignores)
 	t.Run("a truncate spares other databases", c.truncatesOwn)
+	t.Run("a default is for rows of its source", c.defaultsOwn)
 	t.Run("the plan writes nothing", c.plansOnly)
 	t.Run("a first load ends with a table that merges", c.loads)
 }
@@ -363,6 +364,42 @@ func (c cases) truncatesOwnTable(t *testing.T, config, name string, key bool) {
 	c.write(t, d, plans[0], schemas[0], change{kind: 'T'})
 	c.commit(t, d)
 	c.want(t, plans[1].Read, "1 us us")
+}
+
+// defaultsOwn adds a column with a default to one of two tables that are
+// merged: later rows of the other, whose plan does not have it, do not get it.
+func (c cases) defaultsOwn(t *testing.T) {
+	d := c.open(`{}`)
+	schema := func(database string, version uint64) *batch.Schema {
+		s := modelSchema("own_defaults")
+		s.Table.Database, s.Version = database, version
+		s.Columns[2].Name, s.Columns[2].Key, s.Columns[2].Nullable = "__leat_database_name", 2, false
+		for i := range 2 {
+			s.Columns[i].ID = i + 1
+		}
+		return s
+	}
+	eu, us := schema("eu", 1), schema("us", 1)
+	ofEU := c.plan(t, d, eu)
+	c.write(t, d, ofEU, eu, change{kind: 'I', id: 1, name: text("a"), big: text("eu")})
+	c.write(t, d, c.plan(t, d, us), us, change{kind: 'I', id: 1, name: text("b"), big: text("us")})
+	c.commit(t, d)
+	us = schema("us", 2)
+	more := us.Columns[1]
+	more.Name, more.ID, more.Missing = "more", 3, text("seven")
+	us.Columns = append(us.Columns, more)
+	b := batch.NewBuilder(us)
+	b.Column(0).AppendUint64(2)
+	for i, cell := range []string{"c", "us", "eight"} {
+		b.Column(i + 1).AppendBytes([]byte(cell))
+	}
+	b.EndRow(batch.Insert, 1, 1, 1)
+	added := b.Finish(batch.Position{})
+	defer added.Release()
+	c.deliver(t, d, func() error { return c.Write(d, c.plan(t, d, us), added) })
+	c.write(t, d, ofEU, eu, change{kind: 'I', id: 2, name: text("d"), big: text("eu")})
+	c.commit(t, d)
+	c.want(t, fmt.Sprintf(`SELECT id, "__leat_database_name", more FROM "%s".own_defaults ORDER BY 2, 1`, c.schema), "1 eu NULL\n2 eu NULL\n1 us seven\n2 us eight")
 }
 
 func (c cases) plansOnly(t *testing.T) {
