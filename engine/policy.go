@@ -56,12 +56,17 @@ func actionFor(err error) action {
 }
 
 // movesOn says that err ended a run that leaves less to do, so that the next
-// one needs no longer pause: rows were delivered or set aside, or the load has
-// to look at a table again while the destination keeps its other chunks.
+// one needs no longer pause: rows were delivered or set aside, the destination
+// has changed a table and asks for the delivery once more, or the load has to
+// look at a table again while the destination keeps its other chunks. With
+// pauses that grow, a source whose tables change all the time would fall behind
+// for ever: each delivery would meet more changes than the one before.
 func movesOn(err error) bool {
 	var again *postgres.RestartError
 	var advanced *advancedError
-	return errors.Is(err, errSetAside) || errors.As(err, &again) || errors.As(err, &advanced)
+	var asked *capability.Error
+	return errors.Is(err, errSetAside) || errors.As(err, &again) || errors.As(err, &advanced) ||
+		errors.As(err, &asked) && asked.Own && asked.Class == capability.Connection
 }
 
 // advancedError is the failure of a run that had brought rows to the

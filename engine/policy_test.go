@@ -3,12 +3,14 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/capability"
 )
 
 // pauses collects what persist logs of its waits.
@@ -32,6 +34,27 @@ func (p *pauses) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	return nil
+}
+
+// TestPausesDoNotGrowWhileTablesChange: a destination that changes tables apart
+// from rows refuses a delivery for each change that it meets in it.
+func TestPausesDoNotGrowWhileTablesChange(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		refused := &capability.Error{Class: capability.Connection, Message: "the delivery is made again", Own: own}
+		seen, runs := &pauses{t: t}, 0
+		err := persist(t.Context(), slog.New(seen), "replication", 0, func(context.Context) error {
+			if runs++; runs > 3 {
+				return nil
+			}
+			return fmt.Errorf("make table: %w", refused)
+		})
+		if err != nil || len(seen.seen) != 3 {
+			t.Fatalf("pauses %v, %v", seen.seen, err)
+		}
+		if last := seen.seen[2]; own != (last <= firstPause*3/2) {
+			t.Errorf("said by the plugin itself %v: the third pause lasts %s", own, last)
+		}
+	}
 }
 
 // TestPausesBeginAnewAfterProgress: sessions that are short but bring rows to

@@ -123,6 +123,9 @@ type Error struct {
 	Code    string `json:"code,omitempty"` // SQLSTATE or the driver's own code
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"` // what to do next
+	// Own: a plugin said so itself, of no failure of the database. With class
+	// Connection it asks for the delivery once more.
+	Own bool `json:"-"`
 }
 
 func (e *Error) Error() string {

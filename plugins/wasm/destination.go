@@ -324,7 +324,7 @@ func (d *Destination) exchange(ctx context.Context, op string, request []byte, o
 	case said.Cause > 0 && said.Cause <= len(d.services.failures):
 		failure.cause = d.services.failures[said.Cause-1]
 	case said.Class != "":
-		failure.cause = &capability.Error{Class: said.Class, Message: said.Message}
+		failure.cause = &capability.Error{Class: said.Class, Message: said.Message, Own: true}
 	}
 	return failure
 }
