@@ -1,0 +1,280 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
+)
+
+// Where a lane begins: with a new slot and its first snapshot, or where the
+// destination stands in the log of one that is there.
+
+// prepare makes sure of publication and slot. It returns the first historical
+// load, whose snapshot is that of the slot, nil if the slot is not new.
+func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history, error) {
+	var err error
+	if l.system, err = l.source.System(ctx); err != nil {
+		return nil, err
+	}
+	if l.goal == 0 {
+		l.goal = l.system.LSN
+	}
+	if err := l.settleQueries(ctx, tables); err != nil {
+		return nil, err
+	}
+	if l.identities(tables) || l.shapes.anyPromise() { // before the log is without them
+		if err := l.savePromises(ctx); err != nil {
+			return nil, err
+		}
+	}
+	failpoint("left-noted")
+	slot, publication := names(l.p.Spec, l.database)
+	if err := l.publish(ctx, publication, tables); err != nil {
+		return nil, err
+	}
+	l.record, err = l.p.store.Source(l.database)
+	switch {
+	case errors.Is(err, state.ErrNotFound):
+		l.record = state.Source{Database: l.database, Slot: slot, Publication: publication}
+		if l.stored.get(failedKey(l.database)) != "" {
+			l.log.Warn("the state folder is a new one: rows that were set aside before are not in it; leat verify names them")
+		}
+	case err != nil:
+		return nil, err
+	}
+	position, started, err := l.destinationPosition()
+	if err != nil {
+		return nil, err
+	}
+	found, err := l.source.Slot(ctx, l.record.Slot)
+	if err != nil {
+		return nil, err
+	}
+	if !started {
+		return l.begin(ctx, tables, found)
+	}
+	if err := l.compareTimelines(ctx, position); err != nil {
+		return nil, err
+	}
+	if err := l.checkContinuity(position, found); err != nil {
+		return nil, err
+	}
+	if err := l.applier.dropUnsettled(ctx, l.database); err != nil {
+		return nil, err
+	}
+	if err := l.forgetDropped(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.settlePauses(ctx); err != nil {
+		return nil, err
+	}
+	return nil, l.divertUnfinished(ctx, tables, position)
+}
+
+// position is the value of a database in the destination's checkpoint.
+type position struct {
+	Position batch.Position `json:"position"`
+	// End is the LSN that the slot may be told for Position.
+	End uint64 `json:"end"`
+	// System is the identity of the server that Position is a place of.
+	System uint64 `json:"system,string"`
+	Slot   string `json:"slot"`
+}
+
+func (l *lane) positionKey() string { return "position/" + l.database }
+
+// destinationPosition is what the destination says it has. It wins over the
+// state folder, which may be a moment behind.
+func (l *lane) destinationPosition() (p position, started bool, err error) {
+	text := l.stored.get(l.positionKey())
+	if text == "" {
+		return p, false, nil
+	}
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		return p, false, fmt.Errorf("checkpoint of database %s at the destination: %w", l.database, err)
+	}
+	return p, true, nil
+}
+
+// begin creates the slot and plans the load of a database that the
+// destination knows nothing of.
+func (l *lane) begin(ctx context.Context, tables []*postgres.Table, found *postgres.Slot) (*history, error) {
+	if !l.record.Durable.IsZero() {
+		return nil, &GapError{l.database,
+			fmt.Sprintf("the state folder says that the destination has everything up to %s, but the destination has no checkpoint of this pipeline", l.record.Durable),
+			fmt.Sprintf("if the destination was emptied on purpose, remove the state folder, run SELECT pg_drop_replication_slot('%s') at the source and start again", l.record.Slot)}
+	}
+	if found != nil && !l.record.SlotCreating {
+		return nil, &GapError{l.database,
+			fmt.Sprintf("slot %q exists, but neither the state folder nor the destination knows it", found.Name),
+			fmt.Sprintf("if no other pipeline uses it, run SELECT pg_drop_replication_slot('%s') at the source and start again; otherwise give this pipeline another name or slot", found.Name)}
+	}
+	l.record.SlotCreating, l.record.SystemIdentifier = true, strconv.FormatUint(l.system.ID, 10)
+	if err := l.p.store.PutSource(l.record); err != nil {
+		return nil, err
+	}
+	failpoint("slot-intent")
+	if found != nil {
+		if err := l.source.DropSlot(ctx, found.Name); err != nil {
+			return nil, err
+		}
+	}
+	snapshot, err := l.source.CreateSlot(ctx, l.record.Slot, l.failover())
+	if err != nil {
+		return nil, err
+	}
+	failpoint("slot-created")
+	l.log.Info("slot created", "slot", l.record.Slot, "at", batch.FormatLSN(snapshot.LSN))
+	h := &history{lane: l, snapshot: snapshot, resumed: l.record.Beside}
+	if err := l.start(ctx, h, tables); err != nil {
+		return nil, errors.Join(err, snapshot.Close(context.WithoutCancel(ctx)))
+	}
+	return h, nil
+}
+
+// start records where the log begins, at the destination first: from then on
+// the slot is known.
+func (l *lane) start(ctx context.Context, h *history, tables []*postgres.Table) error {
+	var oids []uint32
+	for _, t := range tables {
+		oids = append(oids, t.OID)
+	}
+	now, err := l.catalogue(ctx, oids)
+	if err != nil {
+		return err
+	}
+	if !slices.EqualFunc(tables, now, sameTable) {
+		return errAnew // a table was altered around the moment of the snapshot
+	}
+	if l.p.Spec.Source.LoadHistoricalData {
+		for i, t := range tables {
+			t.Leaves, t.Pages, t.Bytes, t.Rows = now[i].Leaves, now[i].Pages, now[i].Bytes, now[i].Rows
+			if err := h.plan(ctx, t); err != nil {
+				return err
+			}
+		}
+		if err := h.record(); err != nil {
+			return err
+		}
+	}
+	h.arrange()
+	failpoint("load-planned")
+	at := batch.Position{Timeline: h.snapshot.Timeline, LSN: h.snapshot.LSN} // a commit exactly there is still to come
+	entry, err := l.checkpoint(at, h.snapshot.LSN)
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		l.shapes.put(l.shapeNow(t))
+	}
+	shapes, saved, err := l.shapes.entries()
+	if err != nil {
+		return err
+	}
+	d, err := l.applier.begin(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range h.loads {
+		id := t.table.ID()
+		d.divert(&l.diverted, diversion{Table: id, OID: t.table.OID, Reason: forLoad, Fresh: true, From: h.snapshot.LSN})
+	}
+	entries := append(shapes, entry)
+	if err := d.commit(ctx, entries...); err != nil {
+		return d.abort(ctx, nil, err)
+	}
+	saved()
+	l.stored.apply(entries)
+	l.record.SlotCreating, l.record.Durable, l.record.Acknowledged = false, at, at
+	return l.p.store.PutSource(l.record)
+}
+
+func (l *lane) checkpoint(at batch.Position, end uint64) (wasm.Checkpoint, error) {
+	value, err := json.Marshal(position{at, end, l.system.ID, l.record.Slot})
+	if err != nil {
+		return wasm.Checkpoint{}, fmt.Errorf("encode checkpoint: %w", err)
+	}
+	text := string(value)
+	return wasm.Checkpoint{Key: l.positionKey(), Value: &text}, nil
+}
+
+// checkContinuity makes sure that the slot still has everything after the
+// destination's position, and that the position is one of this server.
+func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
+	again := l.again(at.Slot)
+	gap := func(format string, args ...any) error {
+		return &GapError{l.database, fmt.Sprintf(format, args...), again}
+	}
+	l.record.Slot = at.Slot
+	acknowledged := max(at.End, l.record.Acknowledged.LSN)
+	relayed := uint64(0)
+	if l.record.Relay != nil {
+		relayed = max(l.record.Relay.ToEnd, l.record.IdleAcknowledged)
+	}
+	if l.record.Durable.Compare(at.Position) <= 0 {
+		acknowledged = max(acknowledged, l.record.IdleAcknowledged)
+	} else {
+		acknowledged = at.End // the destination has gone back behind the state folder
+	}
+	switch {
+	case at.System != l.system.ID:
+		return gap("the server is another one: its system identifier is %d, the destination's position is of %d", l.system.ID, at.System)
+	case l.diverged != "":
+		return gap("%s", l.diverged)
+	case found == nil && at.Position.Timeline != l.system.Timeline:
+		return gap("the server is on timeline %d, the destination's position %s on %d, and slot %q is not there: %s", l.system.Timeline, at.Position, at.Position.Timeline, at.Slot, noFailoverSlot)
+	case found == nil:
+		return gap("slot %q does not exist any more", at.Slot)
+	case found.Lost():
+		return gap("slot %q has lost log that is needed: %s", at.Slot, whyLost(found))
+	case found.Plugin != l.decoder():
+		return gap("slot %q is one of %s, the pipeline's decoder is %s", at.Slot, found.Plugin, l.decoder())
+	case found.Database != l.database:
+		return gap("slot %q belongs to database %q", at.Slot, found.Database)
+	case found.ConfirmedFlushLSN > max(acknowledged, relayed):
+		return gap("slot %q was advanced to %s, the destination has only %s", at.Slot, batch.FormatLSN(found.ConfirmedFlushLSN), at.Position)
+	}
+	l.record.SystemIdentifier = strconv.FormatUint(l.system.ID, 10)
+	l.record.SlotCreating = false
+	l.record.Durable = at.Position
+	if l.record.Relay == nil && l.record.Acknowledged.LSN < found.ConfirmedFlushLSN {
+		l.record.Acknowledged = batch.Position{Timeline: l.system.Timeline, LSN: found.ConfirmedFlushLSN, Ordinal: batch.EndOfTransaction}
+	}
+	return l.p.store.PutSource(l.record)
+}
+
+// divertUnfinished diverts the tables whose history is not at the destination.
+func (l *lane) divertUnfinished(ctx context.Context, tables []*postgres.Table, at position) error {
+	if !l.p.Spec.Source.LoadHistoricalData {
+		return nil
+	}
+	d, err := l.applier.begin(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		noted, known := l.shapes.get(t.OID)
+		if known && noted.Table != t.ID() {
+			continue // loaded under the name that the log still has
+		}
+		if _, ok := l.diverted.get(t.OID); !ok && l.stored.get(loadKey(t.ID())) == "" {
+			d.divert(&l.diverted, diversion{Table: t.ID(), OID: t.OID, Reason: forLoad, Fresh: !known, From: at.Position.LSN})
+		}
+	}
+	if d.diverts == nil {
+		return d.abort(ctx, nil, nil)
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := d.commit(ctx); err != nil {
+		return d.abort(ctx, nil, err)
+	}
+	return nil
+}
