@@ -65,6 +65,7 @@ func TestServerStopsWhileRunning(t *testing.T) {
 	s := newSite(t, server)
 	s.expect(s.run(), exitOK)
 	p := s.start()
+	p.listens() // a question before would open the file of DuckDB by itself
 	s.exec("UPDATE orders SET note = 'before the crash'")
 	s.await("SELECT 1 FROM orders WHERE note = 'before the crash' LIMIT 1", "1")
 	if err := server.Kill(); err != nil {

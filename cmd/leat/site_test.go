@@ -175,7 +175,12 @@ func (s *site) begin(args ...string) *process {
 		p.code <- execute(ctx, args, p.out, p.out)
 		p.out.end()
 	}()
-	s.t.Cleanup(cancel)
+	s.t.Cleanup(func() {
+		cancel()
+		if s.t.Failed() {
+			s.t.Logf("leat %s said:\n%s", strings.Join(args, " "), p.out)
+		}
+	})
 	return p
 }
 
