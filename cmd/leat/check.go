@@ -79,8 +79,8 @@ func (p *program) printReport(r *postgres.Report) {
 		if i.Outcome == postgres.Fail {
 			failed++
 		}
-		if i.Code != 0 || i.SQLState != "" {
-			fmt.Fprintf(p.out, "         code %d, SQLSTATE %s\n", i.Code, i.SQLState)
+		if codes := codesOf(i); codes != "" {
+			fmt.Fprintf(p.out, "         %s\n", codes)
 		}
 		for _, c := range i.Causes {
 			fmt.Fprintf(p.out, "         possible cause: %s\n", c)
@@ -94,4 +94,16 @@ func (p *program) printReport(r *postgres.Report) {
 		return
 	}
 	fmt.Fprintf(p.out, "%d of %d checks failed\n", failed, len(r.Items))
+}
+
+// codesOf are the codes of an item, as far as it has any.
+func codesOf(i postgres.Item) string {
+	var codes []string
+	if i.Code != 0 {
+		codes = append(codes, fmt.Sprintf("code %d", i.Code))
+	}
+	if i.SQLState != "" {
+		codes = append(codes, "SQLSTATE "+i.SQLState)
+	}
+	return strings.Join(codes, ", ")
 }

@@ -112,6 +112,9 @@ func (s *site) leat(args ...string) result {
 	if strings.Contains(r.out+r.err, rolePassword) {
 		s.t.Errorf("leat %s: printed the password", args[0])
 	}
+	if strings.Contains(r.out+r.err, "code 0") || strings.Contains(r.out+r.err, "SQLSTATE \n") {
+		s.t.Errorf("leat %s: printed a code that there is not\n%s%s", args[0], r.out, r.err)
+	}
 	if ctx.Err() != nil {
 		s.t.Errorf("leat %s: did not end\n%s%s", args[0], r.out, r.err)
 	}

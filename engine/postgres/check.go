@@ -107,7 +107,7 @@ func (r *Report) error(name, object string, err error) {
 	e := Classify(err)
 	found := err.Error()
 	if e.Err != nil {
-		found = strings.ReplaceAll(e.Err.Error(), "\n", " ")
+		found = oneLine(e.Err)
 	}
 	r.add(Item{Name: name, Object: object, Found: found, Outcome: Fail, Code: e.Code, SQLState: e.SQLState, Causes: e.Causes, Fix: e.Hint})
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -67,12 +68,24 @@ func (e *Error) Error() string {
 		if s.Len() > 0 {
 			s.WriteString(": ")
 		}
-		s.WriteString(strings.ReplaceAll(e.Err.Error(), "\n", " "))
+		s.WriteString(oneLine(e.Err))
 	}
 	if e.Code != 0 {
 		fmt.Fprintf(&s, " [%d]", e.Code)
 	}
 	return s.String()
+}
+
+// oneLine is what an error says. Two attempts to connect, with TLS and without,
+// mostly fail for the same reason, which is then said once.
+func oneLine(err error) string {
+	var said []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.Contains(said, line) {
+			said = append(said, line)
+		}
+	}
+	return strings.Join(said, "; ")
 }
 
 // Unwrap returns the cause.
