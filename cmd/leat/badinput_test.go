@@ -19,6 +19,9 @@ func TestConnectionsThatFail(t *testing.T) {
 		change func(s *site)
 		says   []string
 	}{
+		{"no password", func(s *site) {
+			s.password = ""
+		}, []string{"[1011]", "none was given", "export PGPASSWORD=", "~/.pgpass"}},
 		{"wrong password", func(s *site) { s.password = "another" }, []string{"[1011]", "password is wrong", "ALTER ROLE"}},
 		{"missing database", func(s *site) { s.source = "no_such_database" }, []string{"[1017]", "no_such_database", "SELECT datname FROM pg_database"}},
 		{"missing role", func(s *site) { s.role = "nobody_knows" }, []string{"[1011]", "does not exist", "nobody_knows"}},
@@ -158,6 +161,13 @@ func TestFilesThatAreWrong(t *testing.T) {
 		})
 	}
 	s.t = t
+	secret := strings.Replace(s.text(), `{ file = "password" }`, `{ env = "NO_SUCH_VARIABLE" }`, 1)
+	if err := os.WriteFile(broken, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"run", "check", "plan"} {
+		s.expect(s.leat(verb, broken), exitUsage, "source.password", "what to do: export NO_SUCH_VARIABLE=...")
+	}
 	s.expect(s.leat("run", filepath.Join(s.dir, "absent.toml")), exitUsage, "absent.toml", "leat init")
 	s.expect(s.leat("run"), exitUsage)
 	s.expect(s.leat("run", "--no-such-flag"), exitUsage, "no-such-flag")

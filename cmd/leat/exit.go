@@ -55,6 +55,7 @@ func exitCode(err error) int {
 		reported errReported
 		usage    errUsage
 		file     spec.Errors
+		secret   *spec.SecretError
 		gap      *engine.GapError
 		source   *postgres.Error
 		database *capability.Error
@@ -77,7 +78,7 @@ func exitCode(err error) int {
 		return int(reported)
 	case errors.As(err, &missing), errors.As(err, &distrust), errors.As(err, &paused):
 		return exitPlugin
-	case errors.As(err, &usage), errors.As(err, &file), errors.As(err, &changed), errors.As(err, &refused), errors.As(err, &unsaid):
+	case errors.As(err, &usage), errors.As(err, &file), errors.As(err, &secret), errors.As(err, &changed), errors.As(err, &refused), errors.As(err, &unsaid):
 		return exitUsage
 	case errors.As(err, &gap), errors.As(err, &source) && source.Class == postgres.Resync:
 		return exitGap
@@ -110,6 +111,10 @@ func report(w io.Writer, err error) {
 		if source.Hint != "" {
 			fmt.Fprintf(w, "  what to do: %s\n", strings.ReplaceAll(source.Hint, "\n", "\n              "))
 		}
+	}
+	var secret *spec.SecretError
+	if errors.As(err, &secret) {
+		fmt.Fprintf(w, "  what to do: %s\n", secret.Hint)
 	}
 	var database *capability.Error
 	if errors.As(err, &database) && database.Hint != "" && !strings.Contains(err.Error(), database.Hint) {

@@ -28,7 +28,7 @@ func (c *Config) connectOne(ctx context.Context, database string) (*pgx.Conn, er
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, c.connectError(database, err)
+		return nil, c.loginError(database, cfg.Password, err)
 	}
 	return conn, nil
 }
@@ -55,9 +55,21 @@ func (c *Config) connectReplication(ctx context.Context, database string) (*pgco
 	}
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, c.connectError(database, err)
+		return nil, c.loginError(database, cfg.Password, err)
 	}
 	return conn, nil
+}
+
+// loginError is connectError for a login with a password, of the settings or the
+// password file: without one, none can be wrong.
+func (c *Config) loginError(database, password string, err error) *Error {
+	e := c.connectError(database, err)
+	if e.SQLState == "28P01" && password == "" {
+		e.Causes = []string{"The server asks for a password, and none was given."}
+		e.Hint = fmt.Sprintf("export PGPASSWORD=..., which leat init takes, and a pipeline file that has password = { env = \"PGPASSWORD\" } under [source]\n"+
+			"or a line in ~/.pgpass (mode 0600), which both take: %s:%d:%s:%s:...", c.Host, c.port(), database, c.User)
+	}
+	return e
 }
 
 func (c *Config) connectError(database string, err error) *Error {

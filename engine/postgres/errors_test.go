@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -57,6 +58,10 @@ func TestLoginErrors(t *testing.T) {
 	wrong := cfg
 	wrong.Password = "wr0ng-pass"
 	wantError(t, connectError(t, wrong, f.database), CodePassword, Stop, "PASSWORD", "wr0ng-pass")
+	t.Setenv("PGPASSFILE", filepath.Join(t.TempDir(), "none"))
+	none := cfg
+	none.Password = ""
+	wantError(t, connectError(t, none, f.database), CodePassword, Stop, "export PGPASSWORD=")
 	nobody := cfg
 	nobody.User = "nobody_at_all"
 	wantError(t, connectError(t, nobody, f.database), CodePassword, Stop, `"nobody_at_all"`, secret)
@@ -124,7 +129,11 @@ func TestUnreachable(t *testing.T) {
 	port := uint16(closed.Addr().(*net.TCPAddr).Port)
 	closed.Close()
 	cfg := Config{Host: "127.0.0.1", Port: port, User: "u", Password: "hidden-secret"}
-	wantError(t, connectError(t, cfg, "shop"), CodeUnreachable, Retry, fmt.Sprintf("pg_isready -h 127.0.0.1 -p %d", port), "hidden-secret")
+	refused := connectError(t, cfg, "shop") // with TLS, and without
+	wantError(t, refused, CodeUnreachable, Retry, fmt.Sprintf("pg_isready -h 127.0.0.1 -p %d", port), "hidden-secret")
+	if strings.Count(refused.Error(), "connection refused") != 1 {
+		t.Errorf("not said once: %v", refused)
+	}
 	cfg.Host = "host.invalid"
 	wantError(t, connectError(t, cfg, "shop"), CodeUnreachable, Retry, "pg_isready -h host.invalid", "hidden-secret")
 	cfg.Host = "/nonexistent/socket"

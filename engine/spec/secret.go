@@ -49,18 +49,31 @@ func (s Secret) Reveal() (string, error) {
 	case from.env != "":
 		value, ok := os.LookupEnv(from.env)
 		if !ok {
-			return "", fmt.Errorf("read secret: environment variable %s is not set", from.env)
+			return "", &SecretError{fmt.Errorf("read secret: environment variable %s is not set", from.env), fmt.Sprintf("export %s=...", from.env)}
 		}
 		return value, nil
 	case from.file != "":
 		text, err := os.ReadFile(beside(s.dir, from.file))
 		if err != nil {
-			return "", fmt.Errorf("read secret: %w", err)
+			return "", &SecretError{fmt.Errorf("read secret: %w", err), "write the secret there, for this user alone to read, or correct the path"}
 		}
 		return strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r"), nil
 	}
 	return from.literal, nil
 }
+
+// SecretError says that a secret is not where the pipeline file says, and what
+// to do.
+type SecretError struct {
+	err  error
+	Hint string
+}
+
+// Error implements error.
+func (e *SecretError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *SecretError) Unwrap() error { return e.err }
 
 // Format implements fmt.Formatter: a set secret prints as [secret] under every
 // verb.
