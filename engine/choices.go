@@ -64,7 +64,7 @@ func (p *Pipeline) leavesOut(t batch.TableID) (bool, error) {
 	if errors.Is(err, state.ErrNotFound) {
 		return false, nil
 	}
-	return o.State == state.Skipped || o.State == state.Paused, err
+	return o.State == state.Skipped || o.State == state.Paused || o.State == state.Inaccessible, err
 }
 
 func (l *lane) objectRecords() (map[batch.TableID]state.Object, error) {

@@ -65,7 +65,7 @@ func (l *lane) publish(ctx context.Context, name string, tables []*postgres.Tabl
 	if !l.system.Standby {
 		l.publication, err = l.source.EnsurePublication(ctx, name, tables)
 		l.onlyTheirs(tables)
-		return err
+		return l.explainPublication(ctx, name, err)
 	}
 	if l.publication, err = l.source.StandbyPublication(ctx, name, tables); err != nil {
 		return err

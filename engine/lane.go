@@ -35,6 +35,7 @@ type lane struct {
 	asked          atomic.Bool   // an operator asks something of the objects
 	spooling       atomic.Bool   // the slot keeps more log than wal_budget: see relay
 	costs          costs
+	refused        refusals
 	pausedAt       int64  // bytes that the slot kept when guard last paused a table, 0 for none
 	silences       int    // sessions in a row that ended because the server sent nothing
 	stale          uint32 // the server's process that the last of them left behind
@@ -85,7 +86,7 @@ func (l *lane) run(ctx context.Context) error {
 		return l.p.advancing(l.database, func() error { return l.attempt(ctx) })
 	})
 	if err == nil {
-		err = l.failures() // the run has caught up, but for these
+		err = errors.Join(l.failures(), l.refusal()) // the run has caught up, but for these
 	}
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("database %s: %w", l.database, err)
@@ -212,11 +213,7 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range all {
-		if t.Reason != "" {
-			l.log.Warn("table is not replicated", "table", t.ID().String(), "reason", t.Reason, "fix", t.Fix)
-		}
-	}
+	l.sayRefused(all)
 	if err := l.missTables(ctx, all); err != nil {
 		return nil, err
 	}

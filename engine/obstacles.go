@@ -2,6 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -44,6 +48,101 @@ func (l *lane) listTables(ctx context.Context) ([]*postgres.Table, error) {
 		}
 	}
 	return all, nil
+}
+
+// refusals are why tables that are selected cannot be replicated, by OID, for as
+// long as the process lives.
+type refusals struct {
+	said map[uint32]string
+	none *refusedError // no selected table can be, nil if one can
+}
+
+// sayRefused says why tables cannot be replicated, once each, in the middle of a
+// session too.
+func (l *lane) sayRefused(all []*postgres.Table) {
+	before := l.refused
+	l.refused = refusals{said: map[uint32]string{}}
+	var refused []*postgres.Table
+	for _, t := range all {
+		if t.Reason == "" {
+			continue
+		}
+		refused = append(refused, t)
+		l.refused.said[t.OID] = t.Reason
+		if before.said[t.OID] != t.Reason {
+			l.log.Warn("table is not replicated", "table", t.ID().String(), "reason", t.Reason, "fix", t.Fix)
+		}
+	}
+	if len(refused) == 0 || len(refused) < len(all) {
+		return
+	}
+	l.refused.none = refusedBy(refused)
+	if before.none == nil && !l.untilCaughtUp {
+		l.log.Error("no selected table can be replicated: the pipeline waits until one can", "fix", l.refused.none.err.Hint)
+	}
+}
+
+// refusedError says that a run of a database has come to its end without any of
+// its tables.
+type refusedError struct{ err *postgres.Error }
+
+// Error implements error.
+func (e *refusedError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *refusedError) Unwrap() error { return e.err }
+
+// shownRefusals bounds how many of the tables that a refusedError is about it
+// names.
+const shownRefusals = 10
+
+func refusedBy(tables []*postgres.Table) *refusedError {
+	var said, fixes []string
+	for _, t := range tables[:min(len(tables), shownRefusals)] {
+		said = append(said, fmt.Sprintf("%s: %s", t.ID(), t.Reason))
+		if t.Fix != "" && !slices.Contains(fixes, t.Fix) {
+			fixes = append(fixes, t.Fix)
+		}
+	}
+	if len(tables) > shownRefusals {
+		said = append(said, fmt.Sprintf("and %d more: leat objects list shows them", len(tables)-shownRefusals))
+	}
+	return &refusedError{&postgres.Error{Op: "replicate", Code: postgres.CodePrerequisite, Class: postgres.Stop,
+		Err: fmt.Errorf("none of the selected tables can be: %s", strings.Join(said, "; ")), Hint: strings.Join(fixes, "\n")}}
+}
+
+// refusal is that error, nil where the run had something to do.
+func (l *lane) refusal() error {
+	if l.refused.none == nil {
+		return nil
+	}
+	return l.refused.none
+}
+
+// sparesRest says whether an error is one of single objects, or of those of one
+// database: the others go on, and so does what comes later.
+func sparesRest(err error) bool {
+	var one *objectError
+	var none *refusedError
+	return errors.As(err, &one) || errors.As(err, &none)
+}
+
+// explainPublication gives a publication that the role may not make or alter the
+// statements for all selected tables: those that it may not read yet, too.
+func (l *lane) explainPublication(ctx context.Context, name string, err error) error {
+	var refused *postgres.Error
+	if !errors.As(err, &refused) || refused.SQLState != "42501" {
+		return err
+	}
+	all, listErr := l.source.Tables(ctx, selection(l.p.Spec))
+	if listErr != nil {
+		return errors.Join(err, listErr)
+	}
+	fix, fixErr := l.source.PublicationFix(ctx, name, all)
+	if len(fix) > 0 {
+		refused.Hint = strings.Join(fix, "\n")
+	}
+	return errors.Join(err, fixErr)
 }
 
 // onlyTheirs notes which tables the log is followed for where the publication

@@ -228,8 +228,7 @@ type leftBehind struct {
 }
 
 func (l *leftBehind) keep(err error) error {
-	var one *objectError
-	if !errors.As(err, &one) {
+	if !sparesRest(err) {
 		return err
 	}
 	l.mu.Lock()

@@ -89,8 +89,7 @@ func (s *schedule) replicate(ctx context.Context, o RunOptions) error {
 
 // goesOn says that the next run may mend what ended this one.
 func (s *schedule) goesOn(ctx context.Context, err error) error {
-	var one *objectError
-	if ctx.Err() != nil || !errors.As(err, &one) {
+	if ctx.Err() != nil || !sparesRest(err) {
 		return err
 	}
 	s.p.progress.database(s.database, func(d *DatabaseProgress) { d.Error = err.Error() })

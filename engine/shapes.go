@@ -323,6 +323,7 @@ func (l *lane) lookAtAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.sayRefused(all)
 	if err := l.missTables(ctx, all); err != nil {
 		return err
 	}

@@ -15,10 +15,18 @@ func TestTablesOfAnotherOwner(t *testing.T) {
 	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
 	s.mended()
 	owner := "app_" + s.database
+	p := s.start()
+	p.listens()
 	s.exec("CREATE ROLE "+owner, "CREATE TABLE payroll (id integer PRIMARY KEY, pay numeric)", "ALTER TABLE payroll OWNER TO "+owner, "INSERT INTO payroll VALUES (1, 100)", "GRANT SELECT ON payroll TO "+s.role,
 		"CREATE TABLE hidden (id integer PRIMARY KEY)", "INSERT INTO hidden VALUES (1)", "ALTER TABLE hidden OWNER TO "+s.role, "REVOKE SELECT ON hidden FROM "+s.role,
 		"UPDATE orders SET note = 'goes on' WHERE id = 1")
+	p.saysTimes("table is not replicated", 2) // as soon as they are seen
+	s.expect(s.leat("status", s.file), exitOK, "payroll is INACCESSIBLE: it belongs to role", fmt.Sprintf(`fix: GRANT SELECT ON "public"."hidden" TO "%s";`, s.role))
+	if code := p.stop(); code != exitOK || strings.Count(p.out.String(), "table is not replicated") != 2 {
+		t.Errorf("exit code %d\n%s", code, p.out)
+	}
 	s.expect(s.run(), exitOK, "table is not replicated")
+	s.expect(s.leat("verify", s.file), exitOK, "hidden is not compared: it is INACCESSIBLE", "source and destination are equal")
 	s.expect(s.leat("query", s.file, "SELECT note FROM orders WHERE id = 1"), exitOK, "goes on")
 	s.expect(s.leat("objects", "list", s.file), exitOK, "payroll", "INACCESSIBLE", "belongs to role", fmt.Sprintf(`GRANT "%s" TO "%s";`, owner, s.role), "ADD TABLE ONLY",
 		"hidden", "may not SELECT", fmt.Sprintf(`GRANT SELECT ON "public"."hidden" TO "%s";`, s.role))
@@ -75,5 +83,27 @@ func TestPublicationOfASuperuser(t *testing.T) {
 	s.exec("ALTER PUBLICATION "+publication+` DROP TABLE ONLY "public"."later"`, "INSERT INTO later VALUES (3)")
 	s.expect(s.run(), exitOK)
 	s.exec("DELETE FROM later WHERE id = 1", "ALTER PUBLICATION "+publication+` ADD TABLE ONLY "public"."later"`)
+	s.mended()
+}
+
+// TestNoTableMayBeReplicated ends a run that has nothing to do, with the
+// statements that change that.
+func TestNoTableMayBeReplicated(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.exec(fmt.Sprintf("REVOKE SELECT ON orders, customers FROM %s", s.role), fmt.Sprintf("REVOKE CREATE ON DATABASE %s FROM %s", s.database, s.role))
+	create, read := fmt.Sprintf(`GRANT CREATE ON DATABASE "%s" TO "%s";`, s.database, s.role), fmt.Sprintf(`GRANT SELECT ON "public"."orders" TO "%s";`, s.role)
+	s.expect(s.run(), exitSource, "publish the tables", create, `FOR TABLE ONLY "public"."customers", ONLY "public"."orders"`)
+	s.expect(s.leat("check", s.file), exitSource, create, "FOR TABLE ONLY", read)
+	s.exec(create)
+	s.expect(s.run(), exitSource, "none of the selected tables", "orders: the role may not SELECT it", "what to do: GRANT SELECT", read)
+	s.expect(s.leat("verify", s.file), exitFailure, "no table was compared")
+	p := s.start()
+	p.says("the pipeline waits until one can")
+	s.exec(read)
+	p.says("historical load finished")
+	if code := p.stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, p.out)
+	}
+	s.exec(strings.ReplaceAll(read, "orders", "customers"))
 	s.mended()
 }

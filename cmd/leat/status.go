@@ -118,6 +118,20 @@ func printStates(w io.Writer, objects []state.Object) error {
 	if err := out.end(); err != nil {
 		return err
 	}
+	shown := 0
+	for _, o := range objects {
+		if o.State != state.Inaccessible && o.State != state.FailedState {
+			continue
+		}
+		if shown++; shown > 10 {
+			fmt.Fprintln(w, "leat objects list has the rest, with reasons and what mends them")
+			break
+		}
+		fmt.Fprintf(w, "%s is %s: %s\n", o.Table, o.State, o.Reason)
+		if o.Fix != "" {
+			fmt.Fprintf(w, "  fix: %s\n", o.Fix)
+		}
+	}
 	for _, o := range objects {
 		if o.Reading != nil {
 			fmt.Fprintf(w, "%s is read by %s, as an operator decided\n", o.Table, readingText(o.Reading))

@@ -42,8 +42,11 @@ While the pipeline runs, rows that are on their way are waited for.`,
 			} else {
 				err = p.printVerification(v, keys)
 			}
-			if err == nil && !v.Equal() {
+			switch {
+			case err == nil && !v.Equal():
 				return errReported(exitDifferent)
+			case err == nil && len(v.Tables) == 0:
+				return errReported(exitFailure)
 			}
 			return err
 		},
@@ -73,7 +76,10 @@ func (p *program) printVerification(v *engine.Verification, most int) error {
 	for _, l := range v.LeftOut {
 		fmt.Fprintf(p.out, "%s is not compared: %s\n", l.Table, l.Reason)
 	}
-	if v.Equal() {
+	switch {
+	case len(v.Tables) == 0:
+		fmt.Fprintln(p.out, "nothing is proven: no table was compared")
+	case v.Equal():
 		fmt.Fprintln(p.out, "source and destination are equal")
 	}
 	return nil

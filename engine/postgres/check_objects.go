@@ -151,7 +151,7 @@ func (c *checker) publication(ctx context.Context, tables []*Table) {
 			item.Found, item.Outcome, item.Code, item.SQLState = "not as it should be, and the role may not change it", Fail, CodePrerequisite, "42501"
 			item.Causes = []string{"Publishing a table takes its ownership, creating a publication CREATE on the database."}
 			item.Fix = strings.Join(missing, ";\n") + ";"
-			choices, err := c.source.PublicationChoices(ctx, c.want.Publication, tables)
+			choices, err := c.source.PublicationFix(ctx, c.want.Publication, tables)
 			if err != nil {
 				c.error("publication", c.want.Publication, err)
 				return

@@ -124,6 +124,35 @@ func readOwned(ctx context.Context, conn *pgx.Conn, tables []*Table) (map[uint32
 	return out, err
 }
 
+// PublicationFix is PublicationChoices for a role that may also lack CREATE on the
+// database, without which it makes no publication.
+func (s *Source) PublicationFix(ctx context.Context, name string, tables []*Table) ([]string, error) {
+	choices, err := s.PublicationChoices(ctx, name, tables)
+	if err != nil {
+		return nil, err
+	}
+	var creates, there bool
+	err = s.do(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `SELECT has_database_privilege(current_database(), 'CREATE'),
+			(SELECT count(*) = 2 FROM pg_catalog.pg_publication WHERE pubname = ANY($1))`, []string{name, name + keylessSuffix}).Scan(&creates, &there)
+	})
+	if err != nil || creates || there {
+		return choices, wrap("read the rights on", "database "+s.Database, err)
+	}
+	grant := fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s;", quoteIdent(s.Database), quoteIdent(s.cfg.User))
+	switch {
+	case len(choices) == 0:
+		missing, err := s.PublicationSQL(ctx, name, tables)
+		return append([]string{grant, superuserPublishes}, strings.Split(strings.Join(missing, ";\n")+";", "\n")...), err
+	case slices.Contains(choices, superuserPublishes): // the role has a way to do it
+		return slices.Insert(choices, 1, grant), nil
+	}
+	return choices, nil
+}
+
+// superuserPublishes stands before the second way to have tables published.
+const superuserPublishes = "-- or a superuser makes the publications, and adds each table that comes later:"
+
 // PublicationChoices are the ways for a role to have its tables published that
 // owns not all of them: statements for an administrator, and comments that
 // tell them apart. It returns nothing where the role may publish them all.
@@ -158,6 +187,6 @@ func (s *Source) PublicationChoices(ctx context.Context, name string, tables []*
 	for _, owner := range owners {
 		out = append(out, fmt.Sprintf("GRANT %s TO %s;", quoteIdent(owner), quoteIdent(s.cfg.User)))
 	}
-	out = append(out, "-- or a superuser makes the publications, and adds each table that comes later:")
+	out = append(out, superuserPublishes)
 	return append(out, strings.Split(strings.Join(missing, ";\n")+";", "\n")...), nil
 }

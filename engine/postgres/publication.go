@@ -144,7 +144,7 @@ func runPublicationChanges(ctx context.Context, conn *pgx.Conn, changes publicat
 	}
 	e := Classify(err)
 	if e.SQLState == "42501" {
-		e.Code, e.Class = CodePrerequisite, Stop
+		e.Op, e.Code, e.Class = "publish the tables", CodePrerequisite, Stop
 		e.Causes = []string{"The role owns not all of the tables, or lacks CREATE on the database."}
 		e.Hint = "Run as the tables' owner or a superuser:\n" + strings.Join(statements, ";\n") + ";"
 	}
