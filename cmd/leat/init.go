@@ -84,8 +84,12 @@ func (p *program) initialise(ctx context.Context, dsn string, ssh sshFlags, outp
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write pipeline file: %w", err)
 	}
+	creators, err := source.Creators(ctx, slices.DeleteFunc(slices.Clone(tables), func(t *postgres.Table) bool { return t.Reason != "" }))
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(p.out, "wrote %s\n\nA role that may replicate is made by an administrator with:\n\n", output)
-	for _, sql := range postgres.Grants(cfg.User, []string{database}, schemasOf(tables)) {
+	for _, sql := range postgres.Grants(cfg.User, []string{database}, creators) {
 		fmt.Fprintf(p.out, "  %s\n", sql)
 	}
 	if err := p.printPublication(ctx, source, output, tables); err != nil {

@@ -56,6 +56,8 @@ func (r *Report) OK() bool {
 // Requirements are what a pipeline wants of a server.
 type Requirements struct {
 	Selection Selection
+	// Fixed: no table joins that is created later.
+	Fixed bool
 	// Slot is the name of the slot, Publication that of the publication that
 	// Leat keeps. Adopt names publications of an administrator instead.
 	Slot        string

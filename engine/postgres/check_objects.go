@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -43,7 +44,7 @@ func (c *checker) privileges(ctx context.Context, tables []*Table) {
 		c.error("privileges", c.database, err)
 		return
 	}
-	var schemas []string
+	owners := map[string][]uint32{}
 	for _, t := range tables {
 		for _, l := range t.Leaves {
 			item := Item{Name: "SELECT", Object: t.ID().String(), Found: "granted", Outcome: OK}
@@ -67,13 +68,19 @@ func (c *checker) privileges(ctx context.Context, tables []*Table) {
 			}
 			c.add(item)
 		}
-		if s := t.ID().Schema; !slices.Contains(schemas, s) {
-			schemas = append(schemas, s)
+		owners[t.ID().Schema] = append(owners[t.ID().Schema], t.OID)
+	}
+	for _, schema := range slices.Sorted(maps.Keys(owners)) {
+		if c.grows(schema) {
+			c.defaultPrivileges(ctx, schema, owners[schema])
 		}
 	}
-	for _, schema := range schemas {
-		c.defaultPrivileges(ctx, schema)
-	}
+}
+
+// grows says whether tables that are created later in a schema join.
+func (c *checker) grows(schema string) bool {
+	selected, err := c.want.Selection.parse()
+	return !c.want.Fixed && (len(c.want.Selection.Include) == 0 || err != nil || selected.grows(schema))
 }
 
 // access is what the role may do with a relation.
@@ -104,21 +111,24 @@ func (c *checker) allowed(ctx context.Context, tables []*Table) (map[uint32]acce
 	return out, err
 }
 
-// defaultPrivileges warns where tables of the future would not be readable.
-func (c *checker) defaultPrivileges(ctx context.Context, schema string) {
-	var granted bool
-	if !c.query(ctx, "default privileges", `SELECT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
-			OR EXISTS (SELECT 1 FROM pg_catalog.pg_roles g WHERE g.rolname = 'pg_read_all_data' AND pg_catalog.pg_has_role(g.oid, 'member'))
-			OR EXISTS (SELECT 1 FROM pg_catalog.pg_default_acl d LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace,
+// defaultPrivileges warns where tables of the future would not be readable: those
+// that the owners of today's create.
+func (c *checker) defaultPrivileges(ctx context.Context, schema string, tables []uint32) {
+	var unread []string
+	if !c.query(ctx, "default privileges", `SELECT coalesce(array_agg(o.rolname::text ORDER BY 1), '{}') FROM pg_catalog.pg_roles o
+			WHERE o.oid IN (SELECT relowner FROM pg_catalog.pg_class WHERE oid = ANY($2::oid[]))
+			AND NOT pg_catalog.pg_has_role(o.oid, 'usage')
+			AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_roles g WHERE g.rolname = 'pg_read_all_data' AND pg_catalog.pg_has_role(g.oid, 'usage'))
+			AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_default_acl d LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace,
 				LATERAL pg_catalog.aclexplode(d.defaclacl) a
-				WHERE d.defaclobjtype = 'r' AND (n.nspname IS NULL OR n.nspname = $1) AND a.privilege_type = 'SELECT'
-				AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'member')))`, []any{schema}, &granted) {
+				WHERE d.defaclrole = o.oid AND d.defaclobjtype = 'r' AND (n.nspname IS NULL OR n.nspname = $1) AND a.privilege_type = 'SELECT'
+				AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'usage')))`, []any{schema, tables}, &unread) {
 		return
 	}
 	item := Item{Name: "default privileges", Object: c.database + "." + schema, Found: "tables created later are readable", Outcome: OK}
-	if !granted {
-		item.Found, item.Outcome = "tables created later are not readable", Warn
-		item.Fix = fmt.Sprintf("ALTER DEFAULT PRIVILEGES IN SCHEMA %s GRANT SELECT ON TABLES TO %s; -- as each role that creates tables", quoteIdent(schema), quoteIdent(c.cfg.User))
+	if len(unread) > 0 {
+		item.Found, item.Outcome = "tables that "+strings.Join(unread, ", ")+" creates later are not readable", Warn
+		item.Fix = strings.Join(defaultGrants(schema, unread, c.cfg.User), "\n")
 	}
 	c.add(item)
 }

@@ -2,10 +2,17 @@ package postgres
 
 import "fmt"
 
+// GrantedSchema is a schema with the roles that create tables in it, as far as
+// they are known.
+type GrantedSchema struct {
+	Name     string
+	Creators []string
+}
+
 // Grants returns the statements that give a role what logical replication
 // needs, for `leat init` to print. Those of a database follow a psql \connect
 // line. The password is left to be filled in.
-func Grants(user string, databases, schemas []string) []string {
+func Grants(user string, databases []string, schemas []GrantedSchema) []string {
 	role := quoteIdent(user)
 	out := []string{
 		fmt.Sprintf("CREATE USER %s LOGIN PASSWORD '...';", role),
@@ -16,12 +23,21 @@ func Grants(user string, databases, schemas []string) []string {
 			fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s;", quoteIdent(database), role),
 			fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; -- to create the publication, unless a superuser does", quoteIdent(database), role))
 		for _, schema := range schemas {
-			s := quoteIdent(schema)
+			s := quoteIdent(schema.Name)
 			out = append(out,
 				fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", s, role),
-				fmt.Sprintf("GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %s;", s, role),
-				fmt.Sprintf("ALTER DEFAULT PRIVILEGES IN SCHEMA %s GRANT SELECT ON TABLES TO %s;", s, role))
+				fmt.Sprintf("GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %s;", s, role))
+			out = append(out, defaultGrants(schema.Name, schema.Creators, user)...)
 		}
+	}
+	return out
+}
+
+// defaultGrants lets a role read the tables that others will create.
+func defaultGrants(schema string, creators []string, user string) []string {
+	var out []string
+	for _, creator := range creators {
+		out = append(out, fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s GRANT SELECT ON TABLES TO %s;", quoteIdent(creator), quoteIdent(schema), quoteIdent(user)))
 	}
 	return out
 }

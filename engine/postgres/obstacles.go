@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -122,6 +123,30 @@ func readOwned(ctx context.Context, conn *pgx.Conn, tables []*Table) (map[uint32
 		return nil
 	})
 	return out, err
+}
+
+// Creators are the schemas of tables with the owners of these, who will create
+// others: all but the role itself.
+func (s *Source) Creators(ctx context.Context, tables []*Table) ([]GrantedSchema, error) {
+	owners := map[string][]string{}
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		relations, err := readOwned(ctx, conn, tables)
+		for _, t := range tables {
+			schema, owner := t.ID().Schema, relations[t.OID].owner
+			known := owners[schema]
+			if owner != s.cfg.User && !slices.Contains(known, owner) {
+				known = append(known, owner)
+			}
+			owners[schema] = known
+		}
+		return err
+	})
+	var out []GrantedSchema
+	for _, schema := range slices.Sorted(maps.Keys(owners)) {
+		slices.Sort(owners[schema])
+		out = append(out, GrantedSchema{schema, owners[schema]})
+	}
+	return out, wrap("read the owners of tables of", "database "+s.Database, err)
 }
 
 // PublicationFix is PublicationChoices for a role that may also lack CREATE on the

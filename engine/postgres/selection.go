@@ -1,6 +1,9 @@
 package postgres
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Selection chooses tables: those that an Include pattern names and no
 // Exclude pattern does.
@@ -39,6 +42,14 @@ func (s Selection) parse() (*selector, error) {
 
 func (s *selector) matches(schema, table string) bool {
 	return matchesAny(s.include, schema, table) && !matchesAny(s.exclude, schema, table)
+}
+
+// grows says whether a table that is created later in a schema may be selected:
+// one that no pattern names in full.
+func (s *selector) grows(schema string) bool {
+	return slices.ContainsFunc(s.include, func(p tablePattern) bool {
+		return p.schema.match([]rune(schema)) && (slices.Contains(p.table, anyRun) || slices.Contains(p.table, anyRune))
+	})
 }
 
 func matchesAny(list []tablePattern, schema, table string) bool {
