@@ -114,6 +114,10 @@ func (p *Pipeline) ExplainRow(ctx context.Context, table, key string) (_ *RowExp
 	defer own.close(context.WithoutCancel(ctx))
 	x := &explainer{p: p, own: own, source: source, table: t, out: &RowExplanation{Table: t.ID(), Key: key, Landings: []Landing{}}}
 	b, found, err := source.Row(ctx, t, values)
+	var refused *postgres.Error
+	if errors.As(err, &refused) && strings.HasPrefix(refused.SQLState, "22") { // a value is none of the column's type
+		return nil, &RequestError{fmt.Sprintf("key %q: %v", key, refused.Err), "give each value as the source prints it"}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -110,23 +110,37 @@ func findTable(ctx context.Context, s *spec.Spec, table string) (*postgres.Sourc
 		database, parts = parts[0], parts[1:]
 	}
 	if len(parts) != 2 {
-		return nil, nil, fmt.Errorf("table %q: want schema.table, or database.schema.table", table)
+		return nil, nil, &RequestError{fmt.Sprintf("table %q: want schema.table, or database.schema.table", table), "leat objects list shows the tables of the pipeline"}
 	}
 	source, err := postgres.Open(ctx, cfg, database)
 	if err != nil {
 		return nil, nil, err
 	}
 	tables, err := source.Tables(ctx, postgres.Selection{Include: []string{literal(parts[0]) + "." + literal(parts[1])}})
-	if err == nil && (len(tables) == 0 || tables[0].Reason != "") {
-		err = fmt.Errorf("database %s has no table %s that can be read", database, table)
-		if len(tables) > 0 {
-			err = fmt.Errorf("%w: %s", err, tables[0].Reason)
-		}
+	switch {
+	case err != nil:
+	case len(tables) == 0:
+		err = notFound(ctx, s, source, strings.Join(parts, "."))
+	case tables[0].Reason != "":
+		err = &RequestError{fmt.Sprintf("table %s cannot be read: %s", tables[0].ID(), tables[0].Reason), tables[0].Fix}
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, source.Close(ctx))
 	}
 	return source, tables[0], nil
+}
+
+// notFound says that a database has no such table, and which one is near.
+func notFound(ctx context.Context, s *spec.Spec, source *postgres.Source, table string) error {
+	tables, err := source.Tables(ctx, selection(s))
+	if err != nil {
+		return err
+	}
+	known := make([]batch.TableID, len(tables))
+	for i, t := range tables {
+		known[i] = t.ID()
+	}
+	return unknownTable(table, known)
 }
 
 // literal is a name as a pattern that stands for nothing else.

@@ -145,7 +145,7 @@ func report(w io.Writer, err error) {
 		fmt.Fprintf(w, "  what to do: %s\n", unsaid.Hint())
 	}
 	var refused *engine.RequestError
-	if errors.As(err, &refused) {
+	if errors.As(err, &refused) && refused.Hint != "" {
 		fmt.Fprintf(w, "  what to do: %s\n", refused.Hint)
 	}
 }

@@ -96,8 +96,9 @@ func TestExplainRow(t *testing.T) {
 	s.expect(s.leat("explain", "row", s.file, "public.places", "id=1"), exitUsage, `column "region" is missing`, "region=...,id=...")
 	s.expect(s.leat("explain", "row", s.file, "public.places", "id=1,place=2"), exitUsage, `"place" is not in the key`)
 	s.expect(s.leat("explain", "row", s.file, "public.places", `id=1,region="eu`), exitUsage, "quote does not end")
-	s.expect(s.leat("explain", "row", s.file, "public.customers", "id=seven"), exitSource, "invalid input syntax")
-	s.expect(s.leat("explain", "row", s.file, "public.nothing", "1"), exitFailure, "no table public.nothing")
+	s.expect(s.leat("explain", "row", s.file, "public.customers", "id=seven"), exitUsage, `key "id=seven"`, "invalid input syntax")
+	s.expect(s.leat("explain", "row", s.file, "public.custmers", "1"), exitUsage, `"public.custmers" is not one of the pipeline's: did you mean "public.customers"?`, "leat objects list")
+	s.expect(s.leat("explain", "row", s.file, "customers", "1"), exitUsage, "want schema.table")
 }
 
 // TestExplainMergedRow tells the rows of merged tables apart, and reads the

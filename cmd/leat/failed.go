@@ -105,7 +105,7 @@ func (p *program) listFailed(ctx context.Context, path string) error {
 	out.head("event", "operation", "attempts", "plugin", "reason")
 	for _, f := range events {
 		// The event is what the other verbs take: it is never cut.
-		fmt.Fprintf(out.w, "%s\t%s\t%d\t%s\t%s\n", f.ID, f.Op, f.Attempts, f.Plugin, oneLine(f.Reason))
+		fmt.Fprintf(out.w, "%s\t%s\t%d\t%s\t%s\n", f.ID, f.Op, f.Attempts, f.Plugin, out.cell(f.Reason))
 	}
 	return out.end()
 }
@@ -128,7 +128,7 @@ func (p *program) showFailed(ctx context.Context, path, id string) error {
 		}
 		return printEvent(p, shown)
 	}
-	return fmt.Errorf("there is no failed event %q: leat failed list %s", id, path)
+	return errUsage{fmt.Errorf("there is no failed event %q: leat failed list %s", id, path)}
 }
 
 func printEvent(p *program, e *engine.DescribedEvent) error {

@@ -81,7 +81,7 @@ func (p *program) printObjects(objects []state.Object) error {
 		return err
 	}
 	for _, o := range objects { // a cell is cut, what is to be copied is not
-		if cell := o.Reason + o.Fix; o.Fix != "" && (oneLine(o.Reason)+oneLine(o.Fix)) != cell {
+		if cell := o.Reason + o.Fix; o.Fix != "" && out.cell(o.Reason)+out.cell(o.Fix) != cell {
 			fmt.Fprintf(p.out, "%s: %s\n  what to do: %s\n", o.Table, o.Reason, o.Fix)
 		}
 	}

@@ -140,7 +140,7 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 				return err
 			}
 			for _, c := range target.Columns { // a cell is cut, a loss is not
-				if loss := "LOSS: " + strings.Join(c.Losses, "; "); len(c.Losses) > 0 && oneLine(loss) != loss {
+				if loss := "LOSS: " + strings.Join(c.Losses, "; "); len(c.Losses) > 0 && out.cell(loss) != loss {
 					fmt.Fprintf(p.out, "     %s: %s\n", c.Name, loss)
 				}
 			}

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,9 +19,16 @@ func (p *program) queryCommand() *cobra.Command {
 		Short: "Ask the destination a question in SQL",
 		Long: `Query asks the pipeline's destination one question in SQL: through the engine if
 it runs, which holds the lock of a DuckDB file, otherwise directly. It only
-reads: a statement that would change something is refused.`,
-		Example: `  leat query shop.toml "SELECT count(*) FROM orders"`,
-		Args:    exactly(2),
+reads: a statement that would change something is refused.
+
+Values are printed as PostgreSQL prints them, times in UTC. On a terminal long ones
+are cut, in a pipe or a file they are whole. --json writes an object for each row:
+booleans and numbers as such where no reader of JSON changes them, which are integers
+up to 2^53, floats and decimals of up to 15 digits; every other value is a string.`,
+		Example: `  leat query shop.toml "SELECT count(*) FROM orders"
+  leat query shop.toml "SHOW TABLES"
+  leat --json query shop.toml "SELECT id, total FROM orders WHERE total > 100"`,
+		Args: exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, client, err := p.locate(args[0])
 			if err != nil {
@@ -26,8 +37,7 @@ reads: a statement that would change something is refused.`,
 			out := newTable(p.out)
 			take := out.rows
 			if p.json {
-				encoder := json.NewEncoder(p.out)
-				take = func(r engine.Rows) error { return encodeObjects(encoder, r) }
+				take = func(r engine.Rows) error { return writeObjects(p.out, r) }
 			}
 			if client != nil {
 				err = client.Query(cmd.Context(), args[1], take)
@@ -42,26 +52,58 @@ reads: a statement that would change something is refused.`,
 	}
 }
 
-// encodeObjects writes each row as a JSON object on a line.
-func encodeObjects(e *json.Encoder, r engine.Rows) error {
+// writeObjects writes each row as a JSON object on a line, its columns in their
+// order.
+func writeObjects(w io.Writer, r engine.Rows) error {
+	var line bytes.Buffer
 	for _, row := range r.Rows {
-		object := make(map[string]*string, len(row))
+		line.Reset()
 		for i, cell := range row {
-			object[r.Columns[i]] = cell
+			name, err := json.Marshal(r.Columns[i])
+			if err != nil {
+				return err
+			}
+			line.WriteByte("{,"[min(i, 1)])
+			line.Write(name)
+			line.WriteByte(':')
+			value, err := jsonValue(r.Kinds[i], cell)
+			if err != nil {
+				return err
+			}
+			line.WriteString(value)
 		}
-		if err := e.Encode(object); err != nil {
+		line.WriteString("}\n")
+		if _, err := line.WriteTo(w); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// oneLine keeps a cell inside its line of a table.
-func oneLine(s string) string {
-	const most = 60
-	s = strings.NewReplacer("\n", `\n`, "\t", `\t`, "\r", `\r`).Replace(s)
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
+// exactIntegers is up to where every reader of JSON has each integer.
+const exactIntegers = 1 << 53
+
+// jsonValue is a cell in JSON: what a reader of JSON that has only floats would
+// change is a string.
+func jsonValue(kind engine.CellKind, cell *string) (string, error) {
+	if cell == nil {
+		return "null", nil
 	}
-	return s
+	switch kind {
+	case engine.KindBoolean:
+		return *cell, nil
+	case engine.KindInteger:
+		if n, err := strconv.ParseInt(*cell, 10, 64); err == nil && -exactIntegers <= n && n <= exactIntegers {
+			return *cell, nil
+		}
+	case engine.KindNumber:
+		if f, err := strconv.ParseFloat(*cell, 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
+			return *cell, nil
+		}
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(*cell)
+	return strings.TrimSuffix(text.String(), "\n"), err
 }

@@ -12,11 +12,14 @@ import (
 // table prints rows in aligned columns.
 type table struct {
 	w      *tabwriter.Writer
+	cuts   bool // long cells: a line is to fit a screen
 	headed bool
 	n      int64
 }
 
-func newTable(w io.Writer) *table { return &table{w: tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)} }
+func newTable(w io.Writer) *table {
+	return &table{w: tabwriter.NewWriter(w, 0, 4, 2, ' ', 0), cuts: isTerminal(w)}
+}
 
 func (t *table) head(names ...string) {
 	fmt.Fprintln(t.w, strings.ToUpper(strings.Join(names, "\t")))
@@ -26,7 +29,7 @@ func (t *table) head(names ...string) {
 func (t *table) row(cells ...any) {
 	text := make([]string, len(cells))
 	for i, c := range cells {
-		text[i] = oneLine(fmt.Sprint(c))
+		text[i] = t.cell(fmt.Sprint(c))
 	}
 	fmt.Fprintln(t.w, strings.Join(text, "\t"))
 	t.n++
@@ -48,6 +51,16 @@ func (t *table) rows(r engine.Rows) error {
 		t.row(cells...)
 	}
 	return nil
+}
+
+// cell keeps a text inside its line.
+func (t *table) cell(text string) string {
+	const most = 60
+	text = strings.NewReplacer("\n", `\n`, "\t", `\t`, "\r", `\r`).Replace(text)
+	if r := []rune(text); t.cuts && len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return text
 }
 
 func (t *table) end() error { return t.w.Flush() }

@@ -63,8 +63,8 @@ func TestVerbsOfAStoppedPipeline(t *testing.T) {
 		t.Errorf("failed list --json without events: %q", r.out)
 	}
 	s.expect(s.leat("query", s.file, "SELECT count(*) AS n FROM orders"), exitOK, "N\n500")
-	s.expect(s.leat("--json", "query", s.file, "SELECT id, note FROM orders WHERE id = 7"), exitOK, `{"id":"7","note":"order 7"}`)
-	s.expect(s.leat("query", s.file, "SELECT nonsense FROM orders"), exitDestination, "nonsense")
+	s.expect(s.leat("--json", "query", s.file, "SELECT id, note FROM orders WHERE id = 7"), exitOK, `{"id":7,"note":"order 7"}`)
+	s.expect(s.leat("query", s.file, "SELECT nonsense FROM orders"), exitUsage, "nonsense")
 	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal", "500")
 }
 
@@ -110,7 +110,7 @@ func TestVerbsOfARunningPipeline(t *testing.T) {
 		t.Errorf("failed list --json without events: %q", r.out)
 	}
 	s.expect(s.leat("--json", "query", s.file, "SELECT note FROM orders WHERE id = 501"), exitOK, `{"note":"live"}`)
-	s.expect(s.leat("query", s.file, "SELECT nonsense FROM orders"), exitDestination, "nonsense")
+	s.expect(s.leat("query", s.file, "SELECT nonsense FROM orders"), exitUsage, "nonsense")
 	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal", "501")
 	s.expect(s.leat("plan", s.file), exitOK, "DECIMAL(10,2)", "2 tables")
 	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders ADD colour text"), exitOK, "APPLY: column colour of", "go on", "empty copies")
@@ -131,17 +131,23 @@ func TestQueryOnlyReads(t *testing.T) {
 	refused := func(s *site, table string) {
 		t.Helper()
 		out := filepath.Join(s.dir, "out.csv")
-		for _, sql := range []string{"DELETE FROM " + table, "SELECT 1; DROP TABLE " + table, "COPY " + table + " TO '" + out + "'", "DROP TABLE " + table, "SET search_path = ''"} {
-			s.expect(s.leat("query", s.file, sql), exitDestination)
+		for _, sql := range []string{"DELETE FROM " + table, "SELECT 1; DROP TABLE " + table, "COPY " + table + " TO '" + out + "'", "DROP TABLE " + table, "SET search_path = ''", "SELCT 1"} {
+			s.expect(s.leat("query", s.file, sql), exitUsage)
 		}
-		s.expect(s.leat("query", s.file, "DELETE FROM "+table+" RETURNING id"), exitDestination)
-		s.expect(s.leat("query", s.file, "COPY "+table+" TO '"+out+"'"), exitDestination, "could change something", "only questions are asked")
+		s.expect(s.leat("query", s.file, "DELETE FROM "+table+" RETURNING id"), exitUsage, "only questions are asked")
+		s.expect(s.leat("query", s.file, "COPY "+table+" TO '"+out+"'"), exitUsage, "could change something", "only questions are asked")
 		s.expect(s.leat("query", s.file, "SELECT count(*) FROM "+table), exitOK, "500")
 		if _, err := os.Stat(out); err == nil {
 			t.Errorf("query wrote %s", out)
 		}
+		printsValues(s, strings.Replace(table, "orders", "odd", 1))
 	}
 	duck, pg := newSite(t, server), newSite(t, server)
+	for _, s := range []*site{duck, pg} {
+		s.exec(`CREATE TABLE odd (id integer PRIMARY KEY, u uuid, b bytea, ts timestamptz, td timestamp, d date, tm time, big bigint, ok boolean, f float8, n numeric(10,2), long text)`, "ALTER TABLE odd OWNER TO "+s.role,
+			`INSERT INTO odd VALUES (1, '161ece9d-56bd-4d0f-b4a5-62df064c0471', '\xdeadbeef', 'infinity', '0044-03-15 BC', '-infinity', '12:34:56', 9007199254740993, true, 'NaN', 2.50, repeat('long ', 30)),
+				(2, NULL, '', '2026-11-30 03:51:42.5+00', '2026-11-30 03:51:42', '2026-11-30', '00:00:00.25', 9007199254740992, false, 1.5, -0.10, '<a "b">')`)
+	}
 	pg.intoPostgres()
 	for s, table := range map[*site]string{duck: "orders", pg: "shop.orders"} {
 		s.expect(s.run(), exitOK)
@@ -153,6 +159,19 @@ func TestQueryOnlyReads(t *testing.T) {
 			t.Errorf("exit code %d\n%s", code, p.out)
 		}
 	}
+}
+
+// printsValues asks for values of every kind, as text and as JSON.
+func printsValues(s *site, table string) {
+	s.t.Helper()
+	const columns = "u, b, ts, td, d, tm, big, ok, f, n, long"
+	s.expect(s.leat("query", s.file, "SELECT "+columns+" FROM "+table+" ORDER BY id"), exitOK, "161ece9d-56bd-4d0f-b4a5-62df064c0471  \\xdeadbeef  infinity  ", "0044-03-15 00:00:00 BC", "  -infinity", "12:34:56  ",
+		"true   NaN  2.50   "+strings.Repeat("long ", 30), "2026-11-30T03:51:42.5Z  2026-11-30T03:51:42 ", "  2026-11-30  ", "00:00:00.25")
+	s.expect(s.leat("--json", "query", s.file, "SELECT "+columns+" FROM "+table+" ORDER BY id"), exitOK,
+		`{"u":"161ece9d-56bd-4d0f-b4a5-62df064c0471","b":"\\xdeadbeef","ts":"infinity","td":"0044-03-15 00:00:00 BC","d":"-infinity","tm":"12:34:56","big":"9007199254740993","ok":true,"f":"NaN","n":2.50,"long":"long `,
+		`{"u":null,"b":"\\x","ts":"2026-11-30T03:51:42.5Z","td":"2026-11-30T03:51:42","d":"2026-11-30","tm":"00:00:00.25","big":9007199254740992,"ok":false,"f":1.5,"n":-0.10,"long":"<a \"b\">"}`)
+	s.expect(s.leat("--json", "query", s.file, "SELECT count(*) AS n, sum(id) AS s FROM "+table), exitOK, `{"n":2,"s":3}`)
+	s.expect(s.leat("query", s.file, "SELECT u, b FROM "+table+" WHERE id = 9"), exitOK, "U  B\n")
 }
 
 // TestVerifyNamesDamagedKeys damages the destination in every way.
@@ -207,7 +226,7 @@ func TestFailedEvents(t *testing.T) {
 	if d := decode[engine.DescribedEvent](s, s.leat("--json", "failed", "show", s.file, matrix)); d.Event.ID != matrix || len(d.Rows) != 1 {
 		t.Errorf("failed show --json: %+v", d)
 	}
-	s.expect(s.leat("failed", "show", s.file, "nothing"), exitFailure, "no failed event", "leat failed list")
+	s.expect(s.leat("failed", "show", s.file, "nothing"), exitUsage, "no failed event", "leat failed list")
 	s.expect(s.leat("failed", "replay", s.file), exitUsage, "--all")
 	s.expect(s.leat("failed", "replay", s.file, bounds), exitFailure, "1 failed again", "bounds")
 	s.expect(s.leat("verify", s.file), exitDifferent, "id=601: missing", "id=602: missing")

@@ -5,9 +5,11 @@ package capability
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"os"
 	"slices"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal256"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	duckdb "github.com/duckdb/duckdb-go/v2"
 )
@@ -193,38 +196,50 @@ func (d *duckDB) readAll(ctx context.Context, sql string, yield func(arrow.Recor
 		return duckError(err)
 	}
 	defer reader.Release()
+	rows := int64(0)
 	for reader.Next() {
-		record := plainBooleans(reader.RecordBatch())
+		record := plain(reader.RecordBatch())
+		rows += record.NumRows()
 		err := yield(record)
 		record.Release()
 		if err != nil {
 			return err
 		}
 	}
-	return duckError(reader.Err())
+	if err := duckError(reader.Err()); err != nil || rows > 0 {
+		return err
+	}
+	none := array.NewRecordBuilder(memory.DefaultAllocator, reader.Schema())
+	defer none.Release()
+	empty := none.NewRecordBatch() // has the names of the columns
+	defer empty.Release()
+	return yield(empty)
 }
 
-// plainBooleans returns r with bits in place of the bytes that DuckDB's
-// lossless Arrow form (arrow.bool8) has for BOOLEAN.
-func plainBooleans(r arrow.RecordBatch) arrow.RecordBatch {
+// plain returns r in the plain types of Arrow where DuckDB's lossless form has
+// others: bits for a BOOLEAN, which comes as bytes (arrow.bool8), and decimals
+// for HUGEINT and UHUGEINT, which come as 16 bytes (arrow.opaque).
+func plain(r arrow.RecordBatch) arrow.RecordBatch {
 	fields := r.Schema().Fields()
 	columns := slices.Clone(r.Columns())
 	changed := false
 	for i, column := range columns {
-		bytes, ok := column.(*array.Int8)
-		if name, _ := fields[i].Metadata.GetValue("ARROW:extension:name"); !ok || name != "arrow.bool8" {
+		name, _ := fields[i].Metadata.GetValue("ARROW:extension:name")
+		about, _ := fields[i].Metadata.GetValue("ARROW:extension:metadata")
+		switch a := column.(type) {
+		case *array.Int8:
+			if name != "arrow.bool8" {
+				continue
+			}
+			columns[i] = plainBooleans(a)
+		case *array.FixedSizeBinary:
+			if name != "arrow.opaque" || !strings.Contains(about, `hugeint"`) {
+				continue
+			}
+			columns[i] = plainIntegers(a, !strings.Contains(about, `"uhugeint"`))
+		default:
 			continue
 		}
-		b := array.NewBooleanBuilder(memory.DefaultAllocator)
-		for row := range bytes.Len() {
-			if bytes.IsNull(row) {
-				b.AppendNull()
-			} else {
-				b.Append(bytes.Value(row) != 0)
-			}
-		}
-		columns[i] = b.NewArray()
-		b.Release()
 		fields[i] = arrow.Field{Name: fields[i].Name, Type: columns[i].DataType(), Nullable: true}
 		changed = true
 	}
@@ -233,6 +248,38 @@ func plainBooleans(r arrow.RecordBatch) arrow.RecordBatch {
 		return r
 	}
 	return array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, r.NumRows())
+}
+
+func plainBooleans(bytes *array.Int8) arrow.Array {
+	b := array.NewBooleanBuilder(memory.DefaultAllocator)
+	defer b.Release()
+	for row := range bytes.Len() {
+		if bytes.IsNull(row) {
+			b.AppendNull()
+		} else {
+			b.Append(bytes.Value(row) != 0)
+		}
+	}
+	return b.NewArray()
+}
+
+// plainIntegers reads 128 bits, the low ones first.
+func plainIntegers(values *array.FixedSizeBinary, signed bool) arrow.Array {
+	b := array.NewDecimal256Builder(memory.DefaultAllocator, &arrow.Decimal256Type{Precision: 39})
+	defer b.Release()
+	for row := range values.Len() {
+		if values.IsNull(row) {
+			b.AppendNull()
+			continue
+		}
+		v := values.Value(row)
+		low, high, sign := binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[8:]), uint64(0)
+		if signed && int64(high) < 0 {
+			sign = math.MaxUint64
+		}
+		b.Append(decimal256.New(sign, sign, high, low))
+	}
+	return b.NewArray()
 }
 
 // Begin implements SQL.

@@ -27,5 +27,9 @@ func (p *postgres) Ask(ctx context.Context, sql string, yield func(arrow.RecordB
 	default:
 		err = p.Read(ctx, sql, yield)
 	}
+	var refused *Error
+	if errors.As(err, &refused) && refused.Code == "25006" { // read_only_sql_transaction
+		refused.Class, refused.Hint = Question, askHint
+	}
 	return errors.Join(err, p.Rollback(context.WithoutCancel(ctx)))
 }

@@ -50,11 +50,11 @@ func (p *postgres) Read(ctx context.Context, sql string, yield func(arrow.Record
 }
 
 func readResult(result *pgconn.ResultReader, builder *array.RecordBuilder, columns []readColumn, yield func(arrow.RecordBatch) error) error {
-	n := 0
+	n, flushed := 0, false
 	flush := func() error {
 		record := builder.NewRecordBatch()
 		defer record.Release()
-		n = 0
+		n, flushed = 0, true
 		return yield(record)
 	}
 	for result.NextRow() {
@@ -72,10 +72,10 @@ func readResult(result *pgconn.ResultReader, builder *array.RecordBuilder, colum
 			}
 		}
 	}
-	if n == 0 {
+	if n == 0 && flushed {
 		return nil
 	}
-	return flush()
+	return flush() // an empty one has the names of the columns
 }
 
 // readColumn says how a result column becomes an Arrow column: format 1 is

@@ -105,7 +105,8 @@ type Class string
 // The classes. Connection: try again. Data: some row cannot be stored; the
 // engine finds it and sets it aside. Locked: the database is held by another
 // process. Resource: disk or memory is exhausted. Permission and Schema: an
-// operator has to act. Internal: anything else.
+// operator has to act. Question: Ask was asked for what is no question.
+// Internal: anything else.
 const (
 	Connection Class = "connection"
 	Data       Class = "data"
@@ -113,6 +114,7 @@ const (
 	Resource   Class = "resource"
 	Permission Class = "permission"
 	Schema     Class = "schema"
+	Question   Class = "question"
 	Internal   Class = "internal"
 )
 
