@@ -8,13 +8,12 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/leat-etl/leat/engine/batch"
-	"github.com/leat-etl/leat/engine/postgres"
 )
 
-// keptColumns are those of a merged table that a source has dropped while
-// another still has them: the rows of that source keep at the destination what
-// they had, which the source can no longer show. It holds the indexes of such
-// columns by the database that dropped them.
+// keptColumns are those of a merged table that a source has dropped or renamed
+// while another still has them: the rows of that source keep there at the
+// destination what they had, which the source can no longer show. It holds the
+// indexes of such columns by the database that is without them.
 type keptColumns struct {
 	// database is the column that says where a row comes from.
 	database int
@@ -45,7 +44,7 @@ func (v *verifier) findKept(t *verified) error {
 			if c.Key > 0 || numberIn(t.leaves[n], c.Name) > 0 {
 				continue // it has the column
 			}
-			if name := t.sourceName(c.Name); name != "" && hadDropped(history, table, name) {
+			if name := t.sourceName(c.Name); name != "" && once(history, name) {
 				if k.columns[table.ID().Database] == nil {
 					k.columns[table.ID().Database] = map[int]bool{}
 				}
@@ -88,11 +87,7 @@ func (t *verified) sourceName(name string) string {
 	return ""
 }
 
-// hadDropped says whether a table once had a column of a name that it has
-// dropped since: one that got another name took its values along.
-func hadDropped(history []*batch.Schema, table *postgres.Table, name string) bool {
-	return slices.ContainsFunc(history, func(s *batch.Schema) bool {
-		i := s.Column(name)
-		return i >= 0 && (s.OID != table.OID || table.Schema.ColumnID(s.Columns[i].ID) < 0)
-	})
+// once says whether a table had a column of a name at some time.
+func once(history []*batch.Schema, name string) bool {
+	return slices.ContainsFunc(history, func(s *batch.Schema) bool { return s.Column(name) >= 0 })
 }

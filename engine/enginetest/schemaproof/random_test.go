@@ -47,9 +47,6 @@ func TestRandomWork(t *testing.T) {
 					break
 				}
 			}
-			if merged { // a source that has renamed a column keeps values under the old name, which verify counts
-				return
-			}
 			for _, p := range both {
 				p.verify(t)
 			}
