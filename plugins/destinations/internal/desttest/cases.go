@@ -3,6 +3,7 @@ package desttest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +29,7 @@ func Cases(t *testing.T, h *Host, open func(config string) pdk.Destination, sche
 	t.Run("an ignored delete changes nothing", c.ignores)
 	t.Run("a truncate spares other databases", c.truncatesOwn)
 	t.Run("a default is for rows of its source", c.defaultsOwn)
+	t.Run("a column gets the name of one that another source has brought", c.renamesOwn)
 	t.Run("the plan writes nothing", c.plansOnly)
 	t.Run("a first load ends with a table that merges", c.loads)
 }
@@ -400,6 +402,42 @@ func (c cases) defaultsOwn(t *testing.T) {
 	c.write(t, d, ofEU, eu, change{kind: 'I', id: 2, name: text("d"), big: text("eu")})
 	c.commit(t, d)
 	c.want(t, fmt.Sprintf(`SELECT id, "__leat_database_name", more FROM "%s".own_defaults ORDER BY 2, 1`, c.schema), "1 eu NULL\n2 eu NULL\n1 us seven\n2 us eight")
+}
+
+// renamesOwn renames a column of one of two tables that are merged to what a
+// column of the other is called, of whose rows none has come yet.
+func (c cases) renamesOwn(t *testing.T) {
+	d := c.open(`{}`)
+	schema := func(version uint64, numbers map[string]int) *batch.Schema {
+		s := modelSchema("own_renames")
+		s.Table.Database, s.Version = "eu", version
+		s.Columns[2].Name, s.Columns[2].Key, s.Columns[2].Nullable = "__leat_database_name", 2, false
+		s.Columns[0].ID = 1
+		for _, name := range []string{"before", "after"} {
+			if number, ok := numbers[name]; ok {
+				more := s.Columns[1]
+				more.Name, more.ID = name, number
+				s.Columns = append(s.Columns, more)
+			}
+		}
+		s.Columns = slices.Delete(s.Columns, 1, 2)
+		return s
+	}
+	write := func(s *batch.Schema, id uint64, cells ...string) {
+		b := batch.NewBuilder(s)
+		b.Column(0).AppendUint64(id)
+		for i, cell := range cells {
+			b.Column(i + 1).AppendBytes([]byte(cell))
+		}
+		b.EndRow(batch.Insert, 1, 1, 1)
+		rows := b.Finish(batch.Position{})
+		defer rows.Release()
+		c.deliver(t, d, func() error { return c.Write(d, c.plan(t, d, s), rows) })
+		c.commit(t, d)
+	}
+	write(schema(1, map[string]int{"before": 2, "after": 0}), 1, "eu", "a", "")
+	write(schema(2, map[string]int{"after": 2}), 2, "eu", "b")
+	c.want(t, fmt.Sprintf(`SELECT id, after FROM "%s".own_renames ORDER BY 1`, c.schema), "1 a\n2 b")
 }
 
 func (c cases) plansOnly(t *testing.T) {

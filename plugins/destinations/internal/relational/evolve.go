@@ -36,6 +36,7 @@ func (d *Destination) evolve(t *table, l *layout) (*evolution, error) {
 	for _, c := range l.columns {
 		e.types[d.dialect.fold(c.name)] = c.typ
 	}
+	l.shared = l.shared || e.brought()
 	if err := e.move(); err != nil {
 		return nil, err
 	}
@@ -105,6 +106,20 @@ func (t *table) ids() map[int]string {
 		}
 	}
 	return out
+}
+
+// brought says whether a column is to get the name of one that another source
+// of the target has brought, of whose rows none has come yet.
+func (e *evolution) brought() bool {
+	fold := e.d.dialect.fold
+	for id, name := range e.t.ids() {
+		from, known := e.l.own[id]
+		_, own := e.l.owner[fold(name)]
+		if known && !own && e.types[fold(from)] != "" && e.types[fold(name)] != "" {
+			return e.t.ownRows("x") != ""
+		}
+	}
+	return false
 }
 
 // move brings recorded columns under their wanted names.
