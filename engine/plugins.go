@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -138,6 +139,7 @@ func resolveTransform(s *spec.Spec, t *spec.Transform, ref string, config json.R
 	if p.public, _, err = bundle.SplitConfig(p.Manifest, public, s.Dir); err != nil {
 		return p, err
 	}
+	p.plugin.Private = !bytes.Equal(p.public, guest)
 	return p, json.Unmarshal(private, &p.plugin.Settings)
 }
 

@@ -59,7 +59,8 @@ func (p *program) replayCapsule(ctx context.Context, c *capsule.Capsule, ref, co
 	if err != nil {
 		return err
 	}
-	runs := wasm.Plugin{Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: guest, Limits: c.Limits, Columns: c.Columns}
+	// Private: a replay asks the plugin itself, and keeps nothing.
+	runs := wasm.Plugin{Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: guest, Private: true, Limits: c.Limits, Columns: c.Columns}
 	if err := json.Unmarshal(private, &runs.Settings); err != nil {
 		return err
 	}

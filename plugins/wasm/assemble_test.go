@@ -11,7 +11,7 @@ type code struct {
 	process []byte
 	image   image
 	pages   byte
-	imports [][2]string // of type () -> ()
+	imports [][2]string // of type () -> (), but log
 	without string      // an export to leave out
 	extra   string      // a further export of type () -> ()
 	first   []byte      // its body
@@ -106,7 +106,7 @@ func section(id byte, items ...[]byte) []byte {
 
 // bytes is the module.
 func (c code) bytes() []byte {
-	const none, version, pointer, json = 0, 1, 2, 3 // types
+	const none, version, pointer, json, log = 0, 1, 2, 3, 4 // types
 	type function struct {
 		name string
 		typ  byte
@@ -120,10 +120,14 @@ func (c code) bytes() []byte {
 		functions = append(functions, function{c.extra, none, c.first})
 	}
 	out := []byte("\x00asm\x01\x00\x00\x00")
-	out = append(out, section(1, []byte{0x60, 0, 0}, []byte{0x60, 0, 1, 0x7f}, []byte{0x60, 1, 0x7f, 1, 0x7f}, []byte{0x60, 2, 0x7f, 0x7f, 1, 0x7e})...)
+	out = append(out, section(1, []byte{0x60, 0, 0}, []byte{0x60, 0, 1, 0x7f}, []byte{0x60, 1, 0x7f, 1, 0x7f}, []byte{0x60, 2, 0x7f, 0x7f, 1, 0x7e}, []byte{0x60, 3, 0x7f, 0x7f, 0x7f, 0})...)
 	var imports, types, exports, bodies [][]byte
 	for _, i := range c.imports {
-		imports = append(imports, append(append(sized([]byte(i[0])), sized([]byte(i[1]))...), 0, none))
+		typ := byte(none)
+		if i[1] == "log" {
+			typ = log
+		}
+		imports = append(imports, append(append(sized([]byte(i[0])), sized([]byte(i[1]))...), 0, typ))
 	}
 	for i, f := range functions {
 		types = append(types, []byte{f.typ})

@@ -82,7 +82,7 @@ type Checkpoint struct {
 // Destination loads a destination plugin that may use sql, which the caller
 // closes after the Destination.
 func (h *Host) Destination(ctx context.Context, code []byte, p Plugin, sql capability.SQL) (*Destination, error) {
-	m, err := h.load(ctx, code, p, destinationExports, p.Grants.names(sql != nil))
+	m, err := h.load(code, p, destinationExports, p.Grants.names(sql != nil))
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ const ABI = 1
 
 // Config configures a Host.
 type Config struct {
-	// CacheDir keeps compiled modules between runs; empty keeps them in memory.
+	// CacheDir keeps compiled modules and what they planned between runs; empty keeps them in memory.
 	CacheDir string
 	// Log receives what plugins log; nil discards it.
 	Log *slog.Logger
@@ -30,11 +30,11 @@ type Host struct {
 	runtime wazero.Runtime
 	cache   wazero.CompilationCache
 	log     *slog.Logger
-	// cacheDir keeps metered modules, empty for none.
+	// cacheDir keeps metered modules and plans, empty for none.
 	cacheDir string
 
 	mu    sync.Mutex
-	known map[[sha256.Size]byte]*compiled // by the digest of their code
+	known map[[sha256.Size]byte]*machineCode // by the digest of their code
 }
 
 // NewHost starts a runtime without any module.
@@ -52,7 +52,7 @@ func NewHost(ctx context.Context, c Config) (*Host, error) {
 	config := wazero.NewRuntimeConfig().
 		WithCompilationCache(cache).
 		WithCoreFeatures(api.CoreFeaturesV2)
-	h := &Host{runtime: wazero.NewRuntimeWithConfig(ctx, config), cache: cache, log: c.Log, cacheDir: c.CacheDir, known: map[[sha256.Size]byte]*compiled{}}
+	h := &Host{runtime: wazero.NewRuntimeWithConfig(ctx, config), cache: cache, log: c.Log, cacheDir: c.CacheDir, known: map[[sha256.Size]byte]*machineCode{}}
 	if err := h.defineImports(ctx); err != nil {
 		h.Close(ctx)
 		return nil, err

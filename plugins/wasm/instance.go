@@ -12,6 +12,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/leat-etl/leat/plugins/wasm/meter"
 )
 
 // instance is one running copy of a module with its own memory. It runs one
@@ -28,15 +30,21 @@ type instance struct {
 	plans map[uint32]bool
 	// size is the memory counted in the module's counters.
 	size uint64
+	// spoken counts what the guest asked of the host, and lines of the log.
+	spoken int
 	// services serves host functions during a call; nil in transforms.
 	services *services
 }
 
-// start instantiates the module, runs its initialisation and checks its ABI.
+// start compiles the module if that has not been done, instantiates it, runs its initialisation and checks its ABI.
 func (m *module) start(ctx context.Context) (*instance, error) {
 	in := &instance{
 		module: m, memory: newCappedMemory(m.plugin.Limits.MemoryBytes),
 		exports: map[string]api.Function{}, plans: map[uint32]bool{},
+	}
+	compiled, err := m.code.compile(ctx)
+	if err != nil {
+		return nil, m.failure("load", KindContract, "%v", err)
 	}
 	began := time.Now()
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions().
@@ -44,13 +52,13 @@ func (m *module) start(ctx context.Context) (*instance, error) {
 		WithNanotime(func() int64 { return int64(time.Since(began)) }, 1).
 		WithWalltime(func() (int64, int32) { return 946_684_800, 0 }, sys.ClockResolution(time.Microsecond))
 	c := newCall(ctx, in)
-	guest, err := m.host.runtime.InstantiateModule(experimental.WithMemoryAllocator(c.context(), in.memory), m.compiled, config)
+	guest, err := m.host.runtime.InstantiateModule(experimental.WithMemoryAllocator(c.context(), in.memory), compiled, config)
 	if err != nil {
 		return nil, in.explain("load", c, err)
 	}
 	in.guest = guest
 	m.counters.instances.Add(1)
-	in.fuel, _ = guest.ExportedGlobal(m.fuel).(api.MutableGlobal)
+	in.fuel, _ = guest.ExportedGlobal(meter.FuelGlobal).(api.MutableGlobal)
 	if err := in.initialize(ctx); err != nil {
 		in.close(ctx)
 		return nil, err
@@ -95,6 +103,7 @@ func (in *instance) call(ctx context.Context, op, export string, args ...uint64)
 	n.nanoseconds.Add(uint64(took))
 	n.fuel.Add(c.used())
 	n.hostCalls.Add(uint64(c.requests + c.lines))
+	in.spoken += c.requests + c.lines
 	if err != nil {
 		return 0, in.explain(op, c, err)
 	}

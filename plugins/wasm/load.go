@@ -6,18 +6,18 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/tetratelabs/wazero"
 
 	"github.com/leat-etl/leat/plugins/wasm/meter"
 )
 
-// module is a plugin's code, instrumented and compiled.
+// module is a plugin's code with what it may do.
 type module struct {
 	host     *Host
 	plugin   Plugin
-	compiled wazero.CompiledModule
-	fuel     string // name of the exported fuel counter
+	code     *machineCode
 	counters counters
 	logs     logBudget
 }
@@ -47,10 +47,10 @@ var destinationExports = map[string]string{
 	"leat_checkpoint": jsonCall, "leat_rollback": jsonCall, "leat_close": jsonCall,
 }
 
-// load checks a module against what it may import and must export, instruments
-// and compiles it. grants are the host functions beside log and reply that it
-// may import.
-func (h *Host) load(ctx context.Context, code []byte, p Plugin, exports map[string]string, grants []string) (*module, error) {
+// load checks a module against what it may import and must export. It is
+// instrumented and compiled when its first instance starts. grants are the host
+// functions beside log and reply that it may import.
+func (h *Host) load(code []byte, p Plugin, exports map[string]string, grants []string) (*module, error) {
 	p.Limits = p.Limits.withDefaults()
 	sum := sha256.Sum256(code)
 	digest := "sha256:" + hex.EncodeToString(sum[:])
@@ -61,39 +61,52 @@ func (h *Host) load(ctx context.Context, code []byte, p Plugin, exports map[stri
 	if p.Digest != digest {
 		return nil, m.failure("load", KindContract, "the module's digest is %s, expected %s", digest, p.Digest)
 	}
+	info, err := meter.Inspect(code)
+	if err != nil {
+		return nil, m.failure("load", KindContract, "%v", err)
+	}
+	if err := m.checkImports(info.Imports, grants); err != nil {
+		return nil, err
+	}
+	if err := m.checkExports(info, exports); err != nil {
+		return nil, err
+	}
 	h.mu.Lock()
-	known := h.known[sum]
-	h.mu.Unlock()
-	var metered []byte
-	var err error
-	if known == nil {
-		known = &compiled{}
-		if metered, known.info, err = h.instrument(code); err != nil {
-			return nil, m.failure("load", KindContract, "%v", err)
-		}
+	defer h.mu.Unlock()
+	if m.code = h.known[sum]; m.code == nil {
+		m.code = &machineCode{host: h, code: code, sum: sum}
+		h.known[sum] = m.code
 	}
-	if err := m.checkImports(known.info.Imports, grants); err != nil {
-		return nil, err
-	}
-	if err := m.checkExports(known.info, exports); err != nil {
-		return nil, err
-	}
-	if known.module == nil {
-		if known.module, err = h.runtime.CompileModule(ctx, metered); err != nil {
-			return nil, m.failure("load", KindContract, "compile: %v", err)
-		}
-		h.mu.Lock()
-		h.known[sum] = known
-		h.mu.Unlock()
-	}
-	m.fuel, m.compiled = known.info.FuelGlobal, known.module
 	return m, nil
 }
 
-// compiled is a module as it was instrumented and compiled.
-type compiled struct {
-	info   *meter.Info
-	module wazero.CompiledModule
+// machineCode is a module that is compiled when it is first needed.
+type machineCode struct {
+	host *Host
+	code []byte
+	sum  [sha256.Size]byte
+
+	mu       sync.Mutex
+	compiled wazero.CompiledModule
+}
+
+// compile instruments and compiles the module, once. No other code of a plugin
+// reaches the runtime.
+func (c *machineCode) compile(ctx context.Context) (wazero.CompiledModule, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.compiled != nil {
+		return c.compiled, nil
+	}
+	metered, err := c.host.instrument(c.code, c.sum)
+	if err != nil {
+		return nil, err
+	}
+	if c.compiled, err = c.host.runtime.CompileModule(ctx, metered); err != nil {
+		return nil, fmt.Errorf("compile: %w", err)
+	}
+	c.code = nil
+	return c.compiled, nil
 }
 
 func (m *module) checkImports(imports []meter.Import, grants []string) error {

@@ -14,27 +14,21 @@ import (
 // everything else about a module whose machine code is cached, so the result
 // is kept beside that. Whoever may write there could plant machine code anyway:
 // the sum in front finds what a crash or a full disk has left.
-func (h *Host) instrument(code []byte) ([]byte, *meter.Info, error) {
-	if h.cacheDir == "" {
-		return meter.Instrument(code, meter.Options{TickEvery: tickEvery})
-	}
-	path := filepath.Join(h.cacheDir, fmt.Sprintf("metered-%s-%d-%x.wasm", meter.Version, tickEvery, sha256.Sum256(code)))
-	if metered, ok := readSummed(path); ok {
-		info, err := meter.Inspect(code)
-		if err != nil {
-			return nil, nil, err
+func (h *Host) instrument(code []byte, sum [sha256.Size]byte) ([]byte, error) {
+	path := filepath.Join(h.cacheDir, fmt.Sprintf("metered-%s-%d-%x.wasm", meter.Version, tickEvery, sum))
+	if h.cacheDir != "" {
+		if metered, ok := readSummed(path); ok {
+			return metered, nil
 		}
-		info.FuelGlobal, info.TickModule, info.TickName = meter.FuelGlobal, meter.TickModule, meter.TickName
-		return metered, info, nil
 	}
-	metered, info, err := meter.Instrument(code, meter.Options{TickEvery: tickEvery})
-	if err != nil {
-		return nil, nil, err
+	metered, _, err := meter.Instrument(code, meter.Options{TickEvery: tickEvery})
+	if err != nil || h.cacheDir == "" {
+		return metered, err
 	}
 	if err := writeSummed(path, metered); err != nil {
 		h.log.Debug("metered module not cached", "error", err)
 	}
-	return metered, info, nil
+	return metered, nil
 }
 
 func readSummed(path string) ([]byte, bool) {

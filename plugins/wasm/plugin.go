@@ -19,7 +19,10 @@ type Plugin struct {
 	Digest string
 	// Config is the plugin's table from the pipeline file as JSON.
 	Config json.RawMessage
-	Limits Limits
+	// Private says that Config holds values which do not stand in the pipeline
+	// file: nothing that the plugin made of it is written to disk.
+	Private bool
+	Limits  Limits
 	// Settings are the part of the plugin's table that only the host sees; plans
 	// refer to them by name as parameters of kernels.
 	Settings kernel.Settings

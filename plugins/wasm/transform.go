@@ -25,6 +25,7 @@ type Transform struct {
 	closed bool
 	plans  map[string]*Plan // by request without number
 	nextID uint32
+	known  *planMemory
 }
 
 // RowError says that a row could not be processed and why.
@@ -41,13 +42,18 @@ type Result struct {
 }
 
 // Transform loads a transform plugin. It instantiates the module once to see
-// that it works.
+// that it works, unless it is known from another run that it does and that the
+// host carries out its plans without it.
 func (h *Host) Transform(ctx context.Context, code []byte, p Plugin) (*Transform, error) {
-	m, err := h.load(ctx, code, p, transformExports, p.Grants.names(false))
+	grants := p.Grants.names(false)
+	m, err := h.load(code, p, transformExports, grants)
 	if err != nil {
 		return nil, err
 	}
-	t := &Transform{module: m, plans: map[string]*Plan{}}
+	t := &Transform{module: m, plans: map[string]*Plan{}, known: m.remember(len(grants) > 0)}
+	if t.known.spares() {
+		return t, nil
+	}
 	in, err := m.start(ctx)
 	if err != nil {
 		return nil, err
@@ -142,19 +148,57 @@ func (t *Transform) Plan(ctx context.Context, in PlanInput) (*Plan, error) {
 	if p != nil {
 		return p, nil
 	}
-	var refused error
-	if err := t.with(ctx, func(i *instance) error {
-		p, refused, err = i.plan(ctx, request, in.Schema)
-		return err
-	}); err != nil {
-		return fail(err)
-	}
-	if refused != nil {
-		return fail(refused)
+	if p = t.recall(key, request, in.Schema); p == nil {
+		if p, err = t.ask(ctx, key, request, in.Schema); err != nil {
+			return fail(err)
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.plans[string(key)] = p
+	return p, nil
+}
+
+// recall makes a plan of what the plugin answered in another run, nil if that
+// is not known or would be refused now: then the plugin is asked.
+func (t *Transform) recall(key []byte, r planRequest, s *batch.Schema) *Plan {
+	text := t.known.reply(key)
+	if text == nil {
+		return nil
+	}
+	request, err := json.Marshal(r)
+	if err != nil {
+		return nil
+	}
+	p, refused, err := t.module.readPlan(text, s)
+	if err != nil || refused != nil {
+		return nil
+	}
+	p.id, p.request, p.reply = r.Plan, request, text
+	return p
+}
+
+// ask has an instance plan. A reply that came without a word to the host is
+// kept for other runs.
+func (t *Transform) ask(ctx context.Context, key []byte, r planRequest, s *batch.Schema) (p *Plan, err error) {
+	var refused error
+	silent := false
+	if err := t.with(ctx, func(i *instance) error {
+		before := i.spoken
+		p, refused, err = i.plan(ctx, r, s)
+		silent = i.spoken == before
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	if silent {
+		if err := t.known.add(key, p); err != nil {
+			t.module.host.log.Debug("plan not kept", "error", err)
+		}
+	}
 	return p, nil
 }
 
@@ -176,19 +220,27 @@ func (in *instance) plan(ctx context.Context, r planRequest, s *batch.Schema) (p
 	if err != nil {
 		return nil, nil, err
 	}
-	var reply planReply
-	said, err := decodeReply(text, &reply)
-	if err != nil {
-		return nil, nil, in.module.failure("plan", KindContract, "%v", err)
-	}
-	if said != nil {
-		return nil, in.module.failure("plan", KindGuest, "%s", said.Message), nil
-	}
-	if p, err = buildPlan(&reply, s, &in.module.plugin); err != nil {
-		return nil, nil, in.module.failure("plan", KindContract, "%v", err)
+	if p, refused, err = in.module.readPlan(text, s); p == nil {
+		return nil, refused, err
 	}
 	p.id, p.request, p.reply = r.Plan, request, text
 	in.plans[p.id] = true
+	return p, nil, nil
+}
+
+// readPlan checks the reply to a plan request; refused is as for plan.
+func (m *module) readPlan(text []byte, s *batch.Schema) (p *Plan, refused, err error) {
+	var reply planReply
+	said, err := decodeReply(text, &reply)
+	if err != nil {
+		return nil, nil, m.failure("plan", KindContract, "%v", err)
+	}
+	if said != nil {
+		return nil, m.failure("plan", KindGuest, "%s", said.Message), nil
+	}
+	if p, err = buildPlan(&reply, s, &m.plugin); err != nil {
+		return nil, nil, m.failure("plan", KindContract, "%v", err)
+	}
 	return p, nil, nil
 }
 

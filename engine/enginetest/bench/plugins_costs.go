@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -289,45 +291,78 @@ func (p *pluginBench) measureHashing(ctx context.Context) error {
 	return err
 }
 
-// measureStart loads the ten bundled transforms into a new host, whose cache
-// knows them and does not.
+// startedPlugin is a plugin of the start with the settings that it plans with.
+type startedPlugin struct {
+	name, config string
+	code         []byte
+}
+
+// bundledTransforms are carried out by the host.
+var bundledTransforms = []startedPlugin{
+	{name: "array-to-varchar", config: `{}`}, {name: "convert", config: `{"readable": ["arrays"]}`}, {name: "database-name", config: `{}`},
+	{name: "fields", config: `{"drop": ["note"]}`}, {name: "filter", config: `{"where": "id > 0"}`},
+	{name: "json", config: `{"column": "note", "fields": [{"name": "city", "path": "$.city"}]}`}, {name: "mask", config: `{"columns": ["email"]}`},
+	{name: "merge-tables", config: `{}`}, {name: "route", config: `{"routes": [{"where": "id > 0", "table": "active"}]}`}, {name: "text", config: `{"columns": ["email"], "trim": true}`},
+}
+
+// measureStart starts ten plugins in a new host, whose cache knows them and
+// does not: the bundled transforms, and ten that compute.
 func (p *pluginBench) measureStart(ctx context.Context) error {
-	p.say("starting ten plugins")
-	var modules [][]byte
-	for _, name := range []string{"array-to-varchar", "convert", "database-name", "fields", "filter", "json", "mask", "merge-tables", "route", "text"} {
-		b, err := bundle.Resolve(name, ".")
+	bundled := slices.Clone(bundledTransforms)
+	for i := range bundled {
+		b, err := bundle.Resolve(bundled[i].name, ".")
 		if err != nil {
 			return err
 		}
-		modules = append(modules, b.Module)
+		bundled[i].code = b.Module
 	}
+	var computing []startedPlugin
+	for _, language := range []compile.Language{compile.Go, compile.C} {
+		for _, e := range examples[:min(len(examples), 10-len(computing))] {
+			code, err := p.example(ctx, e.name, language)
+			if err != nil {
+				return err
+			}
+			computing = append(computing, startedPlugin{e.name, e.config, code})
+		}
+	}
+	return errors.Join(p.raceStart(ctx, "starting the ten bundled plugins", bundled), p.raceStart(ctx, "starting ten plugins that compute", computing))
+}
+
+func (p *pluginBench) raceStart(ctx context.Context, title string, plugins []startedPlugin) error {
+	p.say(title)
 	cache := filepath.Join(p.dir, "start")
-	cold, _, err := p.startAll(ctx, cache, modules)
+	cold, _, err := p.startAll(ctx, cache, plugins)
 	if err != nil {
 		return err
 	}
 	var walls, cpus []float64
 	for range p.turns {
-		wall, cpu, err := p.startAll(ctx, cache, modules)
+		wall, cpu, err := p.startAll(ctx, cache, plugins)
 		if err != nil {
 			return err
 		}
 		walls, cpus = append(walls, 1000*wall), append(cpus, 1000*cpu)
 	}
-	p.report.atMost("starting ten plugins", "cache warm", fmt.Sprintf("milliseconds (processor time %.0f; cache cold: %.0f)", median(cpus), 1000*cold), median(walls), mostStart)
+	p.report.atMost(title, "cache warm", fmt.Sprintf("milliseconds (processor time %.0f; cache cold: %.0f)", median(cpus), 1000*cold), median(walls), mostStart)
 	return os.RemoveAll(cache)
 }
 
-func (p *pluginBench) startAll(ctx context.Context, cache string, modules [][]byte) (wall, cpu float64, err error) {
+// startAll loads plugins, side by side as the engine does, and has each plan a
+// table.
+func (p *pluginBench) startAll(ctx context.Context, cache string, plugins []startedPlugin) (wall, cpu float64, err error) {
 	began, before := time.Now(), ownCPU()
 	host, err := wasm.NewHost(ctx, wasm.Config{CacheDir: cache})
 	if err != nil {
 		return 0, 0, err
 	}
-	var g errgroup.Group // side by side, as the engine loads them
-	for i, code := range modules {
+	var g errgroup.Group
+	for _, s := range plugins {
 		g.Go(func() error {
-			_, err := host.Transform(ctx, code, wasm.Plugin{Name: fmt.Sprint("bench", i), Version: "1.0.0"})
+			t, err := host.Transform(ctx, s.code, wasm.Plugin{Name: s.name, Version: "1.0.0", Config: json.RawMessage(s.config)})
+			if err == nil {
+				_, err = t.Plan(ctx, wasm.PlanInput{Schema: p.table.Schema, Databases: []string{p.table.Schema.Table.Database}})
+			}
 			return err
 		})
 	}
