@@ -103,6 +103,8 @@ typedef struct {
     leat_json config;        /* the plugin's table of the pipeline file */
     leat_json peers;         /* schemas of the same-named tables elsewhere */
     leat_json databases;
+    leat_json features;      /* what a plan may ask for that not every host has */
+    bool positions;          /* set it if process reads places; asks for the feature "positions" */
     bool filters;            /* set it if process calls leat_emit */
     leat_process_fn process; /* set it if data is needed beyond rewrites */
     void *state;             /* yours, handed to process */
@@ -145,6 +147,8 @@ void leat_lose(leat_target_column *c, const char *loss);
  * rows are emitted, the column follows them. */
 void leat_rewrite(leat_plan *p, int column, leat_rewrite_fn f, void *state);
 void *leat_new(uint32_t size);                                 /* zeroed memory that stays, for state */
+/* Says whether the host has a feature, such as "positions". */
+bool leat_has(const leat_plan *p, const char *feature);
 bool leat_refuse_(leat_plan *p, ...);
 /* Ends a plan with a message made of C strings: return leat_refuse(p, "no column ", name); */
 #define leat_refuse(p, ...) leat_refuse_((p), __VA_ARGS__, (const char *)0)
@@ -162,7 +166,13 @@ typedef struct {
     const void *data;
 } leat_view;
 
-struct leat_batch { uint32_t rows; const char *ops; uint32_t n_columns; leat_view *columns; };
+/* Where a row stands: the LSN of its commit, its place in that transaction, and
+ * the time of the commit in microseconds since 1970. What a load has read has
+ * those of its snapshot, which is another one where it is read again. */
+typedef struct { uint64_t lsn, ordinal; int64_t commit_time; } leat_place;
+
+/* places is 0 where the plan does not set positions. */
+struct leat_batch { uint32_t rows; const char *ops; uint32_t n_columns; leat_view *columns; const leat_place *places; };
 
 LEAT_API bool leat_bit(const uint8_t *map, uint32_t i) { return map[i >> 3] >> (i & 7) & 1; }
 LEAT_CHECKED LEAT_API leat_state leat_state_of(const leat_view *v, uint32_t row) {

@@ -373,6 +373,12 @@ uint32_t leat_need(leat_plan *p, int column) {
     return p->n_needs - 1;
 }
 
+bool leat_has(const leat_plan *p, const char *feature) {
+    for (leat_each e = leat_begin(p->features); leat_next(&e);)
+        if (leat_is(leat_string(e.value), feature)) return true;
+    return false;
+}
+
 uint32_t leat_compute(leat_plan *p, const char *format) {
     LEAT_PUSH(p->computed, p->n_computed, p->room_computed, leat_keep(leat_str(format)));
     return p->n_computed - 1;
@@ -460,7 +466,7 @@ static void leat_write_column(leat_buffer *b, const leat_target_column *t) {
 static uint64_t leat_write_plan(const leat_plan *p) {
     leat_buffer *b = &leat_last;
     b->len = 0;
-    leat_json_raw(b, "{\"ok\":{\"needs\":[");
+    leat_json_raw(b, p->positions ? "{\"ok\":{\"positions\":true,\"needs\":[" : "{\"ok\":{\"needs\":[");
     for (uint32_t i = 0; i < p->n_needs; i++) leat_json_raw(b, i ? "," : ""), leat_json_int(b, p->needs[i]);
     leat_json_raw(b, "],\"computed\":[");
     for (uint32_t i = 0; i < p->n_computed; i++) leat_json_raw(b, i ? "," : ""), leat_json_text(b, p->computed[i]);
@@ -490,6 +496,7 @@ LEAT_API uint64_t leat_plan_transform(leat_json request, bool (*plan)(leat_plan 
     p->config = leat_keep(leat_get(request, "config"));
     p->peers = leat_keep(leat_get(request, "peers"));
     p->databases = leat_keep(leat_get(request, "databases"));
+    p->features = leat_keep(leat_get(request, "features"));
     bool made = plan(p);
     leat_planning = false;
     if (!made) return leat_answer_error(p->message, 0, 0);
@@ -530,7 +537,7 @@ static int leat_width(leat_text f) {
 static leat_batch leat_read_batch(const uint32_t *in, const leat_plan *p) {
     const leat_arrow_array *root = LEAT_AT(leat_arrow_array, in[2]);
     const uint32_t *children = LEAT_AT(uint32_t, root->children), *presence = LEAT_AT(uint32_t, in[4]);
-    leat_batch b = {in[1], LEAT_AT(char, in[5]), p->n_needs, 0};
+    leat_batch b = {in[1], LEAT_AT(char, in[5]), p->n_needs, 0, LEAT_AT(leat_place, in[6])};
     b.columns = leat_scratch(p->n_needs * sizeof *b.columns);
     for (uint32_t i = 0; i < p->n_needs; i++) {
         const leat_arrow_array *a = LEAT_AT(leat_arrow_array, children[i]);

@@ -22,15 +22,27 @@ pub enum Cell<T> {
     Absent,
 }
 
+/// Where a row stands: the LSN of its commit, its place in that transaction, and
+/// the time of the commit in microseconds since 1970. What a load has read has
+/// those of its snapshot, which is another one where it is read again.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    pub lsn: u64,
+    pub ordinal: u64,
+    pub commit_time: i64,
+}
+
 /// The rows of a call. It is valid for that call only.
 pub struct Batch<'a> {
     ops: &'a [u8],
+    places: &'a [Place],
     columns: Vec<View<'a>>,
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(ops: &'a [u8], columns: Vec<View<'a>>) -> Batch<'a> {
-        Batch { ops, columns }
+    pub(crate) fn new(ops: &'a [u8], places: &'a [Place], columns: Vec<View<'a>>) -> Batch<'a> {
+        Batch { ops, places, columns }
     }
 
     pub fn rows(&self) -> usize {
@@ -45,6 +57,11 @@ impl<'a> Batch<'a> {
             b'R' => Op::Read,
             _ => Op::OldKey,
         }
+    }
+
+    /// Where a row stands in the log. The plan has to ask for `Plan::positions`.
+    pub fn place(&self, row: usize) -> Place {
+        self.places[row]
     }
 
     /// The column that `Plan::need` returned i for.

@@ -53,7 +53,7 @@ unsafe fn slice<'a, T>(at: u32, n: usize) -> &'a [T] {
 
 /// Reads the argument of leat_process.
 pub(crate) unsafe fn read<'a>(at: u32, p: &Plan) -> Batch<'a> {
-    let head: &[u32] = slice(at, 6);
+    let head: &[u32] = slice(at, 7);
     let rows = head[1] as usize;
     let root = &slice::<ArrowArray>(head[2], 1)[0];
     let (children, presence): (&[u32], &[u32]) = (slice(root.children, p.needs.len()), slice(head[4], p.needs.len()));
@@ -70,7 +70,7 @@ pub(crate) unsafe fn read<'a>(at: u32, p: &Plan) -> Batch<'a> {
         };
         View { rows, width, valid: map(buffers[0]), present: map(presence[i]), offsets, data }
     });
-    Batch::new(slice(head[5], rows), columns.collect())
+    Batch::new(slice(head[5], rows), slice(head[6], if head[6] == 0 { 0 } else { rows }), columns.collect())
 }
 
 /// Everything that a result points to; it lives until the next call.

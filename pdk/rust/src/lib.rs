@@ -27,7 +27,7 @@ mod layout;
 mod output;
 mod plan;
 
-pub use batch::{Batch, Cell, Op, View};
+pub use batch::{Batch, Cell, Op, Place, View};
 pub use destination::{Checkpoint, Destination, Info, Ingest, IngestColumn, Landing, Open, Source, TargetColumn, WriteBatch};
 pub use host::{blob, http, kv, now, random, sql, Class, Failure};
 pub use json::Json;

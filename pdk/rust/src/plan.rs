@@ -148,6 +148,12 @@ pub struct Plan {
     /// Schemas of the same-named tables in the pipeline's other databases.
     pub peers: Json,
     pub databases: Vec<String>,
+    /// What a plan may ask for that not every host of this ABI has, such as
+    /// "positions".
+    pub features: Vec<String>,
+    /// Says that the batches' function asks where rows stand in the log, see
+    /// [`Batch::place`]. The host has to have the feature "positions".
+    pub positions: bool,
     pub targets: Vec<Target>,
     /// Says that the batches' function emits rows.
     pub filters: bool,
@@ -165,6 +171,8 @@ impl Plan {
             config: request.get("config").clone(),
             peers: request.get("peers").clone(),
             databases: request.get("databases").list().iter().map(|d| d.text().into()).collect(),
+            features: request.get("features").list().iter().map(|f| f.text().into()).collect(),
+            positions: false,
             targets: Vec::new(),
             filters: false,
             needs: Vec::new(),
@@ -295,13 +303,17 @@ impl Plan {
                 None => Json::object([("table", table), ("columns", columns)]),
             }
         });
-        Json::object([
+        let mut reply = vec![
             ("needs", Json::List(self.needs.iter().map(|&i| (i as i64).into()).collect())),
             ("computed", Json::List(self.computed.iter().map(|f| (&**f).into()).collect())),
             ("filters", Json::Bool(self.filters)),
             ("kernels", Json::List(self.kernels.clone())),
             ("outputs", Json::List(targets.collect())),
-        ])
+        ];
+        if self.positions {
+            reply.push(("positions", Json::Bool(true)));
+        }
+        Json::Object(reply.into_iter().map(|(k, v)| (k.to_string(), v)).collect())
     }
 }
 

@@ -7,13 +7,28 @@ export enum Op { Insert = 0x49, Update = 0x55, Delete = 0x44, Read = 0x52, OldKe
 // neither a value nor null, and nothing may be computed from it.
 export enum State { Value, Null, Absent }
 
+// Where a row stands: the LSN of its commit, its place in that transaction, and
+// the time of the commit in microseconds since 1970. What a load has read has
+// those of its snapshot, which is another one where it is read again.
+export class Place {
+  constructor(public lsn: u64, public ordinal: u64, public commitTime: i64) {}
+}
+
 // The rows of a call. It is valid for that call only.
 export class Batch {
   rows: i32 = 0;
   ops: usize = 0;
+  places: usize = 0;
   columns: View[] = [];
 
   op(row: i32): Op { return <Op>load<u8>(this.ops + row); }
+
+  // Where a row stands in the log. The plan has to ask for positions.
+  place(row: i32): Place {
+    if (this.places == 0) throw new Error("the plan does not ask for positions");
+    const at = this.places + 24 * row;
+    return new Place(load<u64>(at), load<u64>(at, 8), load<i64>(at, 16));
+  }
 
   // The column that Plan.need returned i for.
   column(i: i32): View { return this.columns[i]; }

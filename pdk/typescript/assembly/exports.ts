@@ -105,6 +105,7 @@ function read(at: usize, p: Plan): Batch {
   const b = new Batch();
   b.rows = load<i32>(at, 4);
   b.ops = load<usize>(at, 20);
+  b.places = load<usize>(at, 24);
   const children = load<usize>(load<usize>(at, 8), 44), presence = load<usize>(at, 16);
   for (let i = 0; i < p.needs.length; i++) {
     const buffers = load<usize>(load<usize>(children + (i << 2)), 40);

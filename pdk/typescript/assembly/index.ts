@@ -5,7 +5,7 @@
 
 export { Json } from "./json";
 export { Field, From, Input, Plan, Rewrite, Table, Target, TargetColumn } from "./plan";
-export { Batch, Op, State, View } from "./batch";
+export { Batch, Op, Place, State, View } from "./batch";
 export { Column, Output } from "./output";
 export { Checkpoint, Destination, Info, Ingest, IngestColumn, Landing, LandingColumn, Open, Source, WriteBatch } from "./destination";
 export { Failure, HttpRequest, HttpResponse, Names, Rows, Stored, blob, http, kv, now, random, sql, utf8 } from "./host";

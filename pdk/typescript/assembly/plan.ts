@@ -120,6 +120,12 @@ export class Plan {
   config: Json;
   peers: Json;
   databases: Json;
+  // What a plan may ask for that not every host of this ABI has, such as
+  // "positions".
+  features: Json;
+  // Says that process asks where rows stand in the log, see Batch.place. The host
+  // has to have the feature "positions".
+  positions: bool = false;
   targets: Target[] = [];
   filters: bool = false;
   needs: i32[] = [];
@@ -132,7 +138,14 @@ export class Plan {
     this.config = request.get("config");
     this.peers = request.get("peers");
     this.databases = request.get("databases");
+    this.features = request.get("features");
     this.table = new Table(request.get("schema"));
+  }
+
+  // Says whether the host has a feature.
+  has(feature: string): bool {
+    for (let i = 0; i < this.features.items.length; i++) if (this.features.items[i].text() == feature) return true;
+    return false;
   }
 
   // Ends the plan with a message: return p.refuse("why").
@@ -225,7 +238,8 @@ export class Plan {
       const output = Json.object().with("table", table).with("columns", columns);
       outputs.items.push(t.chosenBy < 0 ? output : output.with("where", Json.int(t.chosenBy)));
     }
-    return Json.object().with("needs", needs).with("computed", computed).with("filters", Json.flag(this.filters)).with("kernels", this.kernels).with("outputs", outputs);
+    const reply = Json.object().with("needs", needs).with("computed", computed).with("filters", Json.flag(this.filters)).with("kernels", this.kernels).with("outputs", outputs);
+    return this.positions ? reply.with("positions", Json.flag(true)) : reply;
   }
 }
 
