@@ -58,7 +58,7 @@ func Check(ctx context.Context, s *spec.Spec, o CheckOptions) (*postgres.Report,
 				Causes: []string{"The name is mistyped, the table is not there yet, or [objects] leaves it out."}, Fix: "Correct the pattern; leat plan lists the tables."})
 		}
 	}
-	c := &pluginCheck{Report: out, spec: s, options: o}
+	c := &pluginCheck{Report: out, spec: s, options: o, sourceGood: out.OK()}
 	c.run(ctx)
 	return out, nil
 }
@@ -88,10 +88,13 @@ type pluginCheck struct {
 	spec    *spec.Spec
 	options CheckOptions
 	failed  bool
+	// sourceGood: the source has what it needs, so that its tables can be asked
+	// for.
+	sourceGood bool
 }
 
-// run resolves every plugin with its settings, compiles them, and writes to
-// the destination in a transaction that is taken back.
+// run resolves every plugin with its settings, compiles them, writes to the
+// destination in a transaction that is taken back, and has the tables planned.
 func (c *pluginCheck) run(ctx context.Context) {
 	for _, t := range c.spec.Transforms {
 		config, err := t.ConfigJSON(true)
@@ -115,7 +118,7 @@ func (c *pluginCheck) run(ctx context.Context) {
 		return
 	}
 	found := postgres.Item{Name: CheckDestination, Object: p.target.Manifest.Name, Found: "opened, a table written and taken back", Outcome: postgres.OK}
-	if err := p.tryDestination(ctx); err != nil {
+	if err := c.tryDestination(ctx, p); err != nil {
 		c.refused(&found, err)
 	}
 	if err := p.close(ctx); err != nil {
@@ -147,8 +150,8 @@ func (c *pluginCheck) refused(item *postgres.Item, err error) {
 }
 
 // tryDestination opens the destination and writes a row to a table of its own,
-// all in a transaction that is rolled back.
-func (p *plugins) tryDestination(ctx context.Context) (err error) {
+// all in a transaction that is rolled back. Then the tables are planned.
+func (c *pluginCheck) tryDestination(ctx context.Context, p *plugins) (err error) {
 	sql, err := capability.OpenDryRun(ctx, p.target.Manifest.Driver, p.private)
 	if err != nil {
 		return err
@@ -176,5 +179,8 @@ func (p *plugins) tryDestination(ctx context.Context) (err error) {
 	if err := d.Write(ctx, plan, b); err != nil {
 		return fmt.Errorf("write to %s: %w", plan.Table, err)
 	}
-	return nil
+	if !c.sourceGood {
+		return nil
+	}
+	return c.tryPlans(ctx, p, d)
 }

@@ -33,6 +33,13 @@ func TestCheckLooksBehindTheSource(t *testing.T) {
 	s.extra = "[[transforms]]\nplugin = \"maks\"\n[[transforms]]\nplugin = \"mask\"\nconfig = { columns = 3 }"
 	s.write()
 	s.expect(s.leat("check", s.file), exitPlugin, `did you mean "mask"`, "columns", "2 of ")
+	mask := "[[transforms]]\nplugin = \"mask\"\n%sconfig = { columns = [\"emial\"], method = \"redact\" }"
+	s.extra = fmt.Sprintf(mask, "tables = [\"public.customers\"]\n")
+	s.write()
+	s.expect(s.leat("check", s.file), exitPlugin, `table customers has no column "emial"`, "destination duckdb: opened", "leat plugin info NAME", "1 of ")
+	s.extra = strings.Replace(s.extra, "emial", "email", 1)
+	s.write()
+	s.expect(s.leat("check", s.file), exitOK, "2 tables pass the transforms")
 	s.extra = ""
 
 	target, role := s.intoPostgres()
