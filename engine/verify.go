@@ -28,6 +28,10 @@ type TableVerification struct {
 	DestinationRows int64           `json:"destination_rows"`
 	// SetAside counts source rows that a plugin refused while comparing.
 	SetAside int64 `json:"set_aside"`
+	// Changed is the number of keys whose rows were not the same when the sides
+	// were read, one after the other, and are by now. The row counts are of that
+	// first reading.
+	Changed int64 `json:"changed"`
 	// Different is the number of keys whose rows are not the same on both sides.
 	Different int64           `json:"different"`
 	Keys      []KeyDifference `json:"keys,omitempty"`
@@ -275,7 +279,9 @@ func (v *verifier) compare(ctx context.Context, t *verified, settle func(context
 		return out, err
 	}
 	out.Different = different
-	return out, v.confirm(ctx, t, out, keys, settle)
+	err = v.confirm(ctx, t, out, keys, settle)
+	out.Changed = different - out.Different
+	return out, err
 }
 
 // confirm reads the differing keys again on both sides and names those that

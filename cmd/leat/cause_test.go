@@ -39,6 +39,11 @@ func TestVerifyKnowsCauses(t *testing.T) {
 			then: func(s *site) {
 				s.exec("TRUNCATE customers")
 				s.expect(s.run(), exitOK)
+				r := s.leat("verify", s.file)
+				s.expect(r, exitDifferent, ": 20 keys: ", "\n  id=100: extra at the destination\n", ": 80 more")
+				if strings.Count(r.out, `load_mode = "append"`) != 1 {
+					s.t.Errorf("the cause is not said once:\n%s", r.out)
+				}
 			}},
 		{name: "no history", edit: [2]string{`heartbeat = "1s"`, "heartbeat = \"1s\"\nload_historical_data = false"}, key: "id=7", what: "missing at the destination", cause: "load_historical_data = false",
 			then: func(s *site) {
@@ -82,7 +87,7 @@ func TestVerifyKnowsCauses(t *testing.T) {
 			if !found {
 				t.Errorf("no difference %s %s: %s", c.key, c.what, r.out)
 			}
-			s.expect(s.leat("verify", "--keys", "1000", s.file), exitDifferent, c.key+": "+c.what+": ")
+			s.expect(s.leat("verify", "--keys", "1000", s.file), exitDifferent, c.key+": "+c.what)
 		})
 	}
 	t.Run("a paused table", func(t *testing.T) {

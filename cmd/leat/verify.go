@@ -18,7 +18,9 @@ func (p *program) verifyCommand() *cobra.Command {
 every one with the destination's. It needs bounded memory whatever the size of
 the tables. Keys that differ are named, and the exit code is 7.
 
-While the pipeline runs, rows that are on their way are waited for.`,
+While the pipeline runs, rows that are on their way are waited for: how many keys
+were not the same at first and are by now is said. The exit code is 1 if no table
+could be compared.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, client, err := p.locate(args[0])
@@ -64,14 +66,8 @@ func (p *program) printVerification(v *engine.Verification, most int) error {
 	if err := out.end(); err != nil {
 		return err
 	}
-	for _, t := range v.Tables {
-		for i, k := range t.Keys {
-			if i == most {
-				fmt.Fprintf(p.out, "%s: %d more\n", t.Target, t.Different-int64(most))
-				break
-			}
-			fmt.Fprintf(p.out, "%s: %s: %s: %s\n", t.Target, k.Key, k.What, k.Cause)
-		}
+	for i := range v.Tables {
+		p.printDifferences(&v.Tables[i], most)
 	}
 	for _, l := range v.LeftOut {
 		fmt.Fprintf(p.out, "%s is not compared: %s\n", l.Table, l.Reason)
@@ -83,4 +79,34 @@ func (p *program) printVerification(v *engine.Verification, most int) error {
 		fmt.Fprintln(p.out, "source and destination are equal")
 	}
 	return nil
+}
+
+// printDifferences names the keys of a table that differ, by their cause, and
+// counts the rest.
+func (p *program) printDifferences(t *engine.TableVerification, most int) {
+	if t.Changed > 0 {
+		fmt.Fprintf(p.out, "%s: %d keys changed while both sides were read, which the row counts show, and are the same by now\n", t.Target, t.Changed)
+	}
+	named := t.Keys[:min(len(t.Keys), most)]
+	var causes []string
+	of := map[string][]engine.KeyDifference{}
+	for _, k := range named {
+		if of[k.Cause] == nil {
+			causes = append(causes, k.Cause)
+		}
+		of[k.Cause] = append(of[k.Cause], k)
+	}
+	for _, cause := range causes {
+		if one := of[cause]; len(one) == 1 {
+			fmt.Fprintf(p.out, "%s: %s: %s: %s\n", t.Target, one[0].Key, one[0].What, cause)
+			continue
+		}
+		fmt.Fprintf(p.out, "%s: %d keys: %s\n", t.Target, len(of[cause]), cause)
+		for _, k := range of[cause] {
+			fmt.Fprintf(p.out, "  %s: %s\n", k.Key, k.What)
+		}
+	}
+	if rest := t.Different - int64(len(named)); rest > 0 {
+		fmt.Fprintf(p.out, "%s: %d more\n", t.Target, rest)
+	}
 }
