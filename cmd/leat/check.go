@@ -21,8 +21,6 @@ table, and the destination, to which it writes in a transaction that it takes
 back. It says what was found, whether it will do, and the statement or the line
 of a configuration file that mends it. It changes nothing. Where the pipeline runs
 and holds its destination, leat plan has what its plugins make of each table.`,
-		Example: `  leat check shop.toml
-  leat --json check shop.toml`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := p.load(args[0])

@@ -28,7 +28,7 @@ value with a comma stands in quotes.
 
 Of the source's values only those are shown that are at the destination or come out of
 the transforms. The position of a row is kept where the destination's config has
-metadata = [..., "position"], and in the load modes append and history.`,
+metadata = [..., "position"], and in the load modes append and history.` + positionHelp,
 		Args: exactly(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, client, err := p.locate(args[0])

@@ -17,7 +17,7 @@ func (p *program) failedCommand() *cobra.Command {
 		Use:   "failed",
 		Short: "Rows that could not be processed",
 		Long: `A row that a plugin or the destination refuses is kept as a failed event, and
-later changes of the same row wait behind it; everything else goes on.`,
+later changes of the same row wait behind it; everything else goes on.` + positionHelp,
 	}
 	var all bool
 	replay := &cobra.Command{

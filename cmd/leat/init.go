@@ -25,10 +25,6 @@ func (p *program) initCommand() *cobra.Command {
 		Long: `Init connects to a database, looks at its tables, writes a pipeline file that
 replicates them into a DuckDB file beside it, and prints the statements that
 give a role of its own what replication needs.`,
-		Example: `  leat init postgres://leat@db.example.com:5432/shop
-  leat init 'postgres://leat@a.example.com,b.example.com/shop?sslmode=verify-full&sslrootcert=ca.pem'
-  leat init service=shop
-  leat init postgres://leat@10.0.0.5/shop --ssh me@bastion.example.com --ssh-key ~/.ssh/id_ed25519`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.initialise(cmd.Context(), args[0], ssh, output, destination)

@@ -60,8 +60,9 @@ rows with that value included. What lies before it and has not been read is left
 out; what lies behind it comes again: by key, or as further rows of a table
 without one. --yes agrees to that.
 
-Only tables that are read by a column have such a position. A table that follows
-the log has none of its own: leat objects restart loads it again.` + namingHelp,
+Only tables that are read by a column have such a position, in the form of the
+column's values: it is no place in the log, as leat status prints one. A table that
+follows the log has none of its own: leat objects restart loads it again.` + namingHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request.Tables, request.Cursor.Value = args[1:2], args[2]
 			return p.changeObjects(cmd.Context(), args[0], request)

@@ -25,9 +25,6 @@ Values are printed as PostgreSQL prints them, times in UTC. On a terminal long o
 are cut, in a pipe or a file they are whole. --json writes an object for each row:
 booleans and numbers as such where no reader of JSON changes them, which are integers
 up to 2^53, floats and decimals of up to 15 digits; every other value is a string.`,
-		Example: `  leat query shop.toml "SELECT count(*) FROM orders"
-  leat query shop.toml "SHOW TABLES"
-  leat --json query shop.toml "SELECT id, total FROM orders WHERE total > 100"`,
 		Args: exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, client, err := p.locate(args[0])

@@ -68,6 +68,7 @@ A pipeline is one TOML file. Start with leat demo, or leat init DSN.`,
 		p.statusCommand(), p.objectsCommand(), p.failedCommand(), p.verifyCommand(), p.explainCommand(), p.queryCommand(),
 		p.schemaCommand(), p.pluginCommand(), p.marketplaceCommand())
 	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "The exit codes of leat", Long: exitCodeHelp})
+	addExamples(root)
 	for _, c := range root.Commands() {
 		if c.HasSubCommands() && !c.Runnable() {
 			c.SuggestionsMinimumDistance = 2
@@ -76,6 +77,15 @@ A pipeline is one TOML file. Start with leat demo, or leat init DSN.`,
 	}
 	return root
 }
+
+// positionHelp explains what the verbs print as a position.
+const positionHelp = `
+
+A position such as 1:0/16B3748+12 is a place in the log of the source. 1 is the
+timeline of the server: a failover begins the next one. 0/16B3748 is the place in
+the log (LSN) at which a transaction was committed, in the form of
+pg_current_wal_lsn(). +12 is the twelfth change of that transaction, +0 the place
+before its first; without it the whole transaction is meant.`
 
 // noneUnknown refuses the name of a subcommand that its command has not;
 // cobra does so for the root only.

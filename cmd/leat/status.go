@@ -20,7 +20,15 @@ func (p *program) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status FILE",
 		Short: "Show where a pipeline stands",
-		Args:  exactly(1),
+		Long: `Status shows where a pipeline stands, running or not, and which of its tables are
+in which state.
+
+The destination has everything up to the durable position, and goes on from there
+after whatever happens. Behind is how much log the server has written since, for
+whomever: a change of these tables need not be in it. Retained WAL is the log that
+the server keeps for this pipeline. The position of a table is that of its last
+change.` + positionHelp,
+		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, client, err := p.locate(args[0])
 			if err != nil {

@@ -66,6 +66,7 @@ func TestVerbsOfAStoppedPipeline(t *testing.T) {
 	s.expect(s.leat("--json", "query", s.file, "SELECT id, note FROM orders WHERE id = 7"), exitOK, `{"id":7,"note":"order 7"}`)
 	s.expect(s.leat("query", s.file, "SELECT nonsense FROM orders"), exitUsage, "nonsense")
 	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal", "500")
+	s.examples("check", "plan", "status", "objects list", "failed list", "explain row", "query", "schema", "plugin list", "objects pause", "objects resume", "objects restart")
 }
 
 // TestPlanOfDDLForCI shows what a migration would do, by exit code and JSON.
