@@ -253,6 +253,11 @@ void leat_end(leat_builder *b);
  * event. What was appended is left out. */
 LEAT_API void leat_refuse_value(leat_builder *b, const char *why) { b->refused = why; }
 
+/* An empty column that is no output; static, it uses its memory again. And the
+ * cells of a column as a kernel takes them. */
+void leat_begin_column(leat_builder *b, const char *format);
+leat_view leat_built(const leat_builder *b);
+
 /* Makes input row the next output row of a target; rows go in input order, as
  * often as wanted. Without it every input row is an output row. */
 void leat_emit(leat_output *o, uint32_t row, uint32_t target);
@@ -289,6 +294,15 @@ typedef struct {
 bool leat_because_(leat_failure *f, leat_class kind, ...);
 /* Fails with a message made of C strings: return leat_because(f, LEAT_NO_CLASS, "no column ", name); */
 #define leat_because(f, kind, ...) leat_because_((f), (kind), __VA_ARGS__, (const char *)0)
+
+/* Has the host compute a kernel of pdk/README.md at once, over columns of one
+ * length: those of the batch, of a builder, or another kernel's result. Their
+ * name counts where the kernel names its columns; a pg_type may be missing. What
+ * the plan can say beforehand costs less there, see leat_kernel. A row that fails
+ * is absent in the result, which lasts as long as the call. */
+typedef struct { leat_column column; leat_view view; } leat_operand;
+typedef struct { leat_view view; leat_text format; uint32_t n_errors; const leat_row_error *errors; } leat_computed;
+bool leat_run_kernel(const char *kernel, leat_json parameters, uint32_t n, const leat_operand *inputs, leat_computed *result, leat_failure *f);
 
 /* The database of a destination, the capability sql. affected may be 0. */
 bool leat_sql_exec(const char *sql, int64_t *affected, leat_failure *f); /* one or more statements */

@@ -20,6 +20,8 @@ LEAT_HOST_FUNCTION(blob_get)
 LEAT_HOST_FUNCTION(blob_put)
 LEAT_HOST_FUNCTION(blob_delete)
 LEAT_HOST_FUNCTION(blob_list)
+LEAT_HOST_FUNCTION(kernel_run)
+LEAT_IMPORT(kernel_result) void leat_import_kernel_result(void *into, uint32_t len);
 
 typedef uint32_t (*leat_function)(const char *, uint32_t);
 
@@ -184,6 +186,34 @@ static bool leat_ask_list(leat_function function, leat_text prefix, leat_json *k
     bool leat_##space##_list(leat_text prefix, leat_json *keys, leat_failure *f) { return leat_ask_list(leat_import_##space##_list, prefix, keys, f); }
 LEAT_SPACE(kv)
 LEAT_SPACE(blob)
+
+/* ---- Kernels ------------------------------------------------------------------ */
+
+bool leat_run_kernel(const char *kernel, leat_json parameters, uint32_t n, const leat_operand *inputs, leat_computed *result, leat_failure *f) {
+    leat_buffer *q = &leat_question;
+    leat_json ok;
+    uint32_t rows = n ? inputs[0].view.rows : 0;
+    q->len = 0;
+    leat_json_raw(q, "{\"kernel\":"), leat_json_text(q, leat_str(kernel)), leat_json_raw(q, ",\"rows\":"), leat_json_int(q, rows);
+    if (parameters.len) leat_json_raw(q, ",\"parameters\":"), leat_add_bytes(q, parameters.at, parameters.len);
+    leat_json_raw(q, ",\"inputs\":[");
+    for (uint32_t i = 0; i < n; i++) {
+        const leat_operand *in = &inputs[i];
+        leat_json_raw(q, i ? ",{\"name\":" : "{\"name\":"), leat_json_text(q, in->column.name);
+        leat_json_raw(q, ",\"format\":"), leat_json_text(q, in->column.format);
+        if (in->column.pg_type.len) leat_json_raw(q, ",\"pg_type\":"), leat_add_bytes(q, in->column.pg_type.at, in->column.pg_type.len);
+        leat_json_raw(q, ",\"array\":"), leat_json_int(q, leat_array_of(&in->view));
+        leat_json_raw(q, ",\"presence\":"), leat_json_int(q, LEAT_ADDRESS(in->view.present)), leat_json_raw(q, "}");
+    }
+    leat_json_raw(q, "]}");
+    if (!leat_ask(leat_import_kernel_run, q, &ok, f)) return false;
+    uint32_t size = (uint32_t)leat_int(leat_get(ok, "size"), 0), *head = leat_scratch(size);
+    leat_import_kernel_result(head, size);
+    result->format = leat_string(leat_get(ok, "format"));
+    result->view = leat_view_of(head[0], head[1], rows);
+    result->n_errors = head[2], result->errors = LEAT_AT(leat_row_error, head[3]);
+    return true;
+}
 
 /* ---- Destinations ------------------------------------------------------------ */
 

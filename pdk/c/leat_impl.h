@@ -534,20 +534,19 @@ static int leat_width(leat_text f) {
     LEAT_FAULT();
 }
 
+static leat_view leat_view_of(uint32_t array, uint32_t presence, uint32_t rows) {
+    const leat_arrow_array *a = LEAT_AT(leat_arrow_array, array);
+    const uint32_t *buffers = LEAT_AT(uint32_t, a->buffers);
+    bool text = a->n_buffers == 3;
+    return (leat_view){rows, LEAT_AT(uint8_t, buffers[0]), LEAT_AT(uint8_t, presence), text ? LEAT_AT(int32_t, buffers[1]) : 0, LEAT_AT(void, buffers[text ? 2 : 1])};
+}
+
 static leat_batch leat_read_batch(const uint32_t *in, const leat_plan *p) {
     const leat_arrow_array *root = LEAT_AT(leat_arrow_array, in[2]);
     const uint32_t *children = LEAT_AT(uint32_t, root->children), *presence = LEAT_AT(uint32_t, in[4]);
     leat_batch b = {in[1], LEAT_AT(char, in[5]), p->n_needs, 0, LEAT_AT(leat_place, in[6])};
     b.columns = leat_scratch(p->n_needs * sizeof *b.columns);
-    for (uint32_t i = 0; i < p->n_needs; i++) {
-        const leat_arrow_array *a = LEAT_AT(leat_arrow_array, children[i]);
-        const uint32_t *buffers = LEAT_AT(uint32_t, a->buffers);
-        leat_view *v = &b.columns[i];
-        v->rows = b.rows, v->valid = LEAT_AT(uint8_t, buffers[0]), v->present = LEAT_AT(uint8_t, presence[i]);
-        bool text = a->n_buffers == 3;
-        v->offsets = text ? LEAT_AT(int32_t, buffers[1]) : 0;
-        v->data = LEAT_AT(void, buffers[text ? 2 : 1]);
-    }
+    for (uint32_t i = 0; i < p->n_needs; i++) b.columns[i] = leat_view_of(children[i], presence[i], b.rows);
     return b;
 }
 
@@ -617,6 +616,16 @@ void leat_put_absent(leat_builder *b) {
     leat_set_bit(&b->present, b->rows - 1, false);
 }
 
+void leat_begin_column(leat_builder *b, const char *format) {
+    b->format = leat_str(format), b->width = leat_width(b->format), b->rows = 0;
+    b->data.len = b->offsets.len = 0, b->has_valid = b->has_present = false, b->refused = 0;
+    if (b->width == -1) leat_add_bytes(&b->offsets, &b->data.len, 4);
+}
+
+leat_view leat_built(const leat_builder *b) {
+    return (leat_view){b->rows, b->has_valid ? (const uint8_t *)b->valid.at : 0, b->has_present ? (const uint8_t *)b->present.at : 0, b->width == -1 ? (const int32_t *)b->offsets.at : 0, b->data.at};
+}
+
 void leat_emit(leat_output *o, uint32_t row, uint32_t target) {
     o->selected = true;
     leat_add_fixed(&o->selection, &row, 4);
@@ -684,7 +693,7 @@ static void leat_run_rewrites(const leat_plan *p, const leat_batch *in, leat_out
 static void leat_follow(const leat_plan *p, leat_output *o) {
     for (uint32_t i = 0; o->selected && i < p->n_rewrites; i++) {
         leat_builder *b = leat_out(o, p->rewrites[i].out), from = *b;
-        leat_view v = {from.rows, from.has_valid ? (uint8_t *)from.valid.at : 0, from.has_present ? (uint8_t *)from.present.at : 0, (int32_t *)from.offsets.at, from.data.at};
+        leat_view v = leat_built(&from);
         *b = (leat_builder){.format = from.format, .width = from.width};
         leat_add_bytes(&b->offsets, &b->data.len, 4);
         for (uint32_t k = 0; k < o->selection.len / 4; k++) {
@@ -698,14 +707,14 @@ static void leat_follow(const leat_plan *p, leat_output *o) {
     }
 }
 
-static uint32_t leat_array_of(const leat_builder *b) {
+static uint32_t leat_array_of(const leat_view *v) {
     static const uint64_t nothing;
     uint32_t *buffers = leat_scratch(12), n = 0;
-    buffers[n++] = b->has_valid && b->rows ? LEAT_ADDRESS(b->valid.at) : 0;
-    if (b->width == -1) buffers[n++] = LEAT_ADDRESS(b->offsets.at);
-    buffers[n++] = b->data.len ? LEAT_ADDRESS(b->data.at) : LEAT_ADDRESS(&nothing);
+    buffers[n++] = v->rows ? LEAT_ADDRESS(v->valid) : 0;
+    if (v->offsets) buffers[n++] = LEAT_ADDRESS(v->offsets);
+    buffers[n++] = v->data ? LEAT_ADDRESS(v->data) : LEAT_ADDRESS(&nothing);
     leat_arrow_array *a = leat_scratch(sizeof *a);
-    a->length = b->rows, a->null_count = -1, a->n_buffers = n, a->buffers = LEAT_ADDRESS(buffers);
+    a->length = v->rows, a->null_count = -1, a->n_buffers = n, a->buffers = LEAT_ADDRESS(buffers);
     return LEAT_ADDRESS(a);
 }
 
@@ -715,8 +724,8 @@ static uint32_t leat_write_result(const leat_plan *p, const leat_batch *in, leat
     if (p->n_computed) {
         uint32_t *children = leat_scratch(4 * p->n_computed), *presence = leat_scratch(4 * p->n_computed);
         for (uint32_t k = 0; k < p->n_computed; k++) {
-            children[k] = leat_array_of(&o->columns[k]);
-            presence[k] = o->columns[k].has_present && o->columns[k].rows ? LEAT_ADDRESS(o->columns[k].present.at) : 0;
+            leat_view v = leat_built(&o->columns[k]);
+            children[k] = leat_array_of(&v), presence[k] = v.rows ? LEAT_ADDRESS(v.present) : 0;
         }
         leat_arrow_array *root = leat_scratch(sizeof *root);
         root->length = rows, root->n_buffers = 1, root->buffers = LEAT_ADDRESS(leat_scratch(4));

@@ -106,22 +106,27 @@ func readBatch(h *batchHeader) *Batch {
 	children, presence := at[uint32](root.children, n), at[uint32](h.presence, n)
 	plan := transform.plans[h.plan]
 	for i := range n {
-		a := &at[arrowArray](children[i], 1)[0]
-		buffers := at[uint32](a.buffers, int(a.nBuffers))
-		v := View{n: rows, width: plan.needWidth(i)}
-		v.valid, v.present = at[byte](buffers[0], (rows+7)/8), at[byte](presence[i], (rows+7)/8)
-		switch v.width {
-		case -1:
-			v.offsets = at[int32](buffers[1], rows+1)
-			v.data = at[byte](buffers[2], int(v.offsets[rows]))
-		case 0:
-			v.data = at[byte](buffers[1], (rows+7)/8)
-		default:
-			v.data = at[byte](buffers[1], rows*v.width)
-		}
-		b.columns[i] = v
+		b.columns[i] = viewOf(children[i], presence[i], rows, plan.needWidth(i))
 	}
 	return b
+}
+
+// viewOf is a view of the column at an ArrowArray.
+func viewOf(array, presence uint32, rows, width int) View {
+	a := &at[arrowArray](array, 1)[0]
+	buffers := at[uint32](a.buffers, int(a.nBuffers))
+	v := View{n: rows, width: width}
+	v.valid, v.present = at[byte](buffers[0], (rows+7)/8), at[byte](presence, (rows+7)/8)
+	switch v.width {
+	case -1:
+		v.offsets = at[int32](buffers[1], rows+1)
+		v.data = at[byte](buffers[2], int(v.offsets[rows]))
+	case 0:
+		v.data = at[byte](buffers[1], (rows+7)/8)
+	default:
+		v.data = at[byte](buffers[1], rows*v.width)
+	}
+	return v
 }
 
 // writeOutput lays the output out for the host.

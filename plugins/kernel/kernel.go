@@ -53,16 +53,17 @@ type Kernel struct {
 // never holds a value.
 type Failures map[int]string
 
-// ErrTooLarge says that a result does not fit one column of a batch.
+// ErrTooLarge says that a result is larger than it may be.
 var ErrTooLarge = errors.New("the result of a kernel is larger than a column of a batch may be")
 
 // Run computes the result of a batch. The result's array belongs to the
-// caller. A row that failed is absent in it.
+// caller. A row that failed is absent in it. One that would take more than
+// about limit bytes is ErrTooLarge.
 //
 // A cell is absent where an input that the kernel uses is absent, and null
 // where one is null, unless pdk/README.md says otherwise of the kernel.
-func (k *Kernel) Run(in []Column, rows int) (Column, Failures, error) {
-	var out result
+func (k *Kernel) Run(in []Column, rows, limit int) (Column, Failures, error) {
+	out := result{limit: limit}
 	if err := k.run(in, rows, &out); err != nil {
 		return Column{}, nil, err
 	}
@@ -73,6 +74,7 @@ func (k *Kernel) Run(in []Column, rows int) (Column, Failures, error) {
 type result struct {
 	column Column
 	failed Failures
+	limit  int // of its bytes
 }
 
 func (r *result) fail(row int, err error) {

@@ -1,7 +1,10 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -41,7 +44,7 @@ func column(t *testing.T, format string, cells []string) Column {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, failed, err := k.Run([]Column{text}, len(cells))
+	out, failed, err := k.Run([]Column{text}, len(cells), batch.MaxColumnBytes)
 	if err != nil || len(failed) > 0 {
 		t.Fatalf("cells of format %s: %v %v", format, err, failed)
 	}
@@ -65,7 +68,7 @@ func run(t *testing.T, name, parameters, format, pg string, cells []string) (*Ke
 // texts runs a kernel and prints its result.
 func texts(t *testing.T, k *Kernel, in []Column, rows int) []string {
 	t.Helper()
-	out, failed, err := k.Run(in, rows)
+	out, failed, err := k.Run(in, rows, batch.MaxColumnBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,6 +258,36 @@ func TestKernelsRefuse(t *testing.T) {
 		_, err := Bind(c.name, c.inputs, json.RawMessage(c.parameters), settings)
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "kernel "+c.name+": ") || strings.Contains(err.Error(), "pepper") {
 			t.Errorf("%s %s: %v, want %q", c.name, c.parameters, err, c.want)
+		}
+	}
+}
+
+// What one value becomes is bounded while it grows, not afterwards.
+func TestResultsAreBoundedWhileTheyGrow(t *testing.T) {
+	const limit = 1 << 20
+	long := strings.Repeat("s", 20_000)
+	for name, parameters := range map[string]string{
+		"replace":                  fmt.Sprintf(`{"find": "a", "with": %q}`, long),
+		"regex":                    fmt.Sprintf(`{"pattern": "a", "action": "replace", "with": %q}`, long),
+		"regex of the whole value": fmt.Sprintf(`{"pattern": "a*", "action": "replace", "with": %q}`, strings.Repeat("${0}", 4000)),
+		"regex with many groups":   fmt.Sprintf(`{"pattern": %q, "action": "replace"}`, strings.Repeat("()", 400)+"a"),
+	} {
+		kind, _, _ := strings.Cut(name, " ")
+		k, err := Bind(kind, []Input{{Name: "c", Type: arrow.BinaryTypes.String}}, json.RawMessage(parameters), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := batch.NewBuilder(&batch.Schema{Columns: []batch.Column{{Name: "c", Type: arrow.BinaryTypes.String}}})
+		b.Column(0).AppendBytes(bytes.Repeat([]byte("a"), 20_000))
+		b.EndRow(batch.Insert, 1, 1, 1)
+		in := b.Finish(batch.Position{})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err = k.Run([]Column{{Array: in.Rows.Column(0)}}, 1, limit)
+		runtime.ReadMemStats(&after)
+		in.Release()
+		if took := after.TotalAlloc - before.TotalAlloc; err != ErrTooLarge || took > 16*limit {
+			t.Errorf("%s: %v after %d bytes, want ErrTooLarge within %d", name, err, took, 16*limit)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -39,10 +40,18 @@ func bindRegex(b *binding) (*Kernel, error) {
 	case "match":
 		return matches(re), nil
 	case "replace":
-		return mapsText(func() mapper {
+		most := strings.Count(p.With, "$") // times the match
+		return mapsTextWithin(func(limit int) mapper {
 			return func(dst, value []byte) ([]byte, error) {
-				last := 0
-				for _, at := range re.FindAllSubmatchIndex(value, -1) {
+				last, places := 0, limit/(16*(re.NumSubexp()+1)+24)
+				all := re.FindAllSubmatchIndex(value, places+1)
+				if len(all) > places {
+					return dst, ErrTooLarge
+				}
+				for _, at := range all {
+					if len(dst)+at[0]-last+len(p.With)+most*(at[1]-at[0]) > limit {
+						return dst, ErrTooLarge
+					}
 					dst = re.Expand(append(dst, value[last:at[0]]...), []byte(p.With), value, at)
 					last = at[1]
 				}
@@ -102,7 +111,7 @@ func fill(t arrow.DataType, in []Column, rows int, out *result, appendCell func(
 			}
 		}
 		b.EndRow(batch.Read, 0, 0, 0)
-		if b.Bytes() > batch.MaxColumnBytes/2 {
+		if b.Bytes() > int64(out.limit)/2 {
 			return ErrTooLarge
 		}
 	}

@@ -21,6 +21,14 @@ func mapsText(start func() mapper) *Kernel {
 	}}
 }
 
+// mapsTextWithin is mapsText for mappers that make much of one value: they end
+// with ErrTooLarge before dst has more than limit bytes.
+func mapsTextWithin(start func(limit int) mapper) *Kernel {
+	return &Kernel{Output: arrow.BinaryTypes.String, run: func(in []Column, rows int, out *result) error {
+		return mapText(in[0], rows, start(out.limit), out)
+	}}
+}
+
 // values reads the cells of a column as text: those of a text or binary column
 // as they are, others as PostgreSQL prints them.
 func values(a arrow.Array) (func(row int) []byte, int, error) {
@@ -66,13 +74,15 @@ func mapText(in Column, rows int, f mapper, out *result) error {
 		case err == errNull:
 			t.null(row)
 			continue
+		case err == ErrTooLarge:
+			return err
 		case err != nil:
 			out.fail(row, err)
 			t.drop(row)
 			continue
 		}
 		t.data = data
-		if len(t.data) > batch.MaxColumnBytes {
+		if len(t.data) > out.limit {
 			return ErrTooLarge
 		}
 		t.end(row)

@@ -136,9 +136,12 @@ func bindReplace(b *binding) (*Kernel, error) {
 		return nil, errors.New("find is empty")
 	}
 	find := []byte(p.Find)
-	return mapsText(func() mapper {
+	return mapsTextWithin(func(limit int) mapper {
 		return func(dst, value []byte) ([]byte, error) {
 			for {
+				if len(dst)+len(value) > limit {
+					return dst, ErrTooLarge
+				}
 				at := bytes.Index(value, find)
 				if at < 0 {
 					return append(dst, value...), nil

@@ -71,6 +71,12 @@ func tick(ctx context.Context, _ []uint64) {
 	if c == nil || c.instance.fuel == nil {
 		panic(errDeadline) // code that runs while the module is instantiated gets one stretch
 	}
+	c.refill(c.check())
+}
+
+// check ends the call by a panic where a limit is met, and returns the fuel used
+// so far.
+func (c *call) check() int64 {
 	used := int64(c.used())
 	switch {
 	case used > int64(c.instance.module.plugin.Limits.Fuel):
@@ -80,5 +86,5 @@ func tick(ctx context.Context, _ []uint64) {
 	case c.ctx.Err() != nil:
 		panic(errCancelled)
 	}
-	c.refill(used)
+	return used
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/leat-etl/leat/plugins/capability"
 )
 
-// Grants are what a plugin may use beside log, reply and, for a destination,
-// sql. What is nil or false does not link.
+// Grants are what a plugin may use beside log, reply, kernels and, for a
+// destination, sql. What is nil or false does not link.
 type Grants struct {
 	HTTP   *capability.HTTP
 	KV     capability.KV

@@ -93,6 +93,8 @@ func (h *Host) defineImports(ctx context.Context) error {
 		}
 		leat.NewFunctionBuilder().WithGoModuleFunction(jsonFunction(name, f), []api.ValueType{i32, i32}, []api.ValueType{i32}).Export(name)
 	}
+	leat.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(hostKernelRun), []api.ValueType{i32, i32}, []api.ValueType{i32}).Export("kernel_run")
+	leat.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(hostKernelResult), []api.ValueType{i32, i32}, nil).Export("kernel_result")
 	leat.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(hostClock), nil, []api.ValueType{api.ValueTypeI64}).Export("clock_now")
 	leat.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(hostRandom), []api.ValueType{i32, i32}, nil).Export("random_fill")
 	if _, err := leat.Instantiate(ctx); err != nil {

@@ -147,7 +147,7 @@ func (t *Transform) runKernels(p *Plan, b *batch.Batch, r *result) error {
 				in[i] = kernel.Column{Array: b.Rows.Column(from), Present: b.Present[from]}
 			}
 		}
-		column, failed, err := bound.Run(in, b.Len())
+		column, failed, err := bound.Run(in, b.Len(), batch.MaxColumnBytes)
 		if err != nil {
 			r.releaseKernels()
 			kind := KindTrap

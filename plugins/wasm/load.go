@@ -31,6 +31,9 @@ var wasiFunctions = []string{
 	"poll_oneoff", "sched_yield", "proc_exit",
 }
 
+// freeFunctions of module leat need no grant.
+var freeFunctions = []string{"log", "reply", "kernel_run", "kernel_result"}
+
 const (
 	jsonCall    = "(i32, i32) -> (i64)"
 	noSignature = "() -> ()"
@@ -49,7 +52,7 @@ var destinationExports = map[string]string{
 
 // load checks a module against what it may import and must export. It is
 // instrumented and compiled when its first instance starts. grants are the host
-// functions beside log and reply that it may import.
+// functions beside freeFunctions that it may import.
 func (h *Host) load(code []byte, p Plugin, exports map[string]string, grants []string) (*module, error) {
 	p.Limits = p.Limits.withDefaults()
 	sum := sha256.Sum256(code)
@@ -117,7 +120,7 @@ func (m *module) checkImports(imports []meter.Import, grants []string) error {
 				continue
 			}
 		case "leat":
-			if i.Name == "log" || i.Name == "reply" || slices.Contains(grants, i.Name) {
+			if slices.Contains(freeFunctions, i.Name) || slices.Contains(grants, i.Name) {
 				continue
 			}
 			if _, known := hostFunctions[i.Name]; known {

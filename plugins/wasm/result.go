@@ -92,9 +92,12 @@ func readResult(memory []byte, at uint32, shape resultShape) (out *result, reply
 	if err := r.columns(out, field(16), field(20)); err != nil {
 		return nil, nil, err
 	}
-	out.copied = uint64(len(memory)) - r.budget
+	out.copied = r.copied()
 	return out, nil, nil
 }
+
+// copied is how many bytes were copied so far.
+func (r *resultReader) copied() uint64 { return uint64(len(r.memory)) - r.budget }
 
 func (r *resultReader) copy(at uint32, size uint64, align uint32, what string) ([]byte, error) {
 	w, err := window(r.memory, at, size, align, what)

@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,8 +27,9 @@ type services struct {
 	// handle names batch while leat_write runs; 0 names none.
 	handle uint32
 	batch  *batch.Batch
-	// reply waits to be fetched by the guest.
-	reply []byte
+	// reply waits to be fetched by the guest, as does what a kernel has computed.
+	reply    []byte
+	computed *computed
 	// failures are the errors of this call; a guest refers to them by number,
 	// from 1, and so cannot invent one.
 	failures []error
@@ -130,26 +132,32 @@ const (
 func jsonFunction(name string, f jsonFunc) api.GoModuleFunc {
 	return func(ctx context.Context, guest api.Module, stack []uint64) {
 		c := callOf(ctx)
-		if c == nil || c.instance.services == nil {
-			panic(&contractError{name + " was called where it is not granted"})
-		}
-		if c.requests++; c.requests > maxRequests || len(c.instance.services.failures) >= maxFailures {
-			panic(&contractError{fmt.Sprintf("%s: the call made %d requests of which %d failed; the most are %d and %d", name, c.requests, len(c.instance.services.failures), maxRequests, maxFailures)})
-		}
+		request := c.admit(name, guest, stack)
 		if capabilityOf(name) != "sql" && c.outside > maxOutside*c.instance.module.plugin.Limits.Deadline {
 			panic(errDeadline) // what it asks of others takes too long
 		}
 		began := time.Now()
 		defer func() { c.outside += time.Since(began) }()
-		request, ok := guest.Memory().Read(uint32(stack[0]), uint32(stack[1]))
-		if !ok {
-			panic(&contractError{name + ": the request is outside memory"})
-		}
 		s := c.instance.services
-		answer, err := f(c.ctx, s, append([]byte(nil), request...))
+		answer, err := f(c.ctx, s, request)
 		s.reply = s.encode(answer, err)
 		stack[0] = uint64(len(s.reply))
 	}
+}
+
+// admit counts a request of a host function and copies it out of the guest.
+func (c *call) admit(name string, guest api.Module, stack []uint64) []byte {
+	if c == nil || c.instance.services == nil {
+		panic(&contractError{name + " was called where it is not granted"})
+	}
+	if c.requests++; c.requests > maxRequests || len(c.instance.services.failures) >= maxFailures {
+		panic(&contractError{fmt.Sprintf("%s: the call made %d requests of which %d failed; the most are %d and %d", name, c.requests, len(c.instance.services.failures), maxRequests, maxFailures)})
+	}
+	request, ok := guest.Memory().Read(uint32(stack[0]), uint32(stack[1]))
+	if !ok {
+		panic(&contractError{name + ": the request is outside memory"})
+	}
+	return bytes.Clone(request)
 }
 
 // encode writes the reply of a host function and keeps its error by number.

@@ -30,6 +30,8 @@ pub(crate) mod host {
         pub fn blob_put(at: *const u8, len: u32) -> u32;
         pub fn blob_delete(at: *const u8, len: u32) -> u32;
         pub fn blob_list(at: *const u8, len: u32) -> u32;
+        pub fn kernel_run(at: *const u8, len: u32) -> u32;
+        pub fn kernel_result(into: *mut u64, len: u32);
         pub fn clock_now() -> i64;
         pub fn random_fill(into: *mut u8, len: u32);
     }

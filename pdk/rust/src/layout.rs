@@ -57,20 +57,36 @@ pub(crate) unsafe fn read<'a>(at: u32, p: &Plan) -> Batch<'a> {
     let rows = head[1] as usize;
     let root = &slice::<ArrowArray>(head[2], 1)[0];
     let (children, presence): (&[u32], &[u32]) = (slice(root.children, p.needs.len()), slice(head[4], p.needs.len()));
-    let map = |at: u32| if at == 0 { None } else { Some(slice::<u8>(at, (rows + 7) / 8)) };
-    let columns = p.needs.iter().enumerate().map(|(i, &need)| {
-        let a = &slice::<ArrowArray>(children[i], 1)[0];
-        let buffers: &[u32] = slice(a.buffers, a.n_buffers as usize);
-        let width = width(&p.table.columns[need].format);
-        let offsets: &[i32] = if width == -1 { slice(buffers[1], rows + 1) } else { &[] };
-        let data = match width {
-            -1 => slice(buffers[2], offsets[rows] as usize),
-            0 => slice(buffers[1], (rows + 7) / 8),
-            w => slice(buffers[1], rows * w as usize),
-        };
-        View { rows, width, valid: map(buffers[0]), present: map(presence[i]), offsets, data }
-    });
+    let columns = p.needs.iter().enumerate().map(|(i, &need)| view(children[i], presence[i], rows, &p.table.columns[need].format));
     Batch::new(slice(head[5], rows), slice(head[6], if head[6] == 0 { 0 } else { rows }), columns.collect())
+}
+
+/// Reads a column that the host has written.
+pub(crate) unsafe fn view<'a>(array: u32, presence: u32, rows: usize, format: &str) -> View<'a> {
+    let map = |at: u32| if at == 0 { None } else { Some(slice::<u8>(at, (rows + 7) / 8)) };
+    let a = &slice::<ArrowArray>(array, 1)[0];
+    let buffers: &[u32] = slice(a.buffers, a.n_buffers as usize);
+    let width = width(format);
+    let offsets: &[i32] = if width == -1 { slice(buffers[1], rows + 1) } else { &[] };
+    let data = match width {
+        -1 => slice(buffers[2], offsets[rows] as usize),
+        0 => slice(buffers[1], (rows + 7) / 8),
+        w => slice(buffers[1], rows * w as usize),
+    };
+    View { rows, width, valid: map(buffers[0]), present: map(presence), offsets, data }
+}
+
+/// A column for the host to read: its array, the addresses of its buffers, which
+/// have to live as long, and its presence.
+pub(crate) fn array_of(v: &View) -> (Box<ArrowArray>, Box<[u32]>, u32) {
+    let map = |m: Option<&[u8]>| m.map_or(0, address);
+    let mut buffers = vec![map(v.valid)];
+    if v.width == -1 {
+        buffers.push(address(v.offsets));
+    }
+    buffers.push(address(v.data)); // of an empty one: not 0, and not read
+    let buffers = buffers.into_boxed_slice();
+    (Box::new(ArrowArray::new(v.rows, &buffers, &[])), buffers, map(v.present))
 }
 
 /// Everything that a result points to; it lives until the next call.

@@ -23,6 +23,7 @@ mod destination;
 mod exports;
 mod host;
 pub mod json;
+mod kernel;
 mod layout;
 mod output;
 mod plan;
@@ -31,6 +32,7 @@ pub use batch::{Batch, Cell, Op, Place, View};
 pub use destination::{Checkpoint, Destination, Info, Ingest, IngestColumn, Landing, Open, Source, TargetColumn, WriteBatch};
 pub use host::{blob, http, kv, now, random, sql, Class, Failure};
 pub use json::Json;
+pub use kernel::{run_kernel, Kernel};
 pub use output::{Column, Output};
 pub use plan::{Field, From, Input, Plan, Table, Target};
 

@@ -1,6 +1,6 @@
 //! Section 5: what a batch becomes.
 
-use crate::batch::{width, Fixed};
+use crate::batch::{width, Fixed, View};
 
 /// The computed columns of a batch and, if rows are emitted, where each output
 /// row comes from. Push one cell to every computed column for each output row.
@@ -90,8 +90,22 @@ fn set(map: &mut Vec<u8>, i: usize, on: bool) {
 }
 
 impl Column {
-    fn new(format: &str) -> Column {
+    /// An empty column of a format, for what is no output: see
+    /// [`crate::run_kernel`].
+    pub fn new(format: &str) -> Column {
         Column { width: width(format), rows: 0, data: Vec::new(), offsets: vec![0], valid: Vec::new(), present: Vec::new() }
+    }
+
+    /// The cells that were pushed.
+    pub fn view(&self) -> View<'_> {
+        View {
+            rows: self.rows,
+            width: self.width,
+            valid: Some(&*self.valid).filter(|m| !m.is_empty()),
+            present: Some(&*self.present).filter(|m| !m.is_empty()),
+            offsets: &self.offsets,
+            data: &self.data,
+        }
     }
 
     fn end(&mut self, valid: bool, present: bool) {

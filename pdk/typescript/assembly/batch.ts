@@ -1,5 +1,7 @@
 // Section 5: the columns that a plan asked for, as they lie in memory.
 
+import { scratch } from "./memory";
+
 // What a change is. OldKey is the old identity of the update behind it.
 export enum Op { Insert = 0x49, Update = 0x55, Delete = 0x44, Read = 0x52, OldKey = 0x4b }
 
@@ -80,6 +82,38 @@ export class View {
     this.check(row, sizeof<T>());
     return load<T>(this.data + row * sizeof<T>());
   }
+}
+
+// A column that the host has written, from its ArrowArray.
+export function viewOf(array: usize, presence: usize, rows: i32, format: string): View {
+  const buffers = load<usize>(array, 40), v = new View();
+  v.rows = rows;
+  v.width = width(format);
+  v.valid = load<usize>(buffers);
+  v.present = presence;
+  if (v.width == -1) v.offsets = load<usize>(buffers, 4);
+  v.data = v.width == -1 ? load<usize>(buffers, 8) : load<usize>(buffers, 4);
+  return v;
+}
+
+// Writes the ArrowArray of a column for the host, for the time of a call.
+export function arrayOf(v: View): usize {
+  const text = v.width == -1, buffers = scratch(12);
+  store<usize>(buffers, v.valid);
+  if (text) store<usize>(buffers, v.offsets, 4);
+  store<usize>(buffers + (text ? 8 : 4), v.data);
+  return array(v.rows, buffers, text ? 3 : 2, 0, 0);
+}
+
+export function array(rows: i32, buffers: usize, nBuffers: i32, children: usize, nChildren: i32): usize {
+  const a = scratch(64);
+  store<i64>(a, rows);
+  store<i64>(a, -1, 8);
+  store<i64>(a, nBuffers, 24);
+  store<i64>(a, nChildren, 32);
+  store<usize>(a, buffers, 40);
+  store<usize>(a, children, 44);
+  return a;
 }
 
 // Bytes of a value of a format: 0 for booleans, -1 for text and binary.

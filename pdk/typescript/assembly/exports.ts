@@ -1,11 +1,11 @@
 // Section 2: the calls of the host.
 
-import { Batch, View, width } from "./batch";
+import { Batch, array, arrayOf, viewOf } from "./batch";
 import { Checkpoint, Destination, Info, Landing, Open, WriteBatch, entriesJson, entriesOf } from "./destination";
 import { Failure } from "./host";
 import { Json } from "./json";
 import { Bytes, scratch, sweep } from "./memory";
-import { Column, Output } from "./output";
+import { Output } from "./output";
 import { Plan, Table } from "./plan";
 
 // @ts-ignore: decorator
@@ -107,38 +107,8 @@ function read(at: usize, p: Plan): Batch {
   b.ops = load<usize>(at, 20);
   b.places = load<usize>(at, 24);
   const children = load<usize>(load<usize>(at, 8), 44), presence = load<usize>(at, 16);
-  for (let i = 0; i < p.needs.length; i++) {
-    const buffers = load<usize>(load<usize>(children + (i << 2)), 40);
-    const v = new View();
-    v.rows = b.rows;
-    v.width = width(p.table.columns[p.needs[i]].format);
-    v.valid = load<usize>(buffers);
-    v.present = load<usize>(presence + (i << 2));
-    if (v.width == -1) v.offsets = load<usize>(buffers, 4);
-    v.data = v.width == -1 ? load<usize>(buffers, 8) : load<usize>(buffers, 4);
-    b.columns.push(v);
-  }
+  for (let i = 0; i < p.needs.length; i++) b.columns.push(viewOf(load<usize>(children + (i << 2)), load<usize>(presence + (i << 2)), b.rows, p.table.columns[p.needs[i]].format));
   return b;
-}
-
-function array(rows: i32, buffers: usize, nBuffers: i32, children: usize, nChildren: i32): usize {
-  const a = scratch(64);
-  store<i64>(a, rows);
-  store<i64>(a, -1, 8);
-  store<i64>(a, nBuffers, 24);
-  store<i64>(a, nChildren, 32);
-  store<usize>(a, buffers, 40);
-  store<usize>(a, children, 44);
-  return a;
-}
-
-function arrayOf(c: Column): usize {
-  const text = c.width == -1;
-  const buffers = scratch(12);
-  store<usize>(buffers, c.hasNulls ? c.valid.at : 0);
-  if (text) store<usize>(buffers, c.offsets.at, 4);
-  store<usize>(buffers + (text ? 8 : 4), c.data.at);
-  return array(c.rows, buffers, text ? 3 : 2, 0, 0);
 }
 
 function write(p: Plan, rowsIn: i32): usize {
@@ -150,7 +120,7 @@ function write(p: Plan, rowsIn: i32): usize {
     const children = scratch(output.used << 2), presence = scratch(output.used << 2);
     for (let k = 0; k < output.used; k++) {
       const c = output.columns[k];
-      store<usize>(children + (k << 2), arrayOf(c));
+      store<usize>(children + (k << 2), arrayOf(c.view()));
       store<usize>(presence + (k << 2), c.hasAbsent ? c.present.at : 0);
     }
     store<usize>(r, array(rows, scratch(4), 1, children, output.used), 16);

@@ -2,7 +2,9 @@
 // pipeline grants its capability, and only what a plugin uses is imported.
 
 import { Json, Kind } from "./json";
-import { Bytes } from "./memory";
+import { Bytes, scratch } from "./memory";
+import { View, arrayOf, viewOf } from "./batch";
+import { Field } from "./plan";
 
 // @ts-ignore: decorator
 @external("leat", "reply") declare function hostReply(into: usize, length: u32): void;
@@ -36,6 +38,10 @@ import { Bytes } from "./memory";
 @external("leat", "blob_delete") declare function hostBlobDelete(at: usize, length: u32): u32;
 // @ts-ignore: decorator
 @external("leat", "blob_list") declare function hostBlobList(at: usize, length: u32): u32;
+// @ts-ignore: decorator
+@external("leat", "kernel_run") declare function hostKernelRun(at: usize, length: u32): u32;
+// @ts-ignore: decorator
+@external("leat", "kernel_result") declare function hostKernelResult(into: usize, length: u32): void;
 // @ts-ignore: decorator
 @external("leat", "clock_now") declare function hostNow(): i64;
 // @ts-ignore: decorator
@@ -110,6 +116,45 @@ export function sqlIngest(r: Json): Failure | null {
   const a = received(hostIngest(request.at, request.len));
   affected = a.ok.get("rows").integer(0);
   return a.failure;
+}
+
+// What a kernel made of columns; it lasts as long as the call. A row that it could
+// not work on is absent, and among rows with its message. view is not to be used
+// after a failure.
+export class KernelResult {
+  format: string = "";
+  view: View = new View();
+  rows: i32[] = [];
+  messages: string[] = [];
+  failure: Failure | null = null;
+}
+
+// Has the host compute a kernel of pdk/README.md at once, over columns of one
+// length: those of the batch, of a Column, or another kernel's result. Fields say
+// what they are; names count where the kernel names its columns. What the plan
+// can say beforehand costs less there, see Plan.kernel.
+export function runKernel(name: string, parameters: Json, fields: Field[], views: View[]): KernelResult {
+  const inputs = Json.list(), rows = views.length > 0 ? views[0].rows : 0, out = new KernelResult();
+  for (let i = 0; i < views.length; i++) {
+    const f = fields[i], v = views[i];
+    inputs.items.push(Json.object().with("name", Json.of(f.name)).with("format", Json.of(f.format)).with("pg_type", f.type)
+      .with("array", Json.int(arrayOf(v))).with("presence", Json.int(v.present)));
+  }
+  encode(Json.object().with("kernel", Json.of(name)).with("parameters", parameters).with("rows", Json.int(rows)).with("inputs", inputs));
+  const a = received(hostKernelRun(request.at, request.len));
+  out.failure = a.failure;
+  if (a.failure !== null) return out;
+  const size = <u32>a.ok.get("size").integer(0), head = scratch(size);
+  hostKernelResult(head, size);
+  out.format = a.ok.get("format").text();
+  out.view = viewOf(load<usize>(head), load<usize>(head, 4), rows, out.format);
+  const n = load<i32>(head, 8), errors = load<usize>(head, 12);
+  for (let i = 0; i < n; i++) {
+    const e = errors + 12 * i;
+    out.rows.push(load<i32>(e));
+    out.messages.push(String.UTF8.decodeUnsafe(load<usize>(e, 4), load<u32>(e, 8)));
+  }
+  return out;
 }
 
 // The database of a destination, the capability sql.

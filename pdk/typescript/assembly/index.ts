@@ -8,5 +8,5 @@ export { Field, From, Input, Plan, Rewrite, Table, Target, TargetColumn } from "
 export { Batch, Op, Place, State, View } from "./batch";
 export { Column, Output } from "./output";
 export { Checkpoint, Destination, Info, Ingest, IngestColumn, Landing, LandingColumn, Open, Source, WriteBatch } from "./destination";
-export { Failure, HttpRequest, HttpResponse, Names, Rows, Stored, blob, http, kv, now, random, sql, utf8 } from "./host";
+export { Failure, HttpRequest, HttpResponse, KernelResult, Names, Rows, Stored, blob, http, kv, now, random, runKernel, sql, utf8 } from "./host";
 export { Level, Transform, log, registerTransform, registerDestination } from "./exports";

@@ -1,6 +1,6 @@
 // Section 5: what a batch becomes.
 
-import { State, bit, width } from "./batch";
+import { State, View, bit, width } from "./batch";
 import { Bytes, scratch } from "./memory";
 
 // The cells of a computed column, one for each output row.
@@ -20,6 +20,25 @@ export class Column {
     this.data.len = this.offsets.len = this.valid.len = this.present.len = 0;
     this.hasNulls = this.hasAbsent = false;
     if (this.width == -1) this.offsets.push<i32>(0);
+  }
+
+  // An empty column of a format, for what is no output: see runKernel.
+  static make(format: string): Column {
+    const c = new Column();
+    c.reset(format);
+    return c;
+  }
+
+  // The cells that were pushed.
+  view(): View {
+    const v = new View();
+    v.rows = this.rows;
+    v.width = this.width;
+    v.valid = this.hasNulls ? this.valid.at : 0;
+    v.present = this.hasAbsent ? this.present.at : 0;
+    v.offsets = this.offsets.at;
+    v.data = this.data.at;
+    return v;
   }
 
   private end(valid: bool, present: bool): void {

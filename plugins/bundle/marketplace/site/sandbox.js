@@ -72,6 +72,8 @@ function readValue(format, text, name, row) {
   return Number(text);
 }
 
+function notHere() { throw new Error("this plugin has functions of Leat run on what it computed, which a browser cannot: try it with leat plugin run"); }
+
 // Guest is an instance of a plugin.
 class Guest {
   constructor() { this.said = ""; }
@@ -85,7 +87,7 @@ class Guest {
     const module = await WebAssembly.compile(bytes);
     const wasi = this.wasi();
     if (lenient) for (const i of WebAssembly.Module.imports(module)) wasi[i.name] ??= () => 52; // there is no such function
-    const imports = { wasi_snapshot_preview1: wasi, leat: { log: (_, p, n) => { this.say(this.text(p, n)); }, reply: () => {} } };
+    const imports = { wasi_snapshot_preview1: wasi, leat: { log: (_, p, n) => { this.say(this.text(p, n)); }, reply: () => {}, kernel_run: notHere, kernel_result: notHere } };
     this.exports = (await WebAssembly.instantiate(module, imports)).exports;
     if (this.exports._initialize) this.exports._initialize();
   }
