@@ -322,6 +322,7 @@ func TestBundledPluginsInABrowser(t *testing.T) {
 		"array-to-varchar": `["x y",null]`,
 		"convert":          `["a","b"]`,
 		"database-name":    "sample",
+		"dedupe":           "public.sample, 2 rows",
 		"fields":           "21",
 		"filter":           "public.sample, 1 rows",
 		"json":             "New York",

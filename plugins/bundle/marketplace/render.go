@@ -1,7 +1,8 @@
 // Package marketplace makes a web site of a folder of bundles: a page to search
 // in, and a page for each plugin with its README, what it may do in plain
 // words, its versions and how it is installed, and for a transform that asks for
-// nothing a playground: the browser runs its module on rows that are pasted in.
+// nothing, or for kv alone, a playground: the browser runs its module on rows
+// that are pasted in.
 //
 // The site is files only and lies in the folder itself, beside catalogue.json
 // and the bundles, so that one folder on any web server is both the catalogue
@@ -17,6 +18,7 @@ import (
 	"html/template"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/leat-etl/leat/plugins/bundle"
@@ -153,7 +155,7 @@ func list(p catalogue.Plugin, bundles map[string]*oci.Artifact) (listed, error) 
 			l.Tests++
 		}
 	}
-	if p.Kind == bundle.Transform && len(l.Latest.Capabilities) == 0 {
+	if p.Kind == bundle.Transform && !slices.ContainsFunc(l.Latest.Capabilities, func(c string) bool { return c != "kv" }) {
 		l.Sample, l.module = sampleSettings(a.Bundle.Manifest.ConfigSchema), a.Bundle.Module
 		l.Hosts = hostSettings(a.Bundle.Manifest.ConfigSchema)
 	}

@@ -76,7 +76,7 @@ function notHere() { throw new Error("this plugin has functions of Leat run on w
 
 // Guest is an instance of a plugin.
 class Guest {
-  constructor() { this.said = ""; }
+  constructor() { this.said = ""; this.keys = new Map(); this.reply = new Uint8Array(0); }
 
   async load(bytes) {
     await this.start(bytes, false);
@@ -87,9 +87,25 @@ class Guest {
     const module = await WebAssembly.compile(bytes);
     const wasi = this.wasi();
     if (lenient) for (const i of WebAssembly.Module.imports(module)) wasi[i.name] ??= () => 52; // there is no such function
-    const imports = { wasi_snapshot_preview1: wasi, leat: { log: (_, p, n) => { this.say(this.text(p, n)); }, reply: () => {}, kernel_run: notHere, kernel_result: notHere } };
-    this.exports = (await WebAssembly.instantiate(module, imports)).exports;
+    this.exports = (await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi, leat: this.leat() })).exports;
     if (this.exports._initialize) this.exports._initialize();
+  }
+
+  // leat is the module of that name. What a plugin keeps by kv lasts for one run.
+  leat() {
+    const answer = (f) => (p, n) => {
+      this.reply = encoder.encode(JSON.stringify({ ok: f(JSON.parse(this.text(p, n))) }));
+      return this.reply.length;
+    };
+    return {
+      log: (_, p, n) => { this.say(this.text(p, n)); },
+      reply: (p, n) => { this.bytes(p, n).set(this.reply); },
+      kernel_run: notHere, kernel_result: notHere,
+      kv_get: answer((r) => ({ value: this.keys.get(r.key) ?? null })),
+      kv_put: answer((r) => { this.keys.set(r.key, r.value); return {}; }),
+      kv_delete: answer((r) => { this.keys.delete(r.key); return {}; }),
+      kv_list: answer((r) => ({ keys: [...this.keys.keys()].filter((k) => k.startsWith(r.prefix)).sort().slice(0, r.limit || 10000) })),
+    };
   }
 
   view() { return new DataView(this.exports.memory.buffer); }
@@ -146,10 +162,10 @@ class Guest {
   }
 
   // process calls leat_process with some columns and returns what it computed.
-  process(columns, rows, computed) {
-    const size = layOut(new Block(0, null), columns, rows);
+  process(columns, rows, computed, positions) {
+    const size = layOut(new Block(0, null), columns, rows, positions);
     const at = this.exports.leat_alloc(size) >>> 0;
-    layOut(new Block(at, this.bytes(at, size)), columns, rows);
+    layOut(new Block(at, this.bytes(at, size)), columns, rows, positions);
     const out = this.exports.leat_process(at) >>> 0;
     const v = this.view(), word = (p) => v.getUint32(p, true);
     if (word(out) !== 0) this.ok(JSON.parse(this.text(word(out), word(out + 4))));
@@ -223,7 +239,7 @@ class Block {
 }
 
 // layOut writes the argument of leat_process and returns its size.
-function layOut(b, columns, rows) {
+function layOut(b, columns, rows, positions) {
   const call = b.take(32);
   b.u32(call + 4, rows);
   b.u32(call, 1);
@@ -231,7 +247,19 @@ function layOut(b, columns, rows) {
   b.u32(call + 12, schema(b, "+s", "", columns.map((c) => schema(b, c.type.format, c.name, []))));
   b.u32(call + 16, b.words(columns.length ? columns.map(() => 0) : [0]));
   b.u32(call + 20, b.put(new Uint8Array(rows).fill("I".charCodeAt(0))));
+  if (positions) b.u32(call + 24, places(b, rows));
   return b.size;
+}
+
+// places has the rows be those of one transaction of just now.
+function places(b, rows) {
+  const at = b.take(24 * rows), now = BigInt(Date.now()) * 1000n;
+  for (let i = 0; i < rows; i++) {
+    b.i64(at + 24 * i, 1);
+    b.i64(at + 24 * i + 8, i);
+    b.i64(at + 24 * i + 16, now);
+  }
+  return b.base + at;
 }
 
 function array(b, rows, buffers, children) {
@@ -335,7 +363,7 @@ async function run(bytes, csv, config, hosts, kernels) {
     await guest.load(bytes);
     const table = { database: "sample", schema: "public", name: "sample" };
     const plan = guest.ask("leat_plan", {
-      abi: 1, kind: "transform", plan: 1, config: settings.own, peers: [], databases: ["sample"], kernels: kernelNames,
+      abi: 1, kind: "transform", plan: 1, config: settings.own, peers: [], databases: ["sample"], kernels: kernelNames, features: ["positions"],
       schema: { table, version: 1, columns: columns.map(fieldOf) },
     });
     plan.kernels = plan.kernels || [];
@@ -343,7 +371,7 @@ async function run(bytes, csv, config, hosts, kernels) {
     const needs = (plan.needs || []).map((i) => columns[i]), computed = plan.computed || [];
     const chosen = plan.outputs.some((o) => "where" in o);
     const calls = rows > 0 && (computed.length > 0 || plan.filters || (plan.outputs.length > 1 && !chosen));
-    const done = calls ? guest.process(needs, rows, computed) : { rows, columns: [], errors: [], selection: null, routes: null };
+    const done = calls ? guest.process(needs, rows, computed, plan.positions === true) : { rows, columns: [], errors: [], selection: null, routes: null };
     const host = new Kernels(plan, columns, rows);
     if (plan.kernels.length > 0) await host.compute(await kernels(), settings.host);
     const errors = done.errors.concat(host.errors()).filter((e, i, all) => all.findIndex((other) => other.row === e.row) === i);
