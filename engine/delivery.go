@@ -147,8 +147,12 @@ func (a *applier) begin(ctx context.Context) (*delivery, error) {
 }
 
 // write passes a batch of a source table through the chain to the
-// destination. The batch stays the caller's.
+// destination. One without rows changes the table alone. The batch stays the
+// caller's.
 func (d *delivery) write(ctx context.Context, b *batch.Batch) error {
+	if b.Len() == 0 {
+		return d.makeTables(ctx, b.Schema)
+	}
 	if b.IsTruncate() && (d.compacts || d.fills) {
 		superseded, err := d.quarantine.supersede(b, d.failed)
 		if err != nil {

@@ -232,7 +232,7 @@ func (l *lane) shapeBefore(d *delivery, s *batch.Schema) (*batch.Schema, error) 
 }
 
 // changes deals with one change of a table. before is the shape until then, b
-// has the first rows after it.
+// has the first rows after it, or none but its place.
 func (l *lane) changes(ctx context.Context, d *delivery, before *batch.Schema, b *batch.Batch) error {
 	after := b.Schema
 	changes := schemaChanges(before, after)
@@ -263,7 +263,7 @@ func (l *lane) changes(ctx context.Context, d *delivery, before *batch.Schema, b
 		why = "it has another key, and the log does not tell since when"
 	}
 	if why != "" {
-		due := b.LSN[0]
+		due := b.Start().LSN
 		if recreated(before, after) != "" { // the catalogue told, which may be ahead of the log
 			system, err := l.source.System(ctx)
 			if err != nil {
@@ -315,7 +315,7 @@ func (l *lane) emptyBefore(ctx context.Context, d *delivery, b *batch.Batch) err
 		}
 	}
 	delete(d.emptied, b.Schema)
-	empty := truncation(before, batch.Position{Timeline: b.Position.Timeline, LSN: b.LSN[0], Ordinal: b.Ordinal[0]})
+	empty := truncation(before, b.Start())
 	defer empty.Release()
 	return d.write(ctx, empty)
 }
@@ -323,10 +323,10 @@ func (l *lane) emptyBefore(ctx context.Context, d *delivery, b *batch.Batch) err
 // waitingOtherwise returns the schema that a table had until b, or that of b if
 // none is known, if rows wait that had another key; nil if that is not so.
 func (l *lane) waitingOtherwise(d *delivery, b *batch.Batch) (*batch.Schema, error) {
-	if b.IsTruncate() || !d.compacts && !d.fills || b.LSN[0] < d.loadedAt || !d.quarantine.otherKey(b.Schema) {
+	if b.IsTruncate() || !d.compacts && !d.fills || b.Start().LSN < d.loadedAt || !d.quarantine.otherKey(b.Schema) {
 		return nil, nil
 	}
-	if l.shapes.promise(b.Schema.OID, b.LSN[0], otherKey, true) {
+	if l.shapes.promise(b.Schema.OID, b.Start().LSN, otherKey, true) {
 		return nil, errPromised
 	}
 	if noted, ok := l.shapes.get(b.Schema.OID); !ok || noted.Due == 0 {

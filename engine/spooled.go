@@ -119,11 +119,16 @@ func (r *groupReader) schema(s *batch.Schema) *batch.Schema {
 }
 
 // restrict leaves the changes in a group whose positions are wanted. The
-// wanted ones of a batch are a run of its rows.
+// wanted ones of a batch are a run of its rows; one without rows stands at its
+// own.
 func restrict(g *postgres.Group, wanted func(batch.Position) bool) *postgres.Group {
 	out := *g
 	out.Batches, out.Failed = nil, nil
 	for _, b := range g.Batches {
+		if b.Len() == 0 && wanted(b.Position) {
+			out.Batches = append(out.Batches, b)
+			continue
+		}
 		at := func(row int) bool { return wanted(batch.Position{LSN: b.LSN[row], Ordinal: b.Ordinal[row]}) }
 		from := 0
 		for from < b.Len() && !at(from) {

@@ -55,7 +55,8 @@ type Batch struct {
 	// Present has a bit per row, least significant first, that is set where
 	// the source sent the column; nil where it sent it in every row.
 	Present []Bitmap
-	// Position is reached when the batch has been applied.
+	// Position is reached when the batch has been applied. That of a batch
+	// without rows is its own place: its table has another schema from there on.
 	Position Position
 	// Bytes is the size of the row values, an estimate for budgets.
 	Bytes int64
@@ -69,6 +70,14 @@ type Batch struct {
 
 // Len is the number of rows.
 func (b *Batch) Len() int { return len(b.Ops) }
+
+// Start is the place of the first change.
+func (b *Batch) Start() Position {
+	if b.Len() == 0 {
+		return b.Position
+	}
+	return Position{Timeline: b.Position.Timeline, LSN: b.LSN[0], Ordinal: b.Ordinal[0]}
+}
 
 // IsPresent says whether the source sent column col of row.
 func (b *Batch) IsPresent(col, row int) bool {
