@@ -70,7 +70,8 @@ func checkLog(ctx context.Context, s *spec.Spec, cfg *postgres.Config, running b
 		one := *cfg
 		one.Databases = []string{database}
 		slot, publication := names(s, database)
-		r := postgres.Check(ctx, &one, postgres.Requirements{Selection: selection(s), Fixed: !s.Source.IncludeNewTables, Slot: slot, Publication: publication, Running: running})
+		want := postgres.Requirements{Selection: selection(s), Fixed: !s.Source.IncludeNewTables, Slot: slot, Publication: publication, Running: running, DDLCapture: s.Source.DDLCapture}
+		r := postgres.Check(ctx, &one, want)
 		for _, item := range r.Items {
 			if !slices.ContainsFunc(out.Items, func(seen postgres.Item) bool {
 				return seen.Name == item.Name && seen.Object == item.Object && seen.Found == item.Found

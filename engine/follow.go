@@ -61,7 +61,7 @@ func (l *lane) streamOptions(start uint64, at batch.Position) postgres.StreamOpt
 		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
 		StatusInterval: statusInterval, Silence: l.silence(), Until: l.until(), Tables: l.tableByOID, Types: l.source.Types,
-		Previous: l.logged, Number: l.number, Messages: l.p.Spec.Source.Messages,
+		Previous: l.logged, Number: l.number, Messages: l.p.Spec.Source.Messages, Capture: l.capturing(),
 	}
 }
 
@@ -254,6 +254,9 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 				return err
 			}
 			l.measureLag(stream)
+			if err := l.lookAtNoticed(ctx); err != nil {
+				return err
+			}
 			if err := l.lookAtIdentities(ctx, identities); err != nil {
 				return err
 			}

@@ -39,6 +39,8 @@ type lane struct {
 	pausedAt       int64  // bytes that the slot kept when guard last paused a table, 0 for none
 	silences       int    // sessions in a row that ended because the server sent nothing
 	stale          uint32 // the server's process that the last of them left behind
+	uncaptured     string // why schema changes are not captured although they should be, as it was said
+	strange        bool   // a message that is like those of DDL capture came
 
 	// Of one session, that is until the next failure:
 	source      *postgres.Source
@@ -54,6 +56,10 @@ type lane struct {
 	warned      map[uint32]bool            // see lookAtChain
 	followed    map[uint32]bool            // see onlyTheirs; nil is every relation in the log
 	rekeyed     bool                       // the key of a table has changed: it may belong into the other publication
+
+	captureKey []byte        // of DDL capture; nil: schema changes are not captured
+	noticed    atomic.Uint64 // with nextLook: see lookAtNoticed
+	nextLook   time.Time
 
 	dueLoads chan struct{} // wakes loadBeside
 	readers  chan struct{} // has a place for each reader of historical loads
@@ -140,6 +146,9 @@ func (l *lane) session(ctx context.Context) (err error) {
 		return err
 	}
 	if err := l.freeSlot(ctx); err != nil {
+		return err
+	}
+	if err := l.capture(ctx); err != nil {
 		return err
 	}
 	l.visible.reset()

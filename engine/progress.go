@@ -69,6 +69,9 @@ type DatabaseProgress struct {
 	// RetainedWAL is the bytes of log that the slot keeps at the source.
 	RetainedWAL int64  `json:"retained_wal"`
 	Error       string `json:"error,omitempty"`
+	// DDLCapture is yes, or no and why; empty where the pipeline file does not
+	// ask for it.
+	DDLCapture string `json:"ddl_capture,omitempty"`
 	// LastRun and NextRun are of a pipeline that runs now and then.
 	LastRun time.Time `json:"last_run,omitzero"`
 	NextRun time.Time `json:"next_run,omitzero"`

@@ -49,7 +49,11 @@ func (p *program) planCommand() *cobra.Command {
 			for _, pattern := range idle {
 				fmt.Fprintf(p.err, "warning: %s\n", pattern)
 			}
-			return errors.Join(err, idleErr)
+			uncaptured, uncapturedErr := engine.Uncaptured(cmd.Context(), s)
+			for _, one := range uncaptured {
+				fmt.Fprintf(p.err, "warning: %s\n", one)
+			}
+			return errors.Join(err, idleErr, uncapturedErr)
 		},
 	}
 	cmd.Flags().BoolVar(&indexes, "indexes", false, "print, for the destination, the indexes and constraints of the source's tables as SQL; Leat runs none of it (with --json they are part of the plan)")

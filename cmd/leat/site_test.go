@@ -26,6 +26,7 @@ type site struct {
 	file     string
 	// What the pipeline file says; write writes it.
 	host, password, source string
+	keys                   string // further lines of [source]
 	port                   int
 	plugin, config, extra  string
 	patience               time.Duration // with one command; 0 is a minute
@@ -71,6 +72,7 @@ user = %q
 password = { file = "password" }
 database = %q
 heartbeat = "1s"
+%s
 [source.tls]
 mode = "disable"
 [engine]
@@ -79,7 +81,7 @@ flush_interval = "50ms"
 [destination]
 plugin = %q
 config = { %s }
-`, s.host, s.port, s.role, s.source, s.extra, s.plugin, s.config)
+`, s.host, s.port, s.role, s.source, s.keys, s.extra, s.plugin, s.config)
 	for name, text := range map[string]string{"shop.toml": text, "password": s.password + "\n"} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
 			s.t.Fatal(err)

@@ -72,6 +72,11 @@ func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
 			fmt.Fprintf(p.out, "%s: last run %s, next run %s\n", d.Database, moment(d.LastRun), moment(d.NextRun))
 		}
 	}
+	for _, d := range s.Databases {
+		if d.DDLCapture != "" {
+			fmt.Fprintf(p.out, "%s: schema changes are captured: %s\n", d.Database, d.DDLCapture)
+		}
+	}
 	for _, t := range s.Tables {
 		if t.NullCursors > 0 || t.Waiting > 0 {
 			fmt.Fprintf(p.out, "%s: %d rows without a value of the cursor column are not replicated, %d wait because theirs lies ahead\n", t.Table, t.NullCursors, t.Waiting)

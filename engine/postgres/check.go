@@ -65,6 +65,8 @@ type Requirements struct {
 	Adopt       []string
 	// Running: this pipeline's own engine may hold the slot.
 	Running bool
+	// DDLCapture: event triggers are to write schema changes into the log.
+	DDLCapture bool
 }
 
 // Check looks at every prerequisite of logical replication from every database
@@ -88,6 +90,7 @@ func Check(ctx context.Context, cfg *Config, want Requirements) *Report {
 		c.replicationConnection(ctx)
 		c.objects(ctx)
 		c.slot(ctx)
+		c.capture(ctx)
 		c.source.Close(ctx)
 	}
 	return r

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strings"
@@ -66,10 +67,14 @@ func (s *relationSource) wants(prefix string) bool {
 // message handles a logical message: a row of the table of messages, in its
 // place in the transaction. One outside transactions is a transaction by itself
 // whose position is the message's own.
-func (d *pgoutput) message(r *reader) (*commit, error) {
+func (d *pgoutput) message(ctx context.Context, r *reader) (*commit, error) {
+	place := d.nextPlace()
 	transactional, lsn := r.uint8()&1 != 0, r.uint64()
 	prefix := string(r.text())
 	content := r.take(int(int32(r.uint32())))
+	if !r.bad && prefix == capturePrefix && transactional && d.source.capture != nil {
+		return nil, d.captured(ctx, place, content)
+	}
 	if r.bad || !d.source.wants(prefix) {
 		return nil, nil
 	}

@@ -19,7 +19,7 @@ type pgoutput struct {
 	skipTo    batch.Position
 	relations map[uint32]*loggedRelation
 	place     map[uint32]uint64 // of their messages among all
-	places    uint64            // Relation messages so far
+	places    uint64            // messages so far that may describe a relation
 	group     gathering
 	acks      *acknowledgements
 	largest   int64 // bytes of a change that is kept, 0 for any
@@ -82,7 +82,7 @@ func (d *pgoutput) decode(ctx context.Context, message []byte) (*commit, error) 
 	case 'T':
 		err = d.truncate(&r)
 	case 'M':
-		done, err = d.message(&r)
+		done, err = d.message(ctx, &r)
 	case 'Y':
 		r.take(4)
 		r.text()

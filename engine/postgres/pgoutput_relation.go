@@ -26,6 +26,7 @@ type relationSource struct {
 	previous func(relationOID uint32, t batch.TableID) (*batch.Schema, error)
 	number   func(s *batch.Schema, after uint64) error
 	messages []string // prefixes of the logical messages that are rows
+	capture  *Capture // nil: schema changes are not captured
 }
 
 // loggedRelation is a table as the log last described it.
@@ -40,6 +41,8 @@ type loggedRelation struct {
 	whole   bool  // no key, but the log has whole old rows
 	width   int64 // bytes of the fixed-width cells of a row
 	entry   int   // place among the batches of the gathering, -1: none yet
+
+	captured *Table // the table as DDL capture last told it, nil if it has not
 }
 
 // Tags of a cell.
@@ -162,41 +165,61 @@ func (d *pgoutput) relation(ctx context.Context, r *reader) error {
 	if r.bad {
 		return errSyntax
 	}
-	known := d.known(m.oid)
+	known, place := d.known(m.oid), d.nextPlace()
 	rel, err := d.source.resolve(ctx, &m, known)
 	if err != nil {
 		return fmt.Errorf("relation %s: %w", m.table, err)
 	}
-	if known != nil && known != rel {
-		d.group.close(known)
-	}
-	d.learn(m.oid, rel)
+	d.replace(known, rel, place)
 	return nil
 }
 
-// resolve makes the relation of a message: names, types and order are the
-// message's, the catalogue adds what it does not say. An unchanged relation
-// stays the one it was.
-func (s *relationSource) resolve(ctx context.Context, m *described, known *loggedRelation) (*loggedRelation, error) {
-	var now *Table
-	if s.tables != nil {
-		var err error
-		var gone *Error
-		now, err = s.tables(ctx, m.oid)
-		switch {
-		case errors.As(err, &gone) && gone.Class == Object:
-			now = nil // dropped since: the message is all there is
-		case err != nil:
-			return nil, err
-		}
+// replace lets a relation be what a message has described.
+func (d *pgoutput) replace(known, rel *loggedRelation, place uint64) {
+	if known != nil && known != rel {
+		d.group.close(known)
 	}
+	d.learn(rel.oid, rel, place)
+}
+
+// resolve makes the relation of a message: names, types and order are the
+// message's. What it does not say is known from DDL capture, or the catalogue
+// adds it.
+func (s *relationSource) resolve(ctx context.Context, m *described, known *loggedRelation) (*loggedRelation, error) {
+	now, err := s.current(ctx, m.oid)
+	if err != nil {
+		return nil, err
+	}
+	if known != nil && known.captured.fits(m) {
+		return s.join(m, known, known.captured, known.captured)
+	}
+	return s.join(m, known, now, nil)
+}
+
+// current is what the catalogue says of a relation, nil if it is gone.
+func (s *relationSource) current(ctx context.Context, oid uint32) (*Table, error) {
+	if s.tables == nil {
+		return nil, nil
+	}
+	now, err := s.tables(ctx, oid)
+	var gone *Error
+	if errors.As(err, &gone) && gone.Class == Object {
+		return nil, nil // dropped since: the message is all there is
+	}
+	return now, err
+}
+
+// join adds to a message what is known of its table: captured, if that is so,
+// otherwise what the catalogue says now. An unchanged relation stays the one it
+// was.
+func (s *relationSource) join(m *described, known *loggedRelation, now, captured *Table) (*loggedRelation, error) {
 	before, err := s.before(m, known)
 	if err != nil {
 		return nil, err
 	}
 	types := s.types()
 	schema := m.schema(types, before, now)
-	if known != nil && known.whole && m.identity == 'f' {
+	if known != nil && known.whole && m.identity == 'f' && captured == nil {
 		// The catalogue may have a key that is younger than this place of the
 		// log. The whole row is right in any case.
 		for i := range schema.Columns {
@@ -204,7 +227,7 @@ func (s *relationSource) resolve(ctx context.Context, m *described, known *logge
 		}
 	}
 	if known != nil && known.schema.Fingerprint() == schema.Fingerprint() {
-		known.whole = m.whole(schema)
+		known.whole, known.captured = m.whole(schema), captured
 		return known, nil
 	}
 	if s.number != nil {
@@ -218,7 +241,7 @@ func (s *relationSource) resolve(ctx context.Context, m *described, known *logge
 	}
 	rel, err := newRelation(m.oid, schema, types, s.binary)
 	if err == nil {
-		rel.whole = m.whole(schema)
+		rel.whole, rel.captured = m.whole(schema), captured
 	}
 	return rel, err
 }

@@ -39,7 +39,7 @@ func (d *pgoutput) keep(ctx context.Context, message []byte) error {
 		}
 		xid, rest = binary.BigEndian.Uint32(rest), rest[4:]
 	}
-	if kind == 'R' {
+	if kind == 'R' || kind == 'M' {
 		d.places++
 		to.described = append(to.described, d.places)
 	}
@@ -224,12 +224,21 @@ func (d *pgoutput) known(oid uint32) *loggedRelation {
 }
 
 // learn replaces a relation that a message has described.
-func (d *pgoutput) learn(oid uint32, rel *loggedRelation) {
+func (d *pgoutput) learn(oid uint32, rel *loggedRelation, place uint64) {
 	if r := d.replay; r != nil {
-		r.relations[oid], r.order[oid] = rel, r.spill.described[r.described]
-		r.described++
+		r.relations[oid], r.order[oid] = rel, place
 		return
 	}
+	d.relations[oid], d.place[oid] = rel, place
+}
+
+// nextPlace is the place of a message that may describe a relation among those
+// of the stream.
+func (d *pgoutput) nextPlace() uint64 {
+	if r := d.replay; r != nil {
+		r.described++
+		return r.spill.described[r.described-1]
+	}
 	d.places++
-	d.relations[oid], d.place[oid] = rel, d.places
+	return d.places
 }

@@ -57,8 +57,8 @@ type spill struct {
 	tail     []byte   // what the file has not
 	aborted  map[uint32]bool
 	prepared bool
-	// described has, for each Relation message, its place among those of the
-	// stream; see replay.finish.
+	// described has, for each message that may describe a relation, its place
+	// among those of the stream; see endReplay.
 	described []uint64
 	// relations are those that a prepared transaction did not describe
 	// itself, as they were while it was read.
@@ -153,7 +153,7 @@ type replay struct {
 	message   []byte
 	relations map[uint32]*loggedRelation // as this transaction describes them
 	order     map[uint32]uint64          // places of their messages
-	described int                        // Relation messages read
+	described int                        // messages read that may describe a relation
 }
 
 // replay begins to read a spill, which gets no more messages.
@@ -185,7 +185,7 @@ func (r *replay) next() ([]byte, error) {
 			if err != nil {
 				return nil, r.broken(err)
 			}
-			if kind == 'R' {
+			if kind == 'R' || kind == 'M' {
 				r.described++
 			}
 			continue

@@ -58,6 +58,11 @@ type entry struct {
 	open  *loggedRelation
 }
 
+// reshape adds a batch without rows: its table is another one from here on.
+func (g *gathering) reshape(rel *loggedRelation, at batch.Position) {
+	g.add(entry{batch: rel.builder.Finish(at)})
+}
+
 // used says whether anything was gathered.
 func (g *gathering) used() bool { return len(g.entries) > 0 || len(g.failed) > 0 }
 
@@ -141,7 +146,9 @@ func (g *gathering) finish() *Group {
 			g.close(rel)
 		}
 		if b := g.entries[i].batch; b != nil {
-			b.Position = g.position
+			if b.Len() > 0 {
+				b.Position = g.position
+			}
 			out.Batches = append(out.Batches, b)
 		}
 	}

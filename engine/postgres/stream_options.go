@@ -67,6 +67,9 @@ type StreamOptions struct {
 	// Messages are the prefixes of the logical messages that come as rows of
 	// MessagesTable, see MatchesPrefix. They need PostgreSQL 14 and pgoutput.
 	Messages []string
+	// Capture reads the messages of DDL capture; nil passes them over. They need
+	// what Messages do.
+	Capture *Capture
 	// Timeline is the one that positions so far belong to; 0 takes the
 	// server's. Another one at the server is a TimelineError.
 	Timeline uint32

@@ -327,7 +327,7 @@ func (t *Table) add(r relation, version int) {
 // relation messages: by attnum.
 func (s *Source) loadColumns(ctx context.Context, conn *pgx.Conn, tables map[uint32]*Table) error {
 	generated, keyColumns, missing := "a.attgenerated <> ''", "i.indnkeyatts", missingValue
-	if s.sendsGenerated() {
+	if s.SendsGenerated() {
 		generated = "a.attgenerated = 'v'" // a stored one is like any other column
 	}
 	if s.Version < 120000 {
@@ -371,8 +371,8 @@ func (s *Source) loadColumns(ctx context.Context, conn *pgx.Conn, tables map[uin
 	return s.loadTypeForms(ctx, conn, tables)
 }
 
-// sendsGenerated says whether the log brings stored generated columns.
-func (s *Source) sendsGenerated() bool {
+// SendsGenerated says whether the log brings stored generated columns.
+func (s *Source) SendsGenerated() bool {
 	return s.Version >= generatedVersion && s.cfg.Decoder != TestDecoding
 }
 

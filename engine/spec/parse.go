@@ -202,6 +202,7 @@ func (c *check) source() {
 	}
 	c.tableName()
 	c.messages()
+	c.capture()
 	tls, p := c.s.Source.TLS, strict.Path{"source", "tls"}
 	switch {
 	case tls.ClientKey != "" && tls.ClientCertificate == "":
@@ -234,6 +235,19 @@ func (c *check) messages() {
 		if begin, _ := strings.CutSuffix(prefix, "*"); prefix == "" || strings.Contains(begin, "*") {
 			c.Fault(p, "has %q: want a prefix, or its beginning and one star at the end", prefix)
 		}
+	}
+}
+
+// capture checks that the log can have what DDL capture writes.
+func (c *check) capture() {
+	src, p := c.s.Source, strict.Path{"source", "ddl_capture"}
+	if !src.DDLCapture {
+		return
+	}
+	if src.Mode != ModeLogical {
+		c.Fault(p, `needs mode = "logical": queries find no change of a table but in its columns`)
+	} else if src.Decoder != "pgoutput" {
+		c.Fault(p, `needs decoder = "pgoutput"`)
 	}
 }
 

@@ -96,7 +96,7 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := s.Source
-	if src.Port != 5433 || src.LoadHistoricalData || src.IncludeNewTables || !src.MergeTables || src.Heartbeat != time.Minute || src.Decoder != "pgoutput" || len(src.Messages) != 1 || src.DecoderFormat != "binary" || src.Streaming != "off" || !src.TwoPhase || len(src.Databases) != 2 {
+	if src.Port != 5433 || src.LoadHistoricalData || src.IncludeNewTables || !src.MergeTables || src.Heartbeat != time.Minute || src.Decoder != "pgoutput" || len(src.Messages) != 1 || !src.DDLCapture || src.DecoderFormat != "binary" || src.Streaming != "off" || !src.TwoPhase || len(src.Databases) != 2 {
 		t.Errorf("source %+v", src)
 	}
 	if tls := src.TLS; tls.CAFile != filepath.Join(pipelines, "ca.pem") || tls.ClientKey != "/keys/client.key" || tls.LoadAllCACertificates {

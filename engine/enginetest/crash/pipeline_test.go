@@ -45,6 +45,9 @@ func (v variant) arrays() string {
 	return "text"
 }
 
+// captures says whether event triggers tell the changes of tables.
+func (v variant) captures() bool { return v.ddl && !v.merge && v.databases > 1 }
+
 // pipeline is a source under work, a pipeline file and a destination.
 type pipeline struct {
 	variant
@@ -90,6 +93,7 @@ password = %q
 %s
 merge_tables = %v
 heartbeat = "1s"
+ddl_capture = %v
 [destination]
 plugin = %q
 config = { %s, deletes = %q }
@@ -97,7 +101,7 @@ config = { %s, deletes = %q }
 chunk_bytes = "64kB"
 batch_bytes = "128kB"
 flush_interval = "20ms"
-`, source.Host(), source.Port(), source.User(), source.Password(), names, v.merge, v.destination, config, v.deletes)
+`, source.Host(), source.Port(), source.User(), source.Password(), names, v.merge, v.captures(), v.destination, config, v.deletes)
 	if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

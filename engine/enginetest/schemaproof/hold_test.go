@@ -24,6 +24,7 @@ func TestHeldChange(t *testing.T) {
 	for _, p := range both {
 		p.extra = "[schema_changes]\ncolumn_renamed = \"hold\""
 	}
+	both[1].source = "ddl_capture = true"
 	catchUp(t, both...)
 	exec(t, server, database, `UPDATE held SET b = 10 WHERE id = 1`, `ALTER TABLE held RENAME a TO x; UPDATE held SET x = 'after' WHERE id = 2; INSERT INTO held VALUES (10, 'ten', 10); INSERT INTO free VALUES (2)`,
 		`ALTER TABLE held ADD c int DEFAULT 5; DELETE FROM held WHERE id = 3; UPDATE held SET id = 100 WHERE id = 4; INSERT INTO free VALUES (3)`)

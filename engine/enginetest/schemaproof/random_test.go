@@ -33,6 +33,7 @@ func TestRandomWork(t *testing.T) {
 				work = append(work, worker(t, server.DSN(database), *seed+int64(i), !merged))
 			}
 			both := []*pipeline{newPipeline(t, server, "duckdb", databases...), newPipeline(t, server, "postgres", databases...)}
+			both[map[bool]int{true: 0, false: 1}[merged]].source = "ddl_capture = true"
 			for range 5 {
 				for _, w := range work {
 					w(15)

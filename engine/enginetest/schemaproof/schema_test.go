@@ -33,7 +33,8 @@ type pipeline struct {
 	server      *pgserver.Server
 	databases   []string
 	destination string
-	extra       string // lines of the pipeline file
+	source      string // lines of its [source]
+	extra       string // of the pipeline file
 	config      string // of the destination
 	dir, target string
 	log         *slog.Logger
@@ -75,13 +76,14 @@ port = %d
 user = %q
 password = %q
 %s
+%s
 [engine]
 flush_interval = "20ms"
 [destination]
 plugin = %q
 config = { %s%s }
 %s
-`, p.destination, p.server.Host(), p.server.Port(), p.server.User(), p.server.Password(), databases, p.destination, config, p.config, p.extra)
+`, p.destination, p.server.Host(), p.server.Port(), p.server.User(), p.server.Password(), databases, p.source, p.destination, config, p.config, p.extra)
 }
 
 // with opens the pipeline for one piece of work.
@@ -200,6 +202,7 @@ func TestEveryChange(t *testing.T) {
 				steps = max(steps, len(c.steps))
 			}
 			both := []*pipeline{newPipeline(t, server, "duckdb", database), newPipeline(t, server, "postgres", database)}
+			both[map[bool]int{true: 0, false: 1}[stepwise]].source = "ddl_capture = true" // the other one lives beside the triggers
 			catchUp(t, both...)
 			for i := range steps {
 				for _, c := range changes {

@@ -21,6 +21,7 @@ func TestWithheldColumns(t *testing.T) {
 	database := server.Database(t)
 	exec(t, server, database, `CREATE TABLE o (id int PRIMARY KEY, v text); INSERT INTO o SELECT n, 'v' || n FROM generate_series(1, 9) n`)
 	both := []*pipeline{newPipeline(t, server, "duckdb", database), newPipeline(t, server, "postgres", database)}
+	both[1].source = "ddl_capture = true"
 	policy := "[schema_changes]\ncolumn_added = \"withhold\"\n"
 	set := func(extra string) {
 		for _, p := range both {
