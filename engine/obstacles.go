@@ -70,7 +70,7 @@ func (l *lane) sayRefused(all []*postgres.Table) {
 		refused = append(refused, t)
 		l.refused.said[t.OID] = t.Reason
 		if before.said[t.OID] != t.Reason {
-			l.log.Warn("table is not replicated", "table", t.ID().String(), "reason", t.Reason, "fix", t.Fix)
+			l.log.Warn("table is not replicated", "table", t.ID().String(), "reason", t.Reason, fixAttr(t.Fix))
 		}
 	}
 	if len(refused) == 0 || len(refused) < len(all) {
@@ -78,7 +78,7 @@ func (l *lane) sayRefused(all []*postgres.Table) {
 	}
 	l.refused.none = refusedBy(refused)
 	if before.none == nil && !l.untilCaughtUp {
-		l.log.Error("no selected table can be replicated: the pipeline waits until one can", "fix", l.refused.none.err.Hint)
+		l.log.Error("no selected table can be replicated: the pipeline waits until one can", fixAttr(l.refused.none.err.Hint))
 	}
 }
 

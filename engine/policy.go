@@ -103,6 +103,15 @@ func fixOf(err error) string {
 	return ""
 }
 
+// fixAttr is what a line of the log says about what to do, nothing where nothing
+// is known.
+func fixAttr(fix string) slog.Attr {
+	if fix == "" {
+		return slog.Attr{}
+	}
+	return slog.String("fix", fix)
+}
+
 const (
 	firstPause = 250 * time.Millisecond
 	lastPause  = 30 * time.Second
@@ -128,7 +137,7 @@ func persist(ctx context.Context, log *slog.Logger, what string, patience time.D
 			return fmt.Errorf("given up after %s: %w", patience, err)
 		}
 		wait := pause/2 + rand.N(pause)
-		log.Warn(what+" failed, trying again", "error", err, "in", wait.Round(time.Millisecond).String(), "fix", fixOf(err))
+		log.Warn(what+" failed, trying again", "error", err, "in", wait.Round(time.Millisecond).String(), fixAttr(fixOf(err)))
 		if !said {
 			until := "until it succeeds or is stopped"
 			if patience > 0 {

@@ -180,7 +180,7 @@ func (e *objectError) Unwrap() error { return e.err }
 
 // fail records why an object cannot be read; the others go on.
 func (l *poller) fail(e *objectError) error {
-	l.log.Error("object cannot be read", "table", e.table.String(), "error", e.err, "fix", fixOf(e.err))
+	l.log.Error("object cannot be read", "table", e.table.String(), "error", e.err, fixAttr(fixOf(e.err)))
 	return l.p.store.ChangeObject(e.table, func(o *state.Object) { o.State, o.Reason, o.Fix = state.FailedState, e.err.Error(), fixOf(e.err) })
 }
 

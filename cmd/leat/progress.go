@@ -57,17 +57,15 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	s := pipeline.Status()
 	slices.SortFunc(s.Tables, func(a, b engine.TableProgress) int { return strings.Compare(a.Table.String(), b.Table.String()) })
 	slices.SortFunc(s.Databases, func(a, b engine.DatabaseProgress) int { return strings.Compare(a.Database, b.Database) })
-	var rows, loaded, estimate, read, toRead int64
+	var rows, read, toRead int64
 	loadRate := 0.0
 	loading := false
 	for _, t := range s.Tables {
 		rows += t.Changes() + t.Loaded
-		loaded += t.Loaded
 		if t.LoadTotal > t.LoadChunks {
 			loading = true
 		}
 		read, toRead, loadRate = read+t.LoadBytes, toRead+t.LoadBytesTotal, loadRate+t.LoadRate
-		estimate += max(t.LoadEstimate, t.Loaded)
 	}
 	now := time.Now()
 	rate := 0.0
@@ -85,8 +83,8 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	}
 	if !terminal {
 		text := fmt.Sprintf("%s: %s%d rows", pipeline.Spec.Name, line.String(), rows)
-		if loading {
-			text += fmt.Sprintf(", historical load %d of about %d", loaded, estimate)
+		if loading && toRead > 0 {
+			text += fmt.Sprintf(", historical load %s of %s", size(read), size(toRead))
 		}
 		if s.Failed > 0 {
 			text += fmt.Sprintf(", %d set aside (leat failed list %s)", s.Failed, pipeline.Spec.Path)
@@ -115,11 +113,21 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	for _, t := range s.Tables {
 		fmt.Fprintf(w, "  %-40s", t.Table)
 		if t.LoadTotal > t.LoadChunks {
-			fmt.Fprintf(w, " loading %d of about %d rows, %s of %s %s\n", t.Loaded, max(t.LoadEstimate, t.Loaded), size(t.LoadBytes), size(t.LoadBytesTotal), left(t.LoadBytesTotal-t.LoadBytes, t.LoadRate))
+			fmt.Fprintf(w, " loading %s\n", loadText(t))
 			continue
 		}
 		fmt.Fprintf(w, " loaded %d, +%d ~%d -%d, last %s\n", t.Loaded, t.Inserts, t.Updates, t.Deletes, t.Position)
 	}
+}
+
+// loadText is how far the load of a table is. A table that was never analyzed has
+// no estimate of its rows.
+func loadText(t engine.TableProgress) string {
+	about := ""
+	if t.LoadEstimate > t.Loaded {
+		about = fmt.Sprintf(" of about %d", t.LoadEstimate)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d%s rows, %s of %s %s", t.Loaded, about, size(t.LoadBytes), size(t.LoadBytesTotal), left(t.LoadBytesTotal-t.LoadBytes, t.LoadRate)))
 }
 
 // place is how far a database is, nothing before its first position is known.

@@ -3,7 +3,21 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/leat-etl/leat/engine"
 )
+
+// TestLoadText says how far a load is, of a table without an estimate too.
+func TestLoadText(t *testing.T) {
+	for want, p := range map[string]engine.TableProgress{
+		"5 rows, 1.0 MB of 2.0 MB":             {Loaded: 5, LoadEstimate: -1, LoadBytes: 1e6, LoadBytesTotal: 2e6},
+		"5 of about 10 rows, 1.0 MB of 2.0 MB": {Loaded: 5, LoadEstimate: 10, LoadBytes: 1e6, LoadBytesTotal: 2e6},
+	} {
+		if got := loadText(p); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
 
 func TestScreenKeepsItsBlockAtTheEnd(t *testing.T) {
 	var out strings.Builder

@@ -227,6 +227,9 @@ func (p *process) wait() int {
 	p.s.t.Helper()
 	select {
 	case code := <-p.code:
+		if strings.Contains(p.out.String(), `fix=""`) {
+			p.s.t.Errorf("names a fix and has none\n%s", p.out)
+		}
 		return code
 	case <-time.After(time.Minute):
 		p.s.t.Fatalf("leat run did not end\n%s", p.out)
