@@ -103,7 +103,8 @@ func (l *lane) run(ctx context.Context) error {
 // attempt is a session, with those that follow it at once.
 func (l *lane) attempt(ctx context.Context) error {
 	err := l.session(ctx)
-	for errors.Is(err, errSetAside) || errors.Is(err, errRelay) || errors.Is(err, errAnew) {
+	lost := ""
+	for errors.Is(err, errSetAside) || errors.Is(err, errRelay) || errors.Is(err, errAnew) || losesTable(err, &lost) {
 		if errors.Is(err, errSetAside) {
 			l.log.Warn("rows that the destination refuses were set aside: leat failed list shows them")
 		}
@@ -120,6 +121,18 @@ func (l *lane) attempt(ctx context.Context) error {
 		l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "retrying", err.Error() })
 	}
 	return err
+}
+
+// losesTable says whether a session ended because of one table, such as one that
+// the role may not read any more: the next looks at the rights again, so that the
+// table waits alone. The same a second time is none that this settles.
+func losesTable(err error, last *string) bool {
+	var one *postgres.Error
+	if !errors.As(err, &one) || one.Class != postgres.Object || err.Error() == *last {
+		return false
+	}
+	*last = err.Error()
+	return true
 }
 
 func (l *lane) progress(change func(*DatabaseProgress)) {

@@ -106,4 +106,12 @@ func TestNoTableMayBeReplicated(t *testing.T) {
 	}
 	s.exec(strings.ReplaceAll(read, "orders", "customers"))
 	s.mended()
+
+	// A table that is to be loaded again and may not be read any more waits alone.
+	s.exec("REVOKE SELECT ON orders FROM "+s.role, "UPDATE customers SET email = 'goes on' WHERE id = 1")
+	s.expect(s.leat("objects", "restart", s.file, "public.orders", "--yes"), exitOK)
+	s.expect(s.run(), exitOK, "table is not replicated", "the role may not SELECT it")
+	s.expect(s.leat("query", s.file, "SELECT email FROM customers WHERE id = 1"), exitOK, "goes on")
+	s.exec(read)
+	s.mended()
 }
