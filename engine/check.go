@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -15,6 +16,7 @@ import (
 	"github.com/leat-etl/leat/plugins/bundle"
 	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
 )
 
 // Names of the items of Check that are not about the source.
@@ -28,6 +30,8 @@ const (
 type CheckOptions struct {
 	// CacheDir keeps compiled plugins; empty is the user's cache folder.
 	CacheDir string
+	// StateDir replaces the state folder of the pipeline file.
+	StateDir string
 	// Running: an engine runs the pipeline, and may hold its destination.
 	Running bool
 }
@@ -43,7 +47,7 @@ func Check(ctx context.Context, s *spec.Spec, o CheckOptions) (*postgres.Report,
 	if s.Queries() {
 		out, err = checkQueries(ctx, s, cfg)
 	} else {
-		out = checkLog(ctx, s, cfg, o.Running)
+		out = checkLog(ctx, s, cfg, o)
 	}
 	if err != nil {
 		return nil, err
@@ -64,13 +68,14 @@ func Check(ctx context.Context, s *spec.Spec, o CheckOptions) (*postgres.Report,
 }
 
 // checkLog looks at what the log of each database needs.
-func checkLog(ctx context.Context, s *spec.Spec, cfg *postgres.Config, running bool) *postgres.Report {
+func checkLog(ctx context.Context, s *spec.Spec, cfg *postgres.Config, o CheckOptions) *postgres.Report {
 	out := new(postgres.Report)
 	for _, database := range cfg.Databases {
 		one := *cfg
 		one.Databases = []string{database}
 		slot, publication := names(s, database)
-		want := postgres.Requirements{Selection: selection(s), Fixed: !s.Source.IncludeNewTables, Slot: slot, Publication: publication, Running: running, DDLCapture: s.Source.DDLCapture}
+		want := postgres.Requirements{Selection: selection(s), Fixed: !s.Source.IncludeNewTables, Slot: slot, Publication: publication, Running: o.Running,
+			Strange: !o.Running && neverRan(s, o.StateDir, database), DDLCapture: s.Source.DDLCapture}
 		r := postgres.Check(ctx, &one, want)
 		for _, item := range r.Items {
 			if !slices.ContainsFunc(out.Items, func(seen postgres.Item) bool {
@@ -81,6 +86,18 @@ func checkLog(ctx context.Context, s *spec.Spec, cfg *postgres.Config, running b
 		}
 	}
 	return out
+}
+
+// neverRan says whether the state folder is there to be read, or not there at all,
+// and knows no run over a database.
+func neverRan(s *spec.Spec, stateDir, database string) bool {
+	store, err := state.OpenReadOnly(StateDir(s, stateDir), state.Options{Pipeline: s.Name})
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist)
+	}
+	defer store.Close()
+	_, err = store.Source(database)
+	return errors.Is(err, state.ErrNotFound)
 }
 
 // pluginCheck is the part of Check behind the source.

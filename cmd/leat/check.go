@@ -31,7 +31,7 @@ and holds its destination, leat plan has what its plugins make of each table.`,
 			if err != nil {
 				return err
 			}
-			report, err := engine.Check(cmd.Context(), s, engine.CheckOptions{Running: running})
+			report, err := engine.Check(cmd.Context(), s, engine.CheckOptions{StateDir: p.stateDir, Running: running})
 			if err != nil {
 				return err
 			}

@@ -19,7 +19,12 @@ func TestCheckLooksBehindTheSource(t *testing.T) {
 		t.Errorf("check left %v, %v", left, err)
 	}
 	s.mended()
-	s.expect(s.leat("check", s.file), exitOK, "destination duckdb: opened")
+	r := s.leat("check", s.file)
+	s.expect(r, exitOK, "destination duckdb: opened")
+	if strings.Contains(r.out, "made by no run") {
+		t.Errorf("check takes the pipeline's own slot for another's:\n%s", r.out)
+	}
+	s.expect(s.leat("check", "--state-dir", t.TempDir(), s.file), exitOK, "made by no run that the state folder knows", "pg_drop_replication_slot")
 	s.mended()
 
 	good := s.config
@@ -54,8 +59,7 @@ func TestCheckLooksBehindTheSource(t *testing.T) {
 	}
 	s.config = strings.Replace(s.config, `"writes"`, `"wrong"`, 1)
 	s.write()
-	r := s.leat("check", s.file)
-	s.expect(r, exitDestination, "destination postgres", "28P01")
+	s.expect(s.leat("check", s.file), exitDestination, "destination postgres", "28P01")
 	s.config = strings.Replace(s.config, fmt.Sprintf("port = %d", s.port), "port = 1", 1)
 	s.write()
 	s.expect(s.leat("check", s.file), exitDestination, "destination postgres", "connect to PostgreSQL")

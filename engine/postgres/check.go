@@ -63,8 +63,9 @@ type Requirements struct {
 	Slot        string
 	Publication string
 	Adopt       []string
-	// Running: this pipeline's own engine may hold the slot.
-	Running bool
+	// Running: this pipeline's own engine may hold the slot. Strange: no run is
+	// known that made it.
+	Running, Strange bool
 	// DDLCapture: event triggers are to write schema changes into the log.
 	DDLCapture bool
 }
@@ -214,6 +215,12 @@ func (c *checker) slot(ctx context.Context) {
 		}
 		if slot.WALStatus == "unreserved" {
 			item.Outcome, item.Fix = Warn, "ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf();"
+		}
+		if c.want.Strange && !slot.Active {
+			item.Outcome = Warn
+			item.Found += ", made by no run that the state folder knows"
+			item.Causes = []string{"The state folder is another one, or was removed: a run goes on if the destination has what was loaded, and refuses to start otherwise.", "Another pipeline of this name uses the slot."}
+			item.Fix = fmt.Sprintf("SELECT pg_drop_replication_slot(%s); -- to begin anew with an empty destination, if no other pipeline uses it; otherwise give this pipeline another name", quoteLiteral(slot.Name))
 		}
 		switch {
 		case slot.Active && c.want.Running:
