@@ -9,7 +9,10 @@ import (
 // A Relation message names columns and gives their order, which is that of
 // pg_attribute, but not their numbers there. These are found between what the
 // table was before (with its numbers) and what the catalogue says now, which
-// may be later than the message: columns renamed, dropped or added since.
+// may be later than the message: columns renamed, dropped or added since. What
+// a transaction wrote into pg_attribute that began before the message's was
+// most likely so for the message, too: it would otherwise have had to wait for
+// that transaction's end with the change still to make.
 
 // candidate is a column that a column of the message may be.
 type candidate struct {
@@ -68,9 +71,12 @@ const (
 	priceOfDrop      = 1  // was there before, is not in the message
 	priceOfSkip      = 20 // exists and is older than a column of the message, which lacks it
 	priceOfInvisible = 0
+	priceOfEarlier   = 8 // dropped, or under its name of today, before the transaction began
 )
 
-func (c *candidate) price(m *describedColumn) int {
+// price is that of taking the candidate for a column of a message that stands
+// in transaction xid.
+func (c *candidate) price(m *describedColumn, xid uint32) int {
 	price := 0
 	wasCalled := c.before != nil && c.before.Name == m.name
 	switch {
@@ -84,11 +90,21 @@ func (c *candidate) price(m *describedColumn) int {
 	default:
 		price = priceOfRename
 	}
+	if c.before == nil && c.now != nil && (c.now.dropped || c.now.name != m.name) && c.now.olderThan(xid) {
+		price += priceOfEarlier
+	}
 	hasType := c.now != nil && c.now.typeOID == m.oid || c.before != nil && c.before.PG.OID == m.oid
 	if !hasType && (c.now == nil || !c.now.dropped || c.before != nil) {
 		price += priceOfAge
 	}
 	return price
+}
+
+// olderThan says whether a transaction that began before xid wrote the row of
+// pg_attribute. Numbers of transactions are compared as the server does it,
+// modulo 2^32; the lowest three mark rows that are older than any.
+func (a *attribute) olderThan(xid uint32) bool {
+	return xid != 0 && (a.written < 3 || int32(uint32(a.written)-xid) < 0)
 }
 
 // skip is the price of a candidate that the message lacks.
@@ -128,12 +144,12 @@ func (m *described) columnIDs(before *batch.Schema, now *Table) []int {
 			if k-j < n-i {
 				continue
 			}
-			taken := best[i+1][j+1] + int32(list[j].price(&m.columns[i]))
+			taken := best[i+1][j+1] + int32(list[j].price(&m.columns[i], m.xid))
 			best[i][j] = min(taken, best[i][j+1]+int32(list[j].skip(true)))
 		}
 	}
 	for i, j := 0, 0; i < n; j++ {
-		if best[i][j] == best[i+1][j+1]+int32(list[j].price(&m.columns[i])) {
+		if best[i][j] == best[i+1][j+1]+int32(list[j].price(&m.columns[i], m.xid)) {
 			ids[i] = list[j].id
 			i++
 		}

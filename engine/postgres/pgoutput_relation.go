@@ -136,6 +136,7 @@ func (rel *loggedRelation) keyChanged(old, row []cell) bool {
 // described is a Relation message.
 type described struct {
 	oid      uint32
+	xid      uint32 // of the transaction it stands in, 0 where that is not known
 	table    batch.TableID
 	identity byte
 	columns  []describedColumn
@@ -150,6 +151,9 @@ type describedColumn struct {
 
 func (d *pgoutput) relation(ctx context.Context, r *reader) error {
 	m := described{oid: r.uint32()}
+	if d.tx.open {
+		m.xid = d.tx.xid
+	}
 	m.table = batch.TableID{Database: d.source.database, Schema: string(r.text()), Name: string(r.text())}
 	if m.table.Schema == "" {
 		m.table.Schema = "pg_catalog"
