@@ -147,7 +147,7 @@ func TestTriedOnRows(t *testing.T) {
 	s.extra = "[[transforms]]\nplugin = \"./hide\"\nconfig = { columns = [\"note\"] }\n"
 	s.write()
 	s.expect(s.leat("plugin", "run", dir), exitUsage, "needs --pipeline FILE and --table")
-	s.expect(s.leat(append(tried, "--table", "public.nothing")...), exitFailure, "has no table public.nothing")
+	s.expect(s.leat(append(tried, "--table", "public.nothing")...), exitUsage, `table "public.nothing" is not one of the pipeline's`)
 	r := s.leat(tried...)
 	s.expect(r, exitOK, "public.orders: 2 rows, the plugin sees note", "to public.orders", "-> NOTE", "order 1  ***", "order 2  ***")
 	if strings.Contains(r.out, "1.25") {
