@@ -92,8 +92,8 @@ user = %q
 password = %q
 %s
 merge_tables = %v
-heartbeat = "1s"
 ddl_capture = %v
+heartbeat = "1s"
 [destination]
 plugin = %q
 config = { %s, deletes = %q }
