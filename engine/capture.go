@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -24,11 +23,9 @@ func (l *lane) capture(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	said := problem
+	said := "no: " + problem
 	if problem == "" {
 		l.captureKey, said = key, "yes"
-	} else {
-		said = "no: " + problem
 	}
 	l.progress(func(d *DatabaseProgress) { d.DDLCapture = said })
 	if problem != "" && problem != l.uncaptured {
@@ -94,22 +91,12 @@ func Uncaptured(ctx context.Context, s *spec.Spec) (out []string, err error) {
 	if !s.Source.DDLCapture {
 		return nil, nil
 	}
-	cfg, err := SourceConfig(s)
-	if err != nil {
-		return nil, err
-	}
-	for _, database := range Databases(s) {
-		source, err := postgres.Open(ctx, cfg, database)
-		if err != nil {
-			return nil, err
-		}
+	err = eachSource(ctx, s, func(source *postgres.Source) error {
 		state, err := source.CaptureState(ctx)
-		if err := errors.Join(err, source.Close(ctx)); err != nil {
-			return nil, err
+		if problem := state.Problem(); err == nil && problem != "" && !state.MayInstall() {
+			out = append(out, fmt.Sprintf("schema changes of %s are not captured: %s; the rows after them and the catalogue tell of them; %s", source.Database, problem, captureFix(s)))
 		}
-		if problem := state.Problem(); problem != "" && !state.MayInstall() {
-			out = append(out, fmt.Sprintf("schema changes of %s are not captured: %s; the rows after them and the catalogue tell of them; %s", database, problem, captureFix(s)))
-		}
-	}
-	return out, nil
+		return err
+	})
+	return out, err
 }

@@ -53,22 +53,12 @@ func (c *pluginCheck) tryPlans(ctx context.Context, p *plugins, d *wasm.Destinat
 // selectedSchemas are the tables that the pipeline would replicate, however it
 // reads them.
 func selectedSchemas(ctx context.Context, s *spec.Spec) (out []*batch.Schema, err error) {
-	cfg, err := SourceConfig(s)
-	if err != nil {
-		return nil, err
-	}
-	for _, database := range Databases(s) {
-		source, err := postgres.Open(ctx, cfg, database)
-		if err != nil {
-			return nil, err
-		}
+	err = eachSource(ctx, s, func(source *postgres.Source) error {
 		found, err := schemasAt(ctx, s, source)
-		if err := errors.Join(err, source.Close(ctx)); err != nil {
-			return nil, err
-		}
 		out = append(out, found...)
-	}
-	return out, nil
+		return err
+	})
+	return out, err
 }
 
 func schemasAt(ctx context.Context, s *spec.Spec, source *postgres.Source) (out []*batch.Schema, err error) {

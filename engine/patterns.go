@@ -79,25 +79,14 @@ func tableNames(ctx context.Context, s *spec.Spec, source *postgres.Source) ([]b
 
 // IdlePatterns looks for patterns of a pipeline file that name no table.
 func IdlePatterns(ctx context.Context, s *spec.Spec) ([]IdlePattern, error) {
-	cfg, err := SourceConfig(s)
+	var all []batch.TableID
+	err := eachSource(ctx, s, func(source *postgres.Source) error {
+		names, err := tableNames(ctx, s, source)
+		all = append(all, names...)
+		return err
+	})
 	if err != nil {
 		return nil, err
-	}
-	var all []batch.TableID
-	for _, database := range Databases(s) {
-		source, err := postgres.Open(ctx, cfg, database)
-		if err != nil {
-			return nil, err
-		}
-		names, err := tableNames(ctx, s, source)
-		if err != nil {
-			_ = source.Close(ctx) // only read from
-			return nil, err
-		}
-		all = append(all, names...)
-		if err := source.Close(ctx); err != nil {
-			return nil, err
-		}
 	}
 	return idlePatterns(s, all), nil
 }

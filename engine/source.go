@@ -2,6 +2,8 @@ package engine
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -66,6 +68,25 @@ func tunnel(s spec.SSH) (*postgres.Tunnel, error) {
 	return postgres.NewTunnel(postgres.SSHConfig{
 		Host: s.Host, Port: uint16(s.Port), User: s.User, KeyFile: s.KeyFile, KeyPassphrase: passphrase, KnownHosts: s.KnownHosts,
 	}), nil
+}
+
+// eachSource connects to the source databases of a pipeline one after the other,
+// for as long as do takes.
+func eachSource(ctx context.Context, s *spec.Spec, do func(*postgres.Source) error) error {
+	cfg, err := SourceConfig(s)
+	if err != nil {
+		return err
+	}
+	for _, database := range Databases(s) {
+		source, err := postgres.Open(ctx, cfg, database)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(do(source), source.Close(ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Databases are the source databases of a pipeline in the order of its file.

@@ -10,9 +10,9 @@ import (
 // pg_attribute, but not their numbers there. These are found between what the
 // table was before (with its numbers) and what the catalogue says now, which
 // may be later than the message: columns renamed, dropped or added since. What
-// a transaction wrote into pg_attribute that began before the message's was
-// most likely so for the message, too: it would otherwise have had to wait for
-// that transaction's end with the change still to make.
+// was written into pg_attribute by a transaction that began before the message's
+// was most likely so for the message, too: a change waits for those that write
+// rows of the table, and such a transaction would have had to wait for a younger.
 
 // candidate is a column that a column of the message may be.
 type candidate struct {
