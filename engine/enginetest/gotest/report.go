@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -29,6 +30,7 @@ type report struct {
 	passed   int
 	failures int
 	skipped  []testID
+	said     []string // what close repeats of the failed tests
 
 	output    map[testID]*strings.Builder
 	failedIn  map[string]int // failed tests by package
@@ -94,6 +96,7 @@ func (r *report) endTest(id testID, action string) {
 		r.failures++
 		r.failedIn[id.pkg]++
 		r.print(id)
+		r.remember(id)
 	case "skip":
 		r.skipped = append(r.skipped, id)
 		r.print(id)
@@ -124,6 +127,27 @@ func (r *report) print(id testID) {
 	}
 }
 
+// A test's own lines begin so.
+var ownLine = regexp.MustCompile(`(?m)^ +\w+_test\.go:\d+: .*$`)
+
+// remember keeps the first line of each of a failed test's last messages for
+// the end: its whole output may be long and far above it.
+func (r *report) remember(id testID) {
+	b := r.output[id]
+	if b == nil {
+		return
+	}
+	const most, width = 12, 300
+	lines := ownLine.FindAllString(b.String(), -1)
+	if len(lines) == 0 {
+		return
+	}
+	r.said = append(r.said, fmt.Sprintf("failed: %s %s", id.pkg, id.test))
+	for _, line := range lines[max(0, len(lines)-most):] {
+		r.said = append(r.said, line[:min(len(line), width)])
+	}
+}
+
 // printUnfinished shows the tests that a dying test process took with it.
 func (r *report) printUnfinished(pkg string) {
 	for id := range r.output {
@@ -133,11 +157,14 @@ func (r *report) printUnfinished(pkg string) {
 	}
 }
 
-// close prints the count and says whether everything passed. A run without a
-// single test has not passed.
+// close prints what failed in short and the count, and says whether everything
+// passed. A run without a single test has not passed.
 func (r *report) close(strict bool) bool {
 	for _, id := range r.skipped {
 		fmt.Fprintf(r.out, "skipped: %s %s\n", id.pkg, id.test)
+	}
+	for _, line := range r.said {
+		fmt.Fprintln(r.out, line)
 	}
 	fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failures, len(r.skipped))
 	return r.failures == 0 && r.passed > 0 && !(strict && len(r.skipped) > 0)

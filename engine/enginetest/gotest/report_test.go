@@ -40,6 +40,11 @@ func TestReport(t *testing.T) {
 {"Action":"fail","Package":"p","Test":"A"}
 {"Action":"fail","Package":"p","Elapsed":1}
 ` + passing}, false, false, []string{"broken", "FAIL  p", "1 passed, 1 failed"}, ""},
+		{"failed test is told again", []string{`{"Action":"output","Package":"p","Test":"A","Output":"    a_test.go:3: wrong row\n"}
+{"Action":"output","Package":"p","Test":"A","Output":"        long tale\n"}
+{"Action":"fail","Package":"p","Test":"A"}
+{"Action":"fail","Package":"p","Elapsed":1}
+`}, false, false, []string{"wrong row", "long tale", "FAIL  p", "failed: p A", "a_test.go:3: wrong row", "0 passed, 1 failed"}, ""},
 		{"skip", []string{passing + `{"Action":"skip","Package":"q","Test":"B"}`}, false, true, []string{"skipped: q B", "1 passed, 0 failed, 1 skipped"}, ""},
 		{"skip in CI", []string{passing + `{"Action":"skip","Package":"q","Test":"B"}`}, true, false, []string{"skipped: q B"}, ""},
 		{"does not build", []string{passing + `{"ImportPath":"q [q.test]","Action":"build-output","Output":"undefined: x\n"}
