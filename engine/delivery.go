@@ -151,7 +151,7 @@ func (a *applier) begin(ctx context.Context) (*delivery, error) {
 // caller's.
 func (d *delivery) write(ctx context.Context, b *batch.Batch) error {
 	if b.Len() == 0 {
-		return d.makeTables(ctx, b.Schema)
+		return d.writeEmpty(ctx, b.Schema, b.Position)
 	}
 	if b.IsTruncate() && (d.compacts || d.fills) {
 		superseded, err := d.quarantine.supersede(b, d.failed)

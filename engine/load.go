@@ -405,12 +405,19 @@ func loadKey(t batch.TableID) string {
 // makeTables lets the destination have the tables of a source table that may
 // be empty.
 func (d *delivery) makeTables(ctx context.Context, s *batch.Schema) error {
+	return d.writeEmpty(ctx, s, batch.Position{})
+}
+
+// writeEmpty writes no rows of a table, which makes its tables at the
+// destination; at is where it came to its shape if the log tells that, and the
+// rows before it are written.
+func (d *delivery) writeEmpty(ctx context.Context, s *batch.Schema, at batch.Position) error {
 	root, err := d.chain.plan(ctx, s)
 	if err != nil {
 		return err
 	}
 	for _, leaf := range root.leaves() {
-		empty := batch.NewBuilder(leaf.schema).Finish(batch.Position{})
+		empty := batch.NewBuilder(leaf.schema).Finish(at)
 		err := d.destination.Write(ctx, leaf.target, empty)
 		empty.Release()
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Destination decides how batches land: names, types, DDL, load mode and merge
@@ -103,9 +104,14 @@ type WriteBatch struct {
 	// Absent are the columns with at least one absent cell in rows other than
 	// deletes and old keys.
 	Absent []int `json:"absent"`
-	// Position is reached with this batch, in Leat's text form.
+	// Position is reached with this batch, in Leat's text form. A batch
+	// without rows has one only where the table came to its shape there.
 	Position string `json:"position"`
 }
+
+// IsChange says whether the batch has no rows but the place in the log where the
+// table came to its shape: the rows before it have been written.
+func (b *WriteBatch) IsChange() bool { return b.Rows == 0 && !strings.HasPrefix(b.Position, "0:0/0+") }
 
 // IsTruncate says whether the batch is a TRUNCATE of its table.
 func (b *WriteBatch) IsTruncate() bool { return b.Ops["T"] > 0 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -84,9 +85,17 @@ func (d *duckDB) configure(ctx context.Context, o DuckDBOptions) error {
 	return err
 }
 
+// checkpointPatience is how long a CHECKPOINT waits for what other connections
+// write, such as the result of a question in a temporary table.
+const checkpointPatience = 10 * time.Second
+
 // Exec implements SQL.
 func (d *duckDB) Exec(ctx context.Context, sql string) (int64, error) {
 	result, err := d.conn.ExecContext(ctx, sql, nil)
+	for end := time.Now().Add(checkpointPatience); othersWrite(err) && ctx.Err() == nil && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+		result, err = d.conn.ExecContext(ctx, sql, nil)
+	}
 	if err != nil {
 		return 0, duckError(err)
 	}

@@ -40,6 +40,12 @@ func duckOpenError(path string, err error) error {
 	return e
 }
 
+// othersWrite says whether a CHECKPOINT failed because another connection is in
+// a transaction that writes. DuckDB has no kind of error of its own for that.
+func othersWrite(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "Cannot CHECKPOINT: there are other write transactions active")
+}
+
 // duckError classifies a failure of a statement.
 func duckError(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -147,6 +148,42 @@ func TestTwoConnectionsOfOneProcessShareAFile(t *testing.T) {
 	}
 	if n, err := count(t.Context(), db[0], "two"); err != nil || n != "5" {
 		t.Errorf("the first connection sees %s rows of the second (%v)", n, err)
+	}
+}
+
+// TestCheckpointWaitsForOthers: DuckDB refuses a CHECKPOINT while another
+// connection writes, if only to a temporary table.
+func TestCheckpointWaitsForOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "shared.duckdb")
+	var db [2]SQL
+	for i := range db {
+		var err error
+		if db[i], err = OpenDuckDB(t.Context(), DuckDBOptions{Path: path}); err != nil {
+			t.Fatal(err)
+		}
+		defer db[i].Close()
+	}
+	if err := db[0].Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db[0].Exec(t.Context(), "CREATE TABLE t AS SELECT 1 AS n"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := db[1].Exec(t.Context(), "CHECKPOINT")
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Fatalf("CHECKPOINT did not wait: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := db[0].Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

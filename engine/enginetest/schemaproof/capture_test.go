@@ -106,6 +106,38 @@ func TestCapturedChanges(t *testing.T) {
 	}
 }
 
+// TestCapturedOfMergedSources adds columns to tables that are merged, in one
+// database and then in the other. Rows that are there get the value, each only
+// from its own database, although no row follows.
+func TestCapturedOfMergedSources(t *testing.T) {
+	t.Parallel()
+	server := pgserver.Test(t, pgserver.Options{})
+	eu, us := server.Database(t), server.Database(t)
+	for _, database := range []string{eu, us} {
+		exec(t, server, database, `CREATE TABLE items (id int PRIMARY KEY, v text); INSERT INTO items SELECT n, 'v' || n FROM generate_series(1, 5) n`)
+	}
+	both := []*pipeline{newPipeline(t, server, "duckdb", eu, us), newPipeline(t, server, "postgres", eu, us)}
+	for _, p := range both {
+		p.source = "ddl_capture = true\nheartbeat = \"24h\""
+	}
+	catchUp(t, both...)
+	for _, step := range []struct{ database, sql string }{
+		{eu, `ALTER TABLE items ADD n int DEFAULT 7`},
+		{us, `UPDATE items SET v = 'before' WHERE id = 1; ALTER TABLE items ADD n int DEFAULT 8; ALTER TABLE items ADD m text DEFAULT 'm'`},
+		{eu, `ALTER TABLE items ADD m text DEFAULT 'of eu'; ALTER TABLE items RENAME v TO w`},
+		{us, `ALTER TABLE items RENAME v TO w; UPDATE items SET n = 9 WHERE id = 2`},
+	} {
+		exec(t, server, step.database, step.sql)
+		catchUp(t, both...)
+		for _, p := range both {
+			p.verify(t)
+		}
+	}
+	for _, p := range both {
+		p.equalBut(t, "items", compare.Options{Kept: true})
+	}
+}
+
 // TestCapturedWhileRunning lets tables come, go and get another name while the
 // pipelines run and never look at the catalogue by themselves; holds one before
 // its change, although no row follows; and meets messages that others write.

@@ -30,6 +30,7 @@ func Cases(t *testing.T, h *Host, open func(config string) pdk.Destination, sche
 	t.Run("a truncate spares other databases", c.truncatesOwn)
 	t.Run("a default is for rows of its source", c.defaultsOwn)
 	t.Run("a column gets the name of one that another source has brought", c.renamesOwn)
+	t.Run("a change without rows was cut off before it was noted", c.notesLate)
 	t.Run("the plan writes nothing", c.plansOnly)
 	t.Run("a first load ends with a table that merges", c.loads)
 }
@@ -438,6 +439,30 @@ func (c cases) renamesOwn(t *testing.T) {
 	write(schema(1, map[string]int{"before": 2, "after": 0}), 1, "eu", "a", "")
 	write(schema(2, map[string]int{"after": 2}), 2, "eu", "b")
 	c.want(t, fmt.Sprintf(`SELECT id, after FROM "%s".own_renames ORDER BY 1`, c.schema), "1 a\n2 b")
+}
+
+// notesLate changes a table that already is what it is to become, as after a
+// crash between the change and its note; no row ever comes.
+func (c cases) notesLate(t *testing.T) {
+	d := c.open(`{}`)
+	s := modelSchema("noted_late")
+	write := func(s *batch.Schema) {
+		empty := batch.NewBuilder(s).Finish(batch.Position{})
+		defer empty.Release()
+		c.deliver(t, d, func() error { return c.Write(d, c.plan(t, d, s), empty) })
+		c.commit(t, d)
+	}
+	write(s)
+	if _, err := c.DB.Exec(t.Context(), fmt.Sprintf(`ALTER TABLE "%s".noted_late ADD COLUMN more text`, c.schema)); err != nil {
+		t.Fatal(err)
+	}
+	wider := modelSchema("noted_late")
+	wider.Version = s.Version + 1
+	more := wider.Columns[1]
+	more.Name = "more"
+	wider.Columns = append(wider.Columns, more)
+	write(wider)
+	c.want(t, fmt.Sprintf(`SELECT "version" FROM "%s"."__leat_schemas" WHERE "target" LIKE '%%noted_late%%'`, c.schema), fmt.Sprint(wider.Version))
 }
 
 func (c cases) plansOnly(t *testing.T) {

@@ -19,6 +19,8 @@ type change struct {
 	// adopted: the target is of a later version of the table. Rows go to the
 	// columns as they are now.
 	adopted bool
+	// noted: Leat's own tables already say what the target becomes.
+	noted bool
 }
 
 // changeOf decides what a table's target needs, and settles the names and
@@ -50,6 +52,7 @@ func (d *Destination) changeOf(t *table) (*change, error) {
 	})
 	_, spared := l.find(d.dialect, d.config.MetadataPrefix+"id")
 	c.rekey, err = d.rekey(t, t.keyless() || spared, c.evolution.renamed)
+	c.noted = l.version == t.version && c.evolution.recorded()
 	return c, err
 }
 
@@ -186,7 +189,7 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 		t.ready = planned
 	}
 	if d.dialect.SeparateDDL {
-		if err := d.prepareApart(t, b); err != nil || b.Rows == 0 {
+		if err := d.prepareApart(t, b); err != nil || b.Rows == 0 && !(t.fills && t.ready == planned && b.IsChange()) {
 			return err // a transaction begins with rows: until then other tables can change
 		}
 	}
@@ -267,9 +270,10 @@ func (d *Destination) changeApart(t *table) error {
 	if err != nil {
 		return err
 	}
+	t.fills = c.evolution != nil && c.evolution.fill() != ""
 	if !c.alters() {
 		d.settled(t, false)
-		return nil
+		return d.noteApart(t, c)
 	}
 	if d.inTx {
 		d.owed = append(d.owed, t)
@@ -281,16 +285,28 @@ func (d *Destination) changeApart(t *table) error {
 	if err := d.evolveApart(t, c); err != nil {
 		return err
 	}
-	if c.evolution.fill() == "" {
-		if err := d.alone(func() error { return d.note(t, c) }); err != nil {
-			return err
-		}
+	if err := d.noteApart(t, c); err != nil {
+		return err
 	}
 	if err := d.run(t, "CHECKPOINT"); err != nil {
 		return err
 	}
 	d.settled(t, true)
 	return nil
+}
+
+// noteApart notes what a target has become, if only by an attempt that was cut
+// off before its note: no rows may ever follow. With values for rows that are
+// there it waits for these.
+func (d *Destination) noteApart(t *table, c *change) error {
+	switch {
+	case c.adopted || c.noted || c.evolution == nil || t.fills:
+		return nil
+	case d.inTx:
+		d.pending = append(d.pending, t)
+		return d.note(t, c)
+	}
+	return d.alone(func() error { return d.note(t, c) })
 }
 
 // evolveApart runs the steps of an evolution so that the next attempt can go
