@@ -50,6 +50,15 @@ func (l *lane) listTables(ctx context.Context) ([]*postgres.Table, error) {
 	return all, nil
 }
 
+// obstacleOf is why a table cannot be replicated and what mends it, empty if it
+// can.
+func obstacleOf(t *postgres.Table) string {
+	if t.Fix == "" {
+		return t.Reason
+	}
+	return t.Reason + ": " + t.Fix
+}
+
 // refusals are why tables that are selected cannot be replicated, by OID, for as
 // long as the process lives.
 type refusals struct {

@@ -176,10 +176,7 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 }
 
 func (own *ownChain) planTable(ctx context.Context, t *postgres.Table) (PlannedTable, error) {
-	out := PlannedTable{Source: t.ID(), Reason: t.Reason, Skipped: t.Skipped}
-	if t.Fix != "" {
-		out.Reason += ": " + t.Fix
-	}
+	out := PlannedTable{Source: t.ID(), Reason: obstacleOf(t), Skipped: t.Skipped}
 	if t.Reason != "" {
 		return out, nil
 	}

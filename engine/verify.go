@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/state"
 )
 
 // maxNamedKeys bounds how many differing keys are looked up and named.
@@ -56,10 +58,13 @@ type Verification struct {
 	LagBytes int64 `json:"lag_bytes"`
 }
 
-// Equal says whether no key differs.
+// Equal says whether no key differs and the destination has every table as it
+// is.
 func (v *Verification) Equal() bool {
-	return !slices.ContainsFunc(v.Tables, func(t TableVerification) bool { return t.Different > 0 })
+	return !slices.ContainsFunc(v.LeftOut, isBehind) && !slices.ContainsFunc(v.Tables, func(t TableVerification) bool { return t.Different > 0 })
 }
+
+func isBehind(l LeftOut) bool { return l.Behind }
 
 // Verify compares source and destination row by row, the source as it is now
 // and through the transforms. It reads both sides once, in bounded memory: the
@@ -69,6 +74,12 @@ func (v *Verification) Equal() bool {
 // has delivered what the source had.
 func (p *Pipeline) Verify(ctx context.Context, progress func(TableVerification), settle func(context.Context) error) (*Verification, error) {
 	v, err := p.openVerifier(ctx)
+	if err == nil && settle != nil && slices.ContainsFunc(v.left, isBehind) { // a change may be on its way
+		v.close(context.WithoutCancel(ctx))
+		if err = settle(ctx); err == nil {
+			v, err = p.openVerifier(ctx)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +115,7 @@ type verified struct {
 	tables []*postgres.Table
 	leaves []*batch.Schema // what the chain makes of each of tables
 	kept   *keptColumns
+	owed   []string // what would make or change the table at the destination
 	// objects land there where the source is read by queries.
 	objects []*verifiedObject
 	types   *postgres.TypeMap
@@ -137,6 +149,9 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 			continue
 		}
 		found, err := source.Tables(ctx, selection(p.Spec))
+		if err == nil {
+			err = markObstacles(ctx, p.Spec, source, found, func(*postgres.Table) bool { return true })
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -149,7 +164,7 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 				return nil, err
 			}
 			if leaves || t.Reason != "" {
-				if err := v.leaveOut(t.ID(), t.Reason); err != nil {
+				if err := v.leaveOut(t.ID(), obstacleOf(t)); err != nil {
 					return nil, err
 				}
 				continue
@@ -170,8 +185,11 @@ func (v *verifier) measureLag(ctx context.Context, database string, source *post
 		return err
 	}
 	record, err := v.p.store.Source(database)
+	if errors.Is(err, state.ErrNotFound) {
+		return fmt.Errorf("database %s was never replicated: leat run %s does that", database, v.p.Spec.Path)
+	}
 	if err != nil {
-		return fmt.Errorf("database %s was never replicated: run the pipeline first: %w", database, err)
+		return err
 	}
 	v.lag += max(0, int64(system.LSN)-int64(max(record.Durable.LSN, record.IdleAcknowledged, record.Acknowledged.LSN)))
 	return nil
@@ -191,9 +209,13 @@ func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
 			g := v.targetOf(leaf, t.ID().Database)
 			if !slices.Contains(g.tables, t) {
 				g.tables, g.leaves = append(g.tables, t), append(g.leaves, leaf.schema)
+				if !slices.ContainsFunc(leaf.target.Statements, makesTable) { // one that is not there has no rows
+					g.owed = append(g.owed, leaf.target.Statements...)
+				}
 			}
 		}
 	}
+	v.leaveBehind()
 	slices.SortFunc(v.targets, func(a, b *verified) int { return strings.Compare(a.plan.Table, b.plan.Table) })
 	for _, t := range v.targets {
 		if err := v.findKept(t); err != nil {
@@ -202,6 +224,8 @@ func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
 	}
 	return nil
 }
+
+func makesTable(statement string) bool { return strings.HasPrefix(statement, "CREATE TABLE ") }
 
 // targetOf returns the table at the end of a chain.
 func (v *verifier) targetOf(leaf *step, database string) *verified {

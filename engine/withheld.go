@@ -265,20 +265,24 @@ func (l *lane) shapeNow(t *postgres.Table) shape {
 	return now
 }
 
-// showVisible leaves out of the tables of a database what the pipeline
-// withholds of them, for whoever reads them beside its lane. It returns the
-// names.
+// showVisible gives the tables of a database, for whoever reads them beside its
+// lane, the versions that they would have in the log, and leaves out of them
+// what the pipeline withholds. It returns the names.
 func (p *Pipeline) showVisible(ctx context.Context, database string, tables []*postgres.Table) (map[batch.TableID][]string, error) {
 	out := map[batch.TableID][]string{}
-	if policyOf(&p.Spec.SchemaChanges, columnAdded) != withhold {
-		return out, nil
-	}
+	withholds := policyOf(&p.Spec.SchemaChanges, columnAdded) == withhold
 	known, _, err := p.knownShapes(ctx, database)
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range tables {
 		noted, _ := known.get(t.OID)
+		if t.Schema.Version, _, err = p.store.SchemaVersion(t.Schema, noted.Version); err != nil {
+			return nil, err
+		}
+		if !withholds {
+			continue
+		}
 		visible, err := project(p.Spec, t.Schema, noted.Baseline)
 		if err != nil {
 			return nil, err

@@ -43,11 +43,22 @@ func (tx *Tx) PutSchema(s *batch.Schema, after uint64) (uint64, error) {
 	if err := checkTable(s.Table); err != nil {
 		return 0, err
 	}
-	history, err := tx.Schemas(s.Table)
-	if err != nil {
-		return 0, err
+	version, known, err := tx.SchemaVersion(s, after)
+	if err != nil || known {
+		return version, err
 	}
-	version := after + 1
+	record := &batch.Schema{Table: s.Table, Version: version, OID: s.OID, Columns: s.Columns}
+	return version, tx.putJSON(schemaKey(s.Table, version), record)
+}
+
+// SchemaVersion returns the version that PutSchema would, and whether the shape
+// is recorded.
+func (r Reader) SchemaVersion(s *batch.Schema, after uint64) (version uint64, known bool, err error) {
+	history, err := r.Schemas(s.Table)
+	if err != nil {
+		return 0, false, err
+	}
+	version = after + 1
 	if len(history) > 0 {
 		latest := history[len(history)-1]
 		version = max(after, latest.Version) + 1
@@ -55,13 +66,12 @@ func (tx *Tx) PutSchema(s *batch.Schema, after uint64) (uint64, error) {
 			history = history[len(history)-1:]
 		}
 	}
-	for _, known := range history {
-		if known.Version >= after && known.Fingerprint() == s.Fingerprint() {
-			return known.Version, nil
+	for _, one := range history {
+		if one.Version >= after && one.Fingerprint() == s.Fingerprint() {
+			return one.Version, true, nil
 		}
 	}
-	record := &batch.Schema{Table: s.Table, Version: version, OID: s.OID, Columns: s.Columns}
-	return version, tx.putJSON(schemaKey(s.Table, version), record)
+	return version, false, nil
 }
 
 // PutSchema records a table's shape, see Tx.PutSchema.

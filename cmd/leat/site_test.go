@@ -205,14 +205,20 @@ func (s *site) await(sql, want string) {
 // listens waits until other verbs reach the running pipeline.
 func (p *process) listens() {
 	p.s.t.Helper()
+	p.shows("has been running")
+}
+
+// shows waits until leat status of the running pipeline says something.
+func (p *process) shows(text string) {
+	p.s.t.Helper()
 	var r result
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
-		if r = p.s.leat("status", p.s.file); strings.Contains(r.out, "has been running") {
+		if r = p.s.leat("status", p.s.file); strings.Contains(r.out, text) {
 			return
 		}
 		runtime.Gosched()
 	}
-	p.s.t.Fatalf("leat run does not listen\n%s%s\n%s", r.out, r.err, p.out)
+	p.s.t.Fatalf("leat status never says %q\n%s%s\n%s", text, r.out, r.err, p.out)
 }
 
 // stop ends leat as SIGTERM does and returns how it ended.
