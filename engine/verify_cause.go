@@ -18,6 +18,8 @@ type LeftOut struct {
 	Reason string        `json:"reason"`
 	// Behind: the destination is known not to have the table as it is.
 	Behind bool `json:"behind,omitempty"`
+	// Refused: the role may not read or publish the table.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // What may be wrong with a key.
@@ -258,13 +260,14 @@ func (v *verifier) leaveOut(id batch.TableID, reason string) error {
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
 		return err
 	}
-	if reason == "" {
+	refused := reason != ""
+	if !refused {
 		reason = "it is " + o.State
 		if o.Reason != "" {
 			reason += ": " + o.Reason
 		}
 	}
-	v.left = append(v.left, LeftOut{Table: id, Reason: reason})
+	v.left = append(v.left, LeftOut{Table: id, Reason: reason, Refused: refused})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,8 +20,8 @@ every one with the destination's. It needs bounded memory whatever the size of
 the tables. Keys that differ are named, and the exit code is 7.
 
 While the pipeline runs, rows that are on their way are waited for: how many keys
-were not the same at first and are by now is said. The exit code is 1 if no table
-could be compared.`,
+were not the same at first and are by now is said. The exit code is 3 if the role may
+not read a table, and 1 if there was none to compare.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, client, err := p.locate(args[0])
@@ -47,6 +48,8 @@ could be compared.`,
 			switch {
 			case err == nil && !v.Equal():
 				return errReported(exitDifferent)
+			case err == nil && slices.ContainsFunc(v.LeftOut, func(l engine.LeftOut) bool { return l.Refused }):
+				return errReported(exitSource)
 			case err == nil && len(v.Tables) == 0:
 				return errReported(exitFailure)
 			}
@@ -75,6 +78,8 @@ func (p *program) printVerification(v *engine.Verification, most int) error {
 	switch {
 	case len(v.Tables) == 0:
 		fmt.Fprintln(p.out, "nothing is proven: no table was compared")
+	case v.Equal() && len(v.LeftOut) > 0:
+		fmt.Fprintln(p.out, "what was compared is equal")
 	case v.Equal():
 		fmt.Fprintln(p.out, "source and destination are equal")
 	}

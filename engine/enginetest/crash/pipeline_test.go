@@ -58,6 +58,7 @@ type pipeline struct {
 	writers   []*writer
 	file      string
 	log       string
+	pause     time.Duration // of the writers between two transactions
 	killed    map[string]int
 	warehouse string   // file of DuckDB, or database of the source's server
 	late      []string // tables that came while the work went on
@@ -68,7 +69,7 @@ type pipeline struct {
 func newPipeline(t *testing.T, source *pgserver.Server, v variant, seed int64) *pipeline {
 	t.Helper()
 	dir := t.TempDir()
-	p := &pipeline{variant: v, t: t, seed: seed, source: source, killed: map[string]int{}, file: filepath.Join(dir, "pipeline.toml"), log: filepath.Join(dir, "leat.log")}
+	p := &pipeline{variant: v, t: t, seed: seed, source: source, pause: slowly, killed: map[string]int{}, file: filepath.Join(dir, "pipeline.toml"), log: filepath.Join(dir, "leat.log")}
 	for i := range v.databases {
 		name := source.Database(t)
 		p.databases = append(p.databases, name)
@@ -143,7 +144,18 @@ func (p *pipeline) work() {
 // pace sets the writers' pause between two transactions.
 func (p *pipeline) pace(pause time.Duration) {
 	p.t.Helper()
+	p.pause = pause
+	p.slowDown(1)
+}
+
+// slowDown makes the pause so many times as long until pace is called.
+func (p *pipeline) slowDown(times int) {
+	p.t.Helper()
+	pause := p.pause * time.Duration(times)
 	for _, w := range p.writers {
+		if w.stop == nil {
+			continue // it does not work
+		}
 		select {
 		case w.pace <- pause:
 		case err := <-w.done:

@@ -17,6 +17,7 @@ const patience = 4 * time.Minute
 // process is the program at work on one pipeline.
 type process struct {
 	t     *testing.T
+	p     *pipeline
 	cmd   *exec.Cmd
 	ended chan struct{}
 	spoke chan struct{} // closed with its first output: it takes signals
@@ -54,7 +55,7 @@ func (p *pipeline) start(failpoint, verb string, args ...string) *process {
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	out := &process{p.t, cmd, make(chan struct{}), said.spoke}
+	out := &process{p.t, p, cmd, make(chan struct{}), said.spoke}
 	go func() {
 		defer close(out.ended)
 		defer log.Close()
@@ -68,14 +69,29 @@ func (p *pipeline) run(failpoint string, args ...string) *process {
 	return p.start(failpoint, "run", append(args, "--quiet")...)
 }
 
+// easing is how often the writers become slower while the program is waited for:
+// a source whose tables are altered and emptied all the time is loaded as soon
+// as a load takes less time than that leaves, which depends on the machine.
+const easing = 20 * time.Second
+
 // wait returns the exit code, and the signal that ended the process if one did.
 func (r *process) wait() (code int, by syscall.Signal) {
 	r.t.Helper()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
+	ease := time.NewTicker(easing)
+	defer ease.Stop()
+	times := 1
+	for r.runs(ease.C, timeout.C) {
+		times *= 2
+		r.p.slowDown(times)
+	}
+	if times > 1 {
+		r.p.slowDown(1)
+	}
 	select {
 	case <-r.ended:
-	case <-timeout.C:
+	default:
 		r.cmd.Process.Signal(syscall.SIGQUIT) // the stacks go to the log
 		grace := time.NewTimer(5 * time.Second)
 		defer grace.Stop()
@@ -92,6 +108,18 @@ func (r *process) wait() (code int, by syscall.Signal) {
 		return -1, status.Signal()
 	}
 	return status.ExitStatus(), 0
+}
+
+// runs waits for a tick of the process and says whether there was one before it
+// ended, or the time was over.
+func (r *process) runs(tick, over <-chan time.Time) bool {
+	select {
+	case <-tick:
+		return true
+	case <-r.ended:
+	case <-over:
+	}
+	return false
 }
 
 // after signals the process once d has passed, unless it has ended.
