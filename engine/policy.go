@@ -115,6 +115,7 @@ func fixAttr(fix string) slog.Attr {
 const (
 	firstPause = 250 * time.Millisecond
 	lastPause  = 30 * time.Second
+	knockPause = 3 * time.Second // where nobody answers: asking costs nothing, and it may be back at any moment
 	calm       = time.Minute // a run longer than this starts the pauses anew
 )
 
@@ -150,6 +151,15 @@ func persist(ctx context.Context, log *slog.Logger, what string, patience time.D
 			return ctx.Err() // stopped, as asked for
 		case <-time.After(wait):
 		}
-		pause = min(2*pause, lastPause)
+		pause = min(2*pause, longestPause(err))
 	}
+}
+
+func longestPause(err error) time.Duration {
+	var source *postgres.Error
+	var database *capability.Error
+	if errors.As(err, &source) && (source.Code == postgres.CodeUnreachable || source.SQLState == "57P03") || errors.As(err, &database) && database.Class == capability.Connection {
+		return knockPause
+	}
+	return lastPause
 }

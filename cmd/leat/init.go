@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -24,7 +25,8 @@ func (p *program) initCommand() *cobra.Command {
 		Short: "Write a pipeline file for a database, and print the GRANTs it needs",
 		Long: `Init connects to a database, looks at its tables, writes a pipeline file that
 replicates them into a DuckDB file beside it, and prints the statements that
-give a role of its own what replication needs.`,
+give a role of its own what replication needs. On a terminal it asks for the
+password that neither the DSN nor PGPASSWORD nor the password file has.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.initialise(cmd.Context(), args[0], ssh, output, destination)
@@ -52,6 +54,14 @@ func (p *program) initialise(ctx context.Context, dsn string, ssh sshFlags, outp
 	}
 	database := cfg.Database
 	source, err := postgres.Open(ctx, &cfg.Config, database)
+	if isPasswordMissing(err) && cfg.Password == "" && term.IsTerminal(int(os.Stdin.Fd())) {
+		password, askErr := p.askSecret("password of role " + cfg.User + ": ")
+		if askErr != nil {
+			return errors.Join(err, askErr)
+		}
+		cfg.Password = string(password)
+		source, err = postgres.Open(ctx, &cfg.Config, database)
+	}
 	if err != nil {
 		return err
 	}
@@ -97,6 +107,12 @@ func (p *program) initialise(ctx context.Context, dsn string, ssh sshFlags, outp
 	}
 	fmt.Fprintf(p.out, "\nThen: %[2]sleat check %[1]s, leat plan %[1]s, leat run %[1]s\n", output, export)
 	return nil
+}
+
+// isPasswordMissing says whether a server wants a password that it did not get.
+func isPasswordMissing(err error) bool {
+	var source *postgres.Error
+	return errors.As(err, &source) && source.Code == postgres.CodePassword
 }
 
 // printPublication prints what it takes to publish tables that the role does

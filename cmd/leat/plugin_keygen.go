@@ -99,7 +99,7 @@ func (p *program) askSecret(prompt string) ([]byte, error) {
 	secret, err := term.ReadPassword(int(os.Stdin.Fd()))
 	fmt.Fprintln(p.err)
 	if err != nil {
-		return nil, fmt.Errorf("read passphrase: %w", err)
+		return nil, fmt.Errorf("read what is typed: %w", err)
 	}
 	return secret, nil
 }
