@@ -66,7 +66,7 @@ func TestObjectsOfARunningPipeline(t *testing.T) {
 	s.becomes("public.customers", state.Skipped)
 	s.expect(s.leat("query", s.file, "SELECT count(*) AS n FROM customers WHERE id = 901"), exitOK, "N\n0")
 	s.expect(s.leat("status", s.file), exitOK, "1       SKIPPED    "+s.database+".public.customers")
-	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal")
+	s.expect(s.leat("verify", s.file), exitOK, "what was compared is equal")
 	s.expect(s.leat("objects", "restart", s.file, "public.customers", "--yes"), exitUsage, "it is skipped", "leat objects include")
 
 	s.expect(s.leat("objects", "include", s.file, "public.cust*"), exitOK, "QUEUED")

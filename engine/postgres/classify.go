@@ -113,7 +113,7 @@ func classifyLogin(p *pgconn.PgError) *Error {
 	case p.Code == "28P01", p.Code == "28000" && p.Routine == "InitializeSessionUserId":
 		return &Error{Code: CodePassword, Class: Stop,
 			Causes: []string{"The user name or the password is wrong.", "The role does not exist or may not log in."},
-			Hint:   "ALTER ROLE {user} LOGIN PASSWORD '...';"}
+			Hint:   "Correct the user or the password of the pipeline file or the DSN; or set it at the server: ALTER ROLE {user} LOGIN PASSWORD '...';"}
 	case p.Code == "28000" && p.Routine == "ClientAuthentication" && strings.ContainsAny(p.Message, "\"«»„”“「"):
 		// It names host, user and database; what is said of a missing client
 		// certificate names nothing.

@@ -447,7 +447,7 @@ func (c cases) notesLate(t *testing.T) {
 	d := c.open(`{}`)
 	s := modelSchema("noted_late")
 	write := func(s *batch.Schema) {
-		empty := batch.NewBuilder(s).Finish(batch.Position{})
+		empty := batch.NewBuilder(s).Finish(batch.Position{LSN: 1})
 		defer empty.Release()
 		c.deliver(t, d, func() error { return c.Write(d, c.plan(t, d, s), empty) })
 		c.commit(t, d)

@@ -189,7 +189,7 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 		t.ready = planned
 	}
 	if d.dialect.SeparateDDL {
-		if err := d.prepareApart(t, b); err != nil || b.Rows == 0 && !(t.fills && t.ready == planned && b.IsChange()) {
+		if err := d.prepareApart(t, b); err != nil || b.Rows == 0 && !(t.owes && t.ready == planned && b.IsChange()) {
 			return err // a transaction begins with rows: until then other tables can change
 		}
 	}
@@ -264,16 +264,17 @@ func (d *Destination) run(t *table, statements ...string) error {
 // changeApart runs the DDL of a table outside the transaction of the rows. If
 // that has begun it is taken back: Rollback runs the DDL then, and the rows
 // come again. What an evolution does to rows that are there is left to the
-// transaction: rows of the version before may still come in it.
+// transaction, and so is the note of one that alters nothing, or was cut off
+// after that: rows of the version before may still come in it.
 func (d *Destination) changeApart(t *table) error {
 	c, err := d.changeOf(t)
 	if err != nil {
 		return err
 	}
-	t.fills = c.evolution != nil && c.evolution.fill() != ""
+	t.owes = c.evolution != nil && (c.evolution.fill() != "" || !c.alters() && !c.noted)
 	if !c.alters() {
 		d.settled(t, false)
-		return d.noteApart(t, c)
+		return nil
 	}
 	if d.inTx {
 		d.owed = append(d.owed, t)
@@ -285,28 +286,16 @@ func (d *Destination) changeApart(t *table) error {
 	if err := d.evolveApart(t, c); err != nil {
 		return err
 	}
-	if err := d.noteApart(t, c); err != nil {
-		return err
+	if !t.owes {
+		if err := d.alone(func() error { return d.note(t, c) }); err != nil {
+			return err
+		}
 	}
 	if err := d.run(t, "CHECKPOINT"); err != nil {
 		return err
 	}
 	d.settled(t, true)
 	return nil
-}
-
-// noteApart notes what a target has become, if only by an attempt that was cut
-// off before its note: no rows may ever follow. With values for rows that are
-// there it waits for these.
-func (d *Destination) noteApart(t *table, c *change) error {
-	switch {
-	case c.adopted || c.noted || c.evolution == nil || t.fills:
-		return nil
-	case d.inTx:
-		d.pending = append(d.pending, t)
-		return d.note(t, c)
-	}
-	return d.alone(func() error { return d.note(t, c) })
 }
 
 // evolveApart runs the steps of an evolution so that the next attempt can go

@@ -25,9 +25,9 @@ type table struct {
 	nullableKey bool
 	ready       readiness
 	seen        int // how often the target had been changed when t was settled, neverSeen before
-	// fills: the change of the target leaves values for rows that are there to
-	// the transaction.
-	fills bool
+	// owes: the change of the target leaves values for rows that are there, or
+	// its note, to the transaction.
+	owes bool
 	// keyLater: if the table is to be made now, its key is made after the load.
 	keyLater bool
 	// collided says that an insert has met a key that was there.
