@@ -116,7 +116,7 @@ const (
 	firstPause = 250 * time.Millisecond
 	lastPause  = 30 * time.Second
 	knockPause = 3 * time.Second // where nobody answers: asking costs nothing, and it may be back at any moment
-	calm       = time.Minute // a run longer than this starts the pauses anew
+	calm       = time.Minute     // a run longer than this starts the pauses anew
 )
 
 // persist calls run until it succeeds, ctx ends, it fails in a way that is not

@@ -226,8 +226,14 @@ type relation struct {
 // relationQuery reads the objects $1 and all partitions under them. A table and
 // its place in a tree are written by one transaction if it was created as a
 // partition. attached is the age of the youngest place in the path that was
-// not; it is no older than the table itself if that came with it.
-const relationQuery = `WITH RECURSIVE tree(root, oid, attached, made) AS (
+// not; it is no older than the table itself if that came with it. The functions
+// that measure a relation wait for whoever has locked it, or waits for that: an
+// ALTER TABLE in a long transaction, a prepared one. Such a relation is taken as
+// large as ANALYZE has found it.
+const relationQuery = `WITH RECURSIVE locked AS (
+		SELECT DISTINCT relation FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+		AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())),
+	tree(root, oid, attached, made) AS (
 		SELECT oid, oid, NULL::int, NULL::int FROM pg_catalog.pg_class WHERE oid = ANY($1::oid[])
 		UNION ALL SELECT t.root, i.inhrelid,
 			CASE WHEN i.xmin::text <> a.xmin::text THEN least(t.attached, age(i.xmin)) ELSE t.attached END, age(a.xmin)
@@ -240,10 +246,13 @@ const relationQuery = `WITH RECURSIVE tree(root, oid, attached, made) AS (
 		coalesce(pg_catalog.pg_relation_filenode(c.oid), 0),
 		coalesce(k.pk, false), coalesce(k.ident, false), coalesce(t.attached <= t.made, false)
 	FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	LEFT JOIN locked ON locked.relation = c.oid
+	CROSS JOIN LATERAL (SELECT pg_catalog.current_setting('block_size')::bigint AS bytes, greatest(c.relpages, 1)::bigint AS pages) b
 	CROSS JOIN LATERAL (SELECT
-		CASE WHEN c.relkind IN ('r', 'm') THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) ELSE 0 END
-			/ pg_catalog.current_setting('block_size')::bigint AS pages,
-		CASE WHEN c.relkind IN ('r', 'm') THEN coalesce(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END AS bytes) s
+		CASE WHEN c.relkind NOT IN ('r', 'm') THEN 0 WHEN locked.relation IS NOT NULL THEN b.pages
+			ELSE coalesce(pg_catalog.pg_relation_size(c.oid), 0) / b.bytes END AS pages,
+		CASE WHEN c.relkind NOT IN ('r', 'm') THEN 0 WHEN locked.relation IS NOT NULL THEN b.pages * b.bytes
+			ELSE coalesce(pg_catalog.pg_table_size(c.oid), 0) END AS bytes) s
 	LEFT JOIN LATERAL (SELECT bool_or(indisprimary) pk, bool_or(indisreplident) ident FROM pg_catalog.pg_index i
 		WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND (indisprimary OR indisreplident)) k ON true
 	ORDER BY n.nspname, c.relname`

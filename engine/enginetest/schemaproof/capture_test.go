@@ -138,6 +138,65 @@ func TestCapturedOfMergedSources(t *testing.T) {
 	}
 }
 
+// TestChangesThatWait changes tables in transactions that stay open, prepared
+// ones among them: what they lock holds nothing up, neither the start of a
+// pipeline nor other tables, and comes in its place once they commit.
+func TestChangesThatWait(t *testing.T) {
+	t.Parallel()
+	server := pgserver.Test(t, pgserver.Options{Settings: map[string]string{"max_prepared_transactions": "10", "logical_decoding_work_mem": "64kB"}})
+	for _, source := range []string{"ddl_capture = true", "ddl_capture = true\ntwo_phase = true", ""} {
+		t.Run(source, func(t *testing.T) {
+			database := server.Database(t)
+			exec(t, server, database, `CREATE TABLE stays (id int PRIMARY KEY, v text); INSERT INTO stays VALUES (1, 'one')`)
+			for _, table := range []string{"altered", "kept", "undone"} {
+				exec(t, server, database, fmt.Sprintf(`CREATE TABLE %s (id int PRIMARY KEY, v text); INSERT INTO %[1]s SELECT n, 'v' || n FROM generate_series(1, 100) n`, table))
+			}
+			both := []*pipeline{newPipeline(t, server, "duckdb", database), newPipeline(t, server, "postgres", database)}
+			for _, p := range both {
+				p.source = source
+			}
+			catchUp(t, both...)
+			conn, err := pgx.Connect(t.Context(), server.DSN(database))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close(context.Background())
+			do := func(sql string) {
+				t.Helper()
+				if _, err := conn.Exec(t.Context(), sql); err != nil {
+					t.Fatalf("%s: %v", sql, err)
+				}
+			}
+			change := func(table string) string {
+				return fmt.Sprintf(`BEGIN; UPDATE %[1]s SET v = 'before' WHERE id <= 10; ALTER TABLE %[1]s ADD n int DEFAULT 7; INSERT INTO %[1]s SELECT g, repeat('x', 100), g FROM generate_series(1001, 2000) g;
+					ALTER TABLE %[1]s RENAME v TO w; UPDATE %[1]s SET n = 8 WHERE id = 1`, table)
+			}
+			prepared := func(table string) string { return "'" + database + "_" + table + "'" }
+			for _, table := range []string{"kept", "undone"} {
+				do(change(table))
+				do(`PREPARE TRANSACTION ` + prepared(table))
+			}
+			do(change("altered"))
+			exec(t, server, database, `INSERT INTO stays VALUES (2, 'two')`)
+			catchUp(t, both...) // begins while all three are locked
+			for _, p := range both {
+				p.equal(t, "stays")
+			}
+			do(`COMMIT`)
+			do(`COMMIT PREPARED ` + prepared("kept"))
+			do(`ROLLBACK PREPARED ` + prepared("undone"))
+			exec(t, server, database, `UPDATE undone SET v = 'after' WHERE id = 1`)
+			catchUp(t, both...)
+			for _, p := range both {
+				for _, table := range []string{"stays", "altered", "kept", "undone"} {
+					p.equal(t, table)
+				}
+				p.verify(t)
+			}
+		})
+	}
+}
+
 // TestCapturedWhileRunning lets tables come, go and get another name while the
 // pipelines run and never look at the catalogue by themselves; holds one before
 // its change, although no row follows; and meets messages that others write.
