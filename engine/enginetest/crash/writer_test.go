@@ -41,7 +41,7 @@ type writer struct {
 // newWriter makes and fills the tables of a database.
 func newWriter(t *testing.T, dsn string, seed int64, v variant) *writer {
 	t.Helper()
-	w := &writer{pace: make(chan time.Duration), work: workload.New(seed, workload.Options{NoDDL: !v.ddl, FlatArrays: v.arrays() == "list"}), dsn: dsn, random: rand.New(rand.NewPCG(uint64(seed), 2))}
+	w := &writer{pace: make(chan time.Duration), work: workload.New(seed, workload.Options{NoDDL: !v.ddl, Keys: v.ddl && !v.merge, FlatArrays: v.arrays() == "list"}), dsn: dsn, random: rand.New(rand.NewPCG(uint64(seed), 2))}
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
