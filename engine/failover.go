@@ -54,7 +54,7 @@ func whyLost(s *postgres.Slot) string {
 	case "idle_timeout":
 		return "idle_timeout: it was not read for longer than idle_replication_slot_timeout"
 	case "conflict":
-		return "it conflicted with the recovery of the standby"
+		return "it conflicted with the recovery of the standby, or max_slot_wal_keep_size was exceeded"
 	}
 	return "wal_status lost: max_slot_wal_keep_size was exceeded"
 }

@@ -170,3 +170,42 @@ func TestSourceConnectsAgain(t *testing.T) {
 	}
 	f.table(t, "t")
 }
+
+// TestTablesAtOneMoment reads tables while they are dropped and made: each comes
+// whole or not at all, or its columns in the log would be taken for others.
+func TestTablesAtOneMoment(t *testing.T) {
+	f := newFixture(t)
+	done := make(chan error, 1)
+	go func() {
+		for n := range 1000 {
+			if _, err := f.conn.Exec(t.Context(), []string{`CREATE TABLE comes (id int, v text)`, `DROP TABLE comes`}[n%2]); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	seen := 0
+	for running := true; running; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			running = false
+		default:
+		}
+		tables, err := f.source.Tables(t.Context(), Selection{Include: []string{"*"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range tables {
+			if seen++; len(table.Schema.Columns) != 2 {
+				t.Fatalf("%s has the columns %v", table.ID(), table.Schema.Columns)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("the table was never seen")
+	}
+}

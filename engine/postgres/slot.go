@@ -67,7 +67,7 @@ func readSlot(ctx context.Context, conn *pgx.Conn, version int, name string) (*S
 	case version >= 170000:
 		status += ", two_phase, failover, synced, coalesce(invalidation_reason, '')"
 	case version >= 160000:
-		status += ", two_phase, false, false, CASE WHEN conflicting THEN 'conflict' ELSE '' END"
+		status += ", two_phase, false, false, CASE WHEN conflicting AND pg_catalog.pg_is_in_recovery() THEN 'conflict' ELSE '' END"
 	case version >= 140000:
 		status += ", two_phase, false, false, ''"
 	default:

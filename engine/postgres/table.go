@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"strconv"
@@ -257,9 +258,16 @@ const relationQuery = `WITH RECURSIVE locked AS (
 		WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND (indisprimary OR indisreplident)) k ON true
 	ORDER BY n.nspname, c.relname`
 
-// load reads the tables with these OIDs. Those that are gone are left out.
-// The caller holds s.mu.
-func (s *Source) load(ctx context.Context, conn *pgx.Conn, oids []uint32) ([]*Table, error) {
+// load reads the tables with these OIDs as they are at one moment. Those that
+// are gone are left out. The caller holds s.mu.
+func (s *Source) load(ctx context.Context, conn *pgx.Conn, oids []uint32) (out []*Table, err error) {
+	if conn.PgConn().TxStatus() == 'I' {
+		tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, tx.Rollback(context.WithoutCancel(ctx))) }()
+	}
 	rows, err := conn.Query(ctx, relationQuery, oids)
 	if err != nil {
 		return nil, err
@@ -274,7 +282,6 @@ func (s *Source) load(ctx context.Context, conn *pgx.Conn, oids []uint32) ([]*Ta
 		return nil, err
 	}
 	tables := make(map[uint32]*Table)
-	var out []*Table
 	for _, r := range all {
 		if r.root == r.oid {
 			t := &Table{OID: r.oid, Kind: kinds[r.kind], Identity: identities[r.replident], Rows: -1, RowSecurity: r.rowSecurity, queried: s.ByQuery,
