@@ -3,10 +3,12 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -27,10 +29,21 @@ func (c *Config) connectOne(ctx context.Context, database string) (*pgx.Conn, er
 		return nil, err
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
+	for attempt := 1; attempt < 5 && cfg.TLSConfig != nil && isHungUp(err) && ctx.Err() == nil; attempt++ {
+		conn, err = pgx.ConnectConfig(ctx, cfg)
+	}
 	if err != nil {
 		return nil, c.loginError(database, cfg.Password, err)
 	}
 	return conn, nil
+}
+
+// isHungUp says whether the server closed a connection while it was opened. A
+// server that does not accept the client certificate says so when the handshake
+// of TLS 1.3 is over on this side (RFC 8446, section 4.4.2.4): who writes just
+// then may see the end of the connection and not the reason.
+func isHungUp(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // ReplicationConfig returns the settings of a logical replication connection
