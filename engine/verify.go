@@ -61,10 +61,8 @@ type Verification struct {
 // Equal says whether no key differs and the destination has every table as it
 // is.
 func (v *Verification) Equal() bool {
-	return !slices.ContainsFunc(v.LeftOut, isBehind) && !slices.ContainsFunc(v.Tables, func(t TableVerification) bool { return t.Different > 0 })
+	return !slices.ContainsFunc(v.LeftOut, func(l LeftOut) bool { return l.Behind }) && !slices.ContainsFunc(v.Tables, func(t TableVerification) bool { return t.Different > 0 })
 }
-
-func isBehind(l LeftOut) bool { return l.Behind }
 
 // Verify compares source and destination row by row, the source as it is now
 // and through the transforms. It reads both sides once, in bounded memory: the
@@ -74,12 +72,6 @@ func isBehind(l LeftOut) bool { return l.Behind }
 // has delivered what the source had.
 func (p *Pipeline) Verify(ctx context.Context, progress func(TableVerification), settle func(context.Context) error) (*Verification, error) {
 	v, err := p.openVerifier(ctx)
-	if err == nil && settle != nil && slices.ContainsFunc(v.left, isBehind) { // a change may be on its way
-		v.close(context.WithoutCancel(ctx))
-		if err = settle(ctx); err == nil {
-			v, err = p.openVerifier(ctx)
-		}
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +79,15 @@ func (p *Pipeline) Verify(ctx context.Context, progress func(TableVerification),
 	out := &Verification{LagBytes: v.lag, LeftOut: v.left}
 	for _, t := range v.targets {
 		result, err := v.compare(ctx, t, settle)
+		if t.isBehind(err) && settle != nil { // the change may be on its way
+			if err = settle(ctx); err == nil {
+				result, err = v.compare(ctx, t, settle)
+			}
+		}
+		if t.isBehind(err) {
+			out.LeftOut = append(out.LeftOut, t.behind()...)
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("verify %s: %w", t.plan.Table, err)
 		}
@@ -209,13 +210,10 @@ func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
 			g := v.targetOf(leaf, t.ID().Database)
 			if !slices.Contains(g.tables, t) {
 				g.tables, g.leaves = append(g.tables, t), append(g.leaves, leaf.schema)
-				if !slices.ContainsFunc(leaf.target.Statements, makesTable) { // one that is not there has no rows
-					g.owed = append(g.owed, leaf.target.Statements...)
-				}
+				g.owed = append(g.owed, leaf.target.Statements...)
 			}
 		}
 	}
-	v.leaveBehind()
 	slices.SortFunc(v.targets, func(a, b *verified) int { return strings.Compare(a.plan.Table, b.plan.Table) })
 	for _, t := range v.targets {
 		if err := v.findKept(t); err != nil {
@@ -224,8 +222,6 @@ func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
 	}
 	return nil
 }
-
-func makesTable(statement string) bool { return strings.HasPrefix(statement, "CREATE TABLE ") }
 
 // targetOf returns the table at the end of a chain.
 func (v *verifier) targetOf(leaf *step, database string) *verified {

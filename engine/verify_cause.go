@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/state"
 )
 
@@ -271,16 +272,17 @@ func (v *verifier) leaveOut(id batch.TableID, reason string) error {
 	return nil
 }
 
-// leaveBehind leaves the tables out whose table at the destination is still to
-// be changed: its rows cannot be told from those of the source.
-func (v *verifier) leaveBehind() {
-	v.targets = slices.DeleteFunc(v.targets, func(t *verified) bool {
-		for _, table := range t.tables {
-			if len(t.owed) > 0 {
-				v.left = append(v.left, LeftOut{Table: table.ID(), Behind: true, Reason: fmt.Sprintf(
-					"%s is not yet what the table is by now; its next row, or leat objects restart, brings: %s", t.plan.Table, strings.Join(t.owed, "; "))})
-			}
-		}
-		return len(t.owed) > 0
-	})
+// isBehind says whether the destination cannot be read for a change that it still
+// owes.
+func (t *verified) isBehind(err error) bool {
+	var failed *capability.Error
+	return len(t.owed) > 0 && errors.As(err, &failed) && failed.Class == capability.Schema
+}
+
+// behind leaves the tables out that land in a table which is still to be changed.
+func (t *verified) behind() (out []LeftOut) {
+	for _, id := range t.sources() {
+		out = append(out, LeftOut{Table: id, Behind: true, Reason: fmt.Sprintf("%s is not yet what the table is by now; its next row, or leat objects restart, brings: %s", t.plan.Table, strings.Join(t.owed, "; "))})
+	}
+	return out
 }
