@@ -75,22 +75,39 @@ func (n *network) fail(r *process, name string, fault func(*faultproxy.Proxy)) *
 	}
 	const some, much = 100, 5000 // bytes of a stream that is idle, and of a session that begins
 	var used, other *faultproxy.Proxy
-	start := [2]int64{n.ways[0].Moved(), n.ways[1].Moved()}
-	n.until(r, "the program used the network, for "+name, func() bool {
-		for i, w := range n.ways {
-			if w.Moved() > start[i]+some {
-				used, other = w, n.ways[1-i]
+	find := func() {
+		used = nil
+		start := [2]int64{n.ways[0].Moved(), n.ways[1].Moved()}
+		n.until(r, "the program used the network, for "+name, func() bool {
+			for i, w := range n.ways {
+				if w.Moved() > start[i]+some {
+					used, other = w, n.ways[1-i]
+				}
 			}
-		}
-		return used != nil
-	})
+			return used != nil
+		})
+	}
+	find()
 	retried, moved := n.logged("replication failed, trying again"), other.Moved()
 	fault(used)
+	again := time.Now().Add(unnoticed)
 	n.until(r, name+" was noticed", func() bool {
-		return n.logged("replication failed, trying again") > retried || other.Moved() > moved+much
+		if n.logged("replication failed, trying again") > retried || other.Moved() > moved+much {
+			return true
+		}
+		if time.Now().After(again) { // the program had left that way just before
+			find()
+			moved = other.Moved()
+			fault(used)
+			again = time.Now().Add(unnoticed)
+		}
+		return false
 	})
 	return used
 }
+
+// unnoticed is how long a fault is given before it is made once more.
+const unnoticed = 20 * time.Second
 
 // until waits for something that the running program brings about.
 func (p *pipeline) until(r *process, what string, reached func() bool) {

@@ -16,6 +16,7 @@ import (
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/state"
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -144,6 +145,12 @@ func (s *site) equal(p *engine.Pipeline) {
 		if t.Different > 0 || t.SourceRows != t.DestinationRows {
 			s.Errorf("%s: %d rows at the source, %d at the destination, %d differ: %v", t.Target, t.SourceRows, t.DestinationRows, t.Different, t.Keys)
 		}
+	}
+	for e, err := range p.FailedEvents(state.FailedFilter{}) {
+		if err != nil {
+			s.Fatal(err)
+		}
+		s.Logf("a row of %s was refused: %s", e.Table, e.Reason)
 	}
 }
 

@@ -30,6 +30,7 @@ func Cases(t *testing.T, h *Host, open func(config string) pdk.Destination, sche
 	t.Run("a truncate spares other databases", c.truncatesOwn)
 	t.Run("a default is for rows of its source", c.defaultsOwn)
 	t.Run("a column gets the name of one that another source has brought", c.renamesOwn)
+	t.Run("a key turns out to be NULL in another source", c.keyWithNull)
 	t.Run("a change without rows was cut off before it was noted", c.notesLate)
 	t.Run("the plan writes nothing", c.plansOnly)
 	t.Run("a first load ends with a table that merges", c.loads)
@@ -439,6 +440,49 @@ func (c cases) renamesOwn(t *testing.T) {
 	write(schema(1, map[string]int{"before": 2, "after": 0}), 1, "eu", "a", "")
 	write(schema(2, map[string]int{"after": 2}), 2, "eu", "b")
 	c.want(t, fmt.Sprintf(`SELECT id, after FROM "%s".own_renames ORDER BY 1`, c.schema), "1 a\n2 b")
+}
+
+// keyWithNull merges tables of which one has a column more in its key. That one
+// comes alone at first, and is in the middle of its load or through with it when
+// the rows of the other come.
+func (c cases) keyWithNull(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		d := c.open(`{}`)
+		schema := func(database string, nullable bool) *batch.Schema {
+			s := modelSchema(fmt.Sprintf("key_with_null_%v", ended))
+			s.Table.Database, s.Columns[0].Key, s.Columns[1].Key, s.Columns[2].Key = database, 1, 2, 3
+			s.Columns[1].Name, s.Columns[1].Nullable, s.Columns[2].Name, s.Columns[2].Nullable = "state", nullable, "__leat_database_name", false
+			if nullable {
+				s.Version++
+			}
+			s.Columns = s.Columns[:3]
+			return s
+		}
+		write := func(s *batch.Schema, op batch.Op, id uint64, state string) {
+			b := batch.NewBuilder(s)
+			b.Column(0).AppendUint64(id)
+			if b.Column(1).AppendBytes([]byte(state)); state == "" {
+				b = batch.NewBuilder(s)
+				b.Column(0).AppendUint64(id)
+				b.Column(1).AppendNull()
+			}
+			b.Column(2).AppendBytes([]byte(s.Table.Database))
+			b.EndRow(op, 1, 1, 1)
+			rows := b.Finish(batch.Position{})
+			defer rows.Release()
+			c.deliver(t, d, func() error { return c.Write(d, c.plan(t, d, s), rows) })
+			c.commit(t, d)
+		}
+		write(schema("us", false), batch.Read, 1, "CA")
+		if ended {
+			write(schema("us", false), batch.Update, 1, "CA")
+		}
+		write(schema("eu", true), batch.Read, 1, "")
+		write(schema("us", true), batch.Read, 1, "NY")
+		write(schema("eu", true), batch.Update, 1, "")
+		write(schema("us", true), batch.Update, 1, "NY")
+		c.want(t, fmt.Sprintf(`SELECT id, state, "__leat_database_name" FROM "%s"."key_with_null_%v" ORDER BY 3, 2`, c.schema, ended), "1 NULL eu\n1 CA us\n1 NY us")
+	}
 }
 
 // notesLate changes a table that already is what it is to become, as after a

@@ -211,6 +211,9 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 	if err := d.run(t, c.statements()...); err != nil {
 		return err
 	}
+	if u := d.unkeyed[t.quoted()]; u != nil && t.nullableKey {
+		u.made = true // an index stands in its place
+	}
 	if !c.adopted {
 		if err := d.note(t, c); err != nil {
 			return err

@@ -51,9 +51,10 @@ type Dialect struct {
 	// Columns is the query for the columns of a table that is there: name and
 	// type.
 	Columns func(schema, table string) string
-	// Key is the query for the primary key of a table and for its unique
-	// indexes whose name begins with prefix: "p" or "i", name, column, whether
-	// it is partial, in order of name and place. Nil without PhysicalKey.
+	// Key is the query for the primary key of a table, for its unique indexes
+	// whose name begins with prefix and for its columns that take no NULL: "p",
+	// "i" or "n", name, column, whether it is partial, in order of name and
+	// place. Nil without PhysicalKey.
 	Key func(schema, table, prefix string) string
 	// EqualNulls is the query that has a row if a unique index can take NULL for
 	// a value. Empty without PhysicalKey.

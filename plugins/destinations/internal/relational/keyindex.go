@@ -82,6 +82,7 @@ type physicalKey struct {
 	constraint string
 	columns    []string // of the constraint
 	indexes    map[string]keyIndex
+	notNull    []string // columns of the target that take no NULL
 }
 
 func (d *Destination) physicalKey(t *table) (physicalKey, error) {
@@ -93,6 +94,10 @@ func (d *Destination) physicalKey(t *table) (physicalKey, error) {
 	for _, r := range rows.Rows { // kind, name, column, partial
 		if *r[0] == "p" {
 			k.constraint, k.columns = *r[1], append(k.columns, *r[2])
+			continue
+		}
+		if *r[0] == "n" {
+			k.notNull = append(k.notNull, *r[2])
 			continue
 		}
 		index := k.indexes[*r[1]]
@@ -113,8 +118,10 @@ func (d *Destination) rekey(t *table, shared bool, renamed func(string) string) 
 	if err != nil {
 		return nil, err
 	}
-	for i, name := range have.columns {
-		have.columns[i] = renamed(name)
+	for _, names := range [][]string{have.columns, have.notNull} {
+		for i, name := range names {
+			names[i] = renamed(name)
+		}
 	}
 	want := d.index(t, shared)
 	delete(d.apart, t.quoted())
@@ -140,6 +147,9 @@ func (d *Destination) rekey(t *table, shared bool, renamed func(string) string) 
 		return nil, err
 	}
 	out = append(out, adopted...)
+	if t.nullableKey {
+		out = append(out, d.takeNulls(t, have)...)
+	}
 	_, indexed := have.indexes[want.name(t)]
 	if primary && have.constraint != "" || !primary && indexed {
 		return out, nil
@@ -157,6 +167,18 @@ func (d *Destination) dropPrimary(t *table, have physicalKey, keep []string) []s
 	out := []string{fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", t.quoted(), Quote(have.constraint))}
 	for _, name := range have.columns {
 		if !slices.Contains(keep, name) || len(keep) == 0 {
+			out = append(out, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", t.quoted(), Quote(name)))
+		}
+	}
+	return out
+}
+
+// takeNulls lets the columns of a key have NULL that had none while the target
+// had a primary key, or waited for it until the end of a load: that key is not
+// to come any more.
+func (d *Destination) takeNulls(t *table, have physicalKey) (out []string) {
+	for _, name := range t.keyNames() {
+		if slices.Contains(have.notNull, name) {
 			out = append(out, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", t.quoted(), Quote(name)))
 		}
 	}
