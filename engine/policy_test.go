@@ -83,3 +83,22 @@ func TestPausesBeginAnewAfterProgress(t *testing.T) {
 		}
 	}
 }
+
+// TestKnocksWhereNobodyAnswers tries often again only where that may help at any
+// moment.
+func TestKnocksWhereNobodyAnswers(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want time.Duration
+	}{
+		{&postgres.Error{Code: postgres.CodeUnreachable, Class: postgres.Retry}, knockPause},
+		{&postgres.Error{SQLState: "57P03", Class: postgres.Retry}, knockPause},
+		{fmt.Errorf("commit: %w", &capability.Error{Class: capability.Connection}), knockPause},
+		{&postgres.Error{SQLState: "53300", Class: postgres.Retry}, lastPause},
+		{&capability.Error{Class: capability.Resource}, lastPause},
+	} {
+		if got := longestPause(c.err); got != c.want {
+			t.Errorf("%+v: at most %s, want %s", c.err, got, c.want)
+		}
+	}
+}

@@ -154,7 +154,7 @@ func (s *site) mended() {
 		}
 	}()
 	s.expect(r, exitOK)
-	s.expect(s.leat("verify", s.file), exitOK, " equal")
+	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal")
 }
 
 // process is a leat that runs until it is stopped.

@@ -20,8 +20,8 @@ every one with the destination's. It needs bounded memory whatever the size of
 the tables. Keys that differ are named, and the exit code is 7.
 
 While the pipeline runs, rows that are on their way are waited for: how many keys
-were not the same at first and are by now is said. The exit code is 3 if the role may
-not read a table, and 1 if there was none to compare.`,
+were not the same at first and are by now is said. The exit code is 3 if the role
+may not read a table, and 1 if there was none to compare.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, client, err := p.locate(args[0])
