@@ -43,12 +43,14 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	l.record, err = l.p.store.Source(l.database)
 	switch {
 	case errors.Is(err, state.ErrNotFound):
-		l.record = state.Source{Database: l.database, Slot: slot, Publication: publication}
 		if l.stored.get(failedKey(l.database)) != "" {
 			l.log.Warn("the state folder is a new one: rows that were set aside before are not in it; leat verify names them")
 		}
 	case err != nil:
 		return nil, err
+	}
+	if l.record.Slot == "" { // none yet, or dropped
+		l.record = state.Source{Database: l.database, Slot: slot, Publication: publication}
 	}
 	position, started, err := l.destinationPosition()
 	if err != nil {

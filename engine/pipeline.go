@@ -179,7 +179,7 @@ func (p *Pipeline) Run(ctx context.Context, o RunOptions) error {
 	if err := p.store.PutRun(run); err != nil {
 		return err
 	}
-	err = p.replicate(ctx, o)
+	err = errors.Join(p.sayLeft(), p.replicate(ctx, o))
 	run.Ended, run.Outcome = time.Now(), "finished"
 	switch {
 	case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):

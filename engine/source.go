@@ -78,15 +78,20 @@ func eachSource(ctx context.Context, s *spec.Spec, do func(*postgres.Source) err
 		return err
 	}
 	for _, database := range Databases(s) {
-		source, err := postgres.Open(ctx, cfg, database)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(do(source), source.Close(ctx)); err != nil {
+		if err := withSource(ctx, cfg, database, do); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// withSource connects to a database for as long as do takes.
+func withSource(ctx context.Context, cfg *postgres.Config, database string, do func(*postgres.Source) error) error {
+	source, err := postgres.Open(ctx, cfg, database)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(source), source.Close(ctx))
 }
 
 // Databases are the source databases of a pipeline in the order of its file.

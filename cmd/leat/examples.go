@@ -46,6 +46,8 @@ var examples = map[string]string{
 	"leat query": `  leat query shop.toml "SELECT count(*) FROM orders"
   leat query shop.toml "SHOW TABLES"
   leat --json query shop.toml "SELECT id, total FROM orders WHERE total > 100"`,
+	"leat drop": `  leat drop shop.toml
+  leat drop shop.toml shop_us --yes`,
 	"leat schema": `  leat schema > pipeline.schema.json
   leat schema --reference`,
 	"leat plugin list": `  leat plugin list`,

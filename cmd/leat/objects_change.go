@@ -75,7 +75,7 @@ func (p *program) changeObjects(ctx context.Context, path string, request engine
 	}
 	changed, err := change(request)
 	var unsaid *engine.UnconfirmedError
-	if errors.As(err, &unsaid) && p.agrees(unsaid) {
+	if errors.As(err, &unsaid) && p.agrees(fmt.Sprintf("%v.\nThe rows at the destination are taken back and come again. Go on?", unsaid)) {
 		request.Confirmed = true
 		changed, err = change(request)
 	}
@@ -95,11 +95,11 @@ func (p *program) changeObjects(ctx context.Context, path string, request engine
 }
 
 // agrees asks a person at the terminal.
-func (p *program) agrees(e *engine.UnconfirmedError) bool {
+func (p *program) agrees(question string) bool {
 	if p.json || !isTerminal(p.out) {
 		return false
 	}
-	fmt.Fprintf(p.out, "%v.\nThe rows at the destination are taken back and come again. Go on? [y/N] ", e)
+	fmt.Fprintf(p.out, "%s [y/N] ", question)
 	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // no answer is no
 	return strings.EqualFold(strings.TrimSpace(answer), "y")
 }

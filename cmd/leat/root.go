@@ -66,7 +66,7 @@ A pipeline is one TOML file. Start with leat demo, or leat init DSN.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
 	root.AddCommand(p.demoCommand(), p.initCommand(), p.checkCommand(), p.planCommand(), p.runCommand(),
 		p.statusCommand(), p.objectsCommand(), p.failedCommand(), p.verifyCommand(), p.explainCommand(), p.queryCommand(),
-		p.schemaCommand(), p.pluginCommand(), p.marketplaceCommand())
+		p.dropCommand(), p.schemaCommand(), p.pluginCommand(), p.marketplaceCommand())
 	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "The exit codes of leat", Long: exitCodeHelp})
 	addExamples(root)
 	for _, c := range root.Commands() {

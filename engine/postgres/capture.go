@@ -126,6 +126,11 @@ func (s *Source) EnsureCapture(ctx context.Context, install bool) (key []byte, p
 	return key, problem, wrap("read the key of DDL capture in", "database "+s.Database, err)
 }
 
+// RemoveCapture takes DDL capture out of the database.
+func (s *Source) RemoveCapture(ctx context.Context) error {
+	return wrap("remove DDL capture from", "database "+s.Database, s.script(ctx, CaptureRemovalSQL))
+}
+
 // script runs statements with a transaction of their own.
 func (s *Source) script(ctx context.Context, sql string) error {
 	return s.do(ctx, func(conn *pgx.Conn) error {

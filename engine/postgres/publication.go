@@ -66,6 +66,56 @@ func (s *Source) EnsurePublication(ctx context.Context, name string, tables []*T
 	return out, nil
 }
 
+// MadePublication is a publication of EnsurePublication that is there.
+type MadePublication struct {
+	Name   string `json:"name"`
+	Tables int    `json:"tables"`
+	// Kept is why DropPublication would not do and what would, empty if it would.
+	Kept string `json:"kept,omitempty"`
+}
+
+// MadePublications returns those of the publication name and its sibling that are
+// there.
+func (s *Source) MadePublications(ctx context.Context, name string) ([]MadePublication, error) {
+	out := []MadePublication{}
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		var standby bool
+		if err := conn.QueryRow(ctx, "SELECT pg_catalog.pg_is_in_recovery()").Scan(&standby); err != nil {
+			return err
+		}
+		for _, name := range []string{name, name + keylessSuffix} {
+			have, err := readPublication(ctx, conn, name, s.Version)
+			if err != nil {
+				return err
+			}
+			if !have.exists {
+				continue
+			}
+			made := MadePublication{Name: name, Tables: len(have.tables)}
+			switch {
+			case have.allTables:
+				made.Kept = "it is FOR ALL TABLES, which Leat does not make"
+			case standby:
+				made.Kept = fmt.Sprintf("this is a standby; at the primary: DROP PUBLICATION %s;", quoteIdent(name))
+			case !have.mine:
+				made.Kept = fmt.Sprintf("it belongs to another role, which may: DROP PUBLICATION %s;", quoteIdent(name))
+			}
+			out = append(out, made)
+		}
+		return nil
+	})
+	return out, wrap("look for publication", name, err)
+}
+
+// DropPublication drops a publication; one that does not exist is no error.
+func (s *Source) DropPublication(ctx context.Context, name string) error {
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "DROP PUBLICATION IF EXISTS "+quoteIdent(name))
+		return err
+	})
+	return wrap("drop publication", name, err)
+}
+
 // forgetfulVersion is the first version whose walsender looks again what is
 // published of a relation after that was attached to a partitioned table or
 // detached from it. An older one goes by what held when it first met a change

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/engine/postgres"
+)
+
+// ask reads one value at the source.
+func (s *site) ask(sql string) (out string) {
+	s.t.Helper()
+	conn, err := pgx.Connect(s.t.Context(), s.server.DSN(s.database))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close(s.t.Context())
+	if err := conn.QueryRow(s.t.Context(), sql).Scan(&out); err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}
+
+// left is what the server has of slots and publications.
+func (s *site) left() string {
+	s.t.Helper()
+	return s.ask(fmt.Sprintf(`SELECT (SELECT count(*) FROM pg_replication_slots WHERE database = '%s') || ' slots, ' || (SELECT count(*) FROM pg_publication) || ' publications'`, s.database))
+}
+
+// TestDrop gives a pipeline up: only when it is stopped, and said to be meant. A
+// later run finds the gap, and loads beside the rows that are there.
+func TestDrop(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.expect(s.leat("drop", s.file), exitOK, s.database, "nothing of this pipeline")
+	p := s.start()
+	s.await("SELECT count(*) FROM orders", "500")
+	s.expect(s.leat("drop", s.file, "--yes"), exitUsage, "is running: stop it first")
+	p.stop()
+	s.expect(s.leat("drop", s.file), exitUsage, "slot leat_shop_", "of log", "_keyless of 0 tables", "nothing was dropped", "--yes")
+	s.expect(s.leat("drop", s.file, "nonsense", "--yes"), exitUsage, `no database "nonsense"`, s.database)
+	if left := s.left(); left != "1 slots, 2 publications" {
+		t.Fatalf("before: %s", left)
+	}
+	made := decode[[]engine.Made](s, s.leat("--json", "drop", s.file, "--yes"))
+	if len(made) != 1 || made[0].Slot == nil || len(made[0].Publications) != 2 || made[0].Publications[0].Tables != 2 {
+		t.Errorf("drop --json: %+v", made)
+	}
+	if left := s.left(); left != "0 slots, 0 publications" {
+		t.Errorf("after: %s", left)
+	}
+	s.exec("DELETE FROM orders WHERE id <= 10", "INSERT INTO orders VALUES (501, 'later', 1, NULL)")
+	s.expect(s.run(), exitGap, "does not exist any more", "leat run --resync")
+	s.expect(s.leat("run", "--quiet", "--until-caught-up", "--resync", s.file), exitOK)
+	s.mended()
+}
+
+// TestDropStartsAnew drops, empties the destination, and begins again as if there
+// had been no pipeline.
+func TestDropStartsAnew(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.expect(s.run(), exitOK)
+	s.expect(s.leat("drop", s.file, "--yes"), exitOK, "dropped", "state folder")
+	if err := os.Remove(filepath.Join(s.dir, "warehouse.duckdb")); err != nil {
+		t.Fatal(err)
+	}
+	s.exec("INSERT INTO orders VALUES (501, 'later', 1, NULL)")
+	s.mended()
+	s.expect(s.leat("status", s.file), exitOK, "leat_shop_")
+}
+
+// TestDropOfOthers leaves what Leat may not drop, or others use, and says how it is
+// dropped.
+func TestDropOfOthers(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.exec(postgres.CaptureSQL(s.role))
+	s.expect(s.run(), exitOK)
+	publication := s.ask("SELECT pubname FROM pg_publication WHERE pubname NOT LIKE '%_keyless'")
+	s.exec(fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s", publication, s.server.User()))
+	r := s.leat("drop", s.file, "--yes")
+	s.expect(r, exitOK, "stays: it belongs to another role", fmt.Sprintf("DROP PUBLICATION %q;", publication), "DDL capture stays", "DROP EVENT TRIGGER leat_ddl_end;")
+	if left := s.left(); left != "0 slots, 1 publications" {
+		t.Errorf("after: %s", left)
+	}
+	s.expect(s.leat("drop", s.file, "--yes", "--ddl-capture"), exitSource, "remove DDL capture", "must be owner of event trigger")
+	s.exec(fmt.Sprintf("ALTER ROLE %s SUPERUSER", s.role))
+	s.expect(s.leat("drop", s.file, "--yes", "--ddl-capture"), exitOK, "schema leat_ddl", "dropped")
+	if left := s.left(); left != "0 slots, 0 publications" {
+		t.Errorf("after it became a superuser: %s", left)
+	}
+	if r := s.leat("drop", s.file); r.code != exitOK || strings.Contains(r.out, "DDL capture") {
+		t.Errorf("after all was dropped: %d\n%s%s", r.code, r.out, r.err)
+	}
+}
+
+// TestDatabaseLeavesThePipeline names the slot of a database that is no longer in
+// the file, in each run until it is dropped.
+func TestDatabaseLeavesThePipeline(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.expect(s.run(), exitOK)
+	s.source = s.server.Database(t)
+	for _, sql := range []string{"CREATE TABLE goods (id integer PRIMARY KEY)", "ALTER TABLE goods OWNER TO " + s.role,
+		fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s", s.source, s.role)} {
+		if err := s.server.Exec(t.Context(), s.source, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.write()
+	s.expect(s.run(), exitOK, "a database is no longer in the pipeline file", "leat drop "+s.file+" "+s.database)
+	s.expect(s.leat("drop", s.file, s.database, "--yes"), exitOK, "slot leat_shop_", "dropped")
+	if left := s.left(); left != "0 slots, 0 publications" {
+		t.Errorf("after: %s", left)
+	}
+	if r := s.run(); r.code != exitOK || strings.Contains(r.err, "no longer in the pipeline file") {
+		t.Errorf("after the drop: %d\n%s", r.code, r.err)
+	}
+	s.expect(s.leat("drop", s.file, "--yes"), exitOK, s.source, "slot leat_shop_", s.database, "nothing of this pipeline")
+}
