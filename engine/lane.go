@@ -118,7 +118,7 @@ func (l *lane) attempt(ctx context.Context) error {
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "retrying", err.Error() })
+		l.progress(func(d *DatabaseProgress) { d.fail(err) })
 	}
 	return err
 }

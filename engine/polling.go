@@ -53,7 +53,7 @@ func (l *poller) ingest(ctx context.Context, o RunOptions) error {
 	err := persist(ctx, l.log, "ingestion", o.RetryFor, func(ctx context.Context) error {
 		err := l.p.advancing(l.database, func() error { return l.session(ctx, o) })
 		if err != nil && ctx.Err() == nil {
-			l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "retrying", err.Error() })
+			l.progress(func(d *DatabaseProgress) { d.fail(err) })
 		}
 		return err
 	})

@@ -56,8 +56,8 @@ func (t *TableProgress) Changes() int64 { return t.Inserts + t.Updates + t.Delet
 type DatabaseProgress struct {
 	Database string `json:"database"`
 	// Phase is connecting, spooling, draining, loading beside the stream,
-	// streaming or retrying; of a pipeline that runs now and then also reading,
-	// or waiting for its next run.
+	// streaming, retrying, or failed where an operator has to act; of a pipeline
+	// that runs now and then also reading, or waiting for its next run.
 	Phase string `json:"phase"`
 	// Durable is what the destination has.
 	Durable batch.Position `json:"durable"`
@@ -75,6 +75,14 @@ type DatabaseProgress struct {
 	// LastRun and NextRun are of a pipeline that runs now and then.
 	LastRun time.Time `json:"last_run,omitzero"`
 	NextRun time.Time `json:"next_run,omitzero"`
+}
+
+// fail notes why a session ended.
+func (d *DatabaseProgress) fail(err error) {
+	d.Phase, d.Error = "retrying", err.Error()
+	if actionFor(err) != retry {
+		d.Phase = "failed"
+	}
 }
 
 func newProgress() *Progress {

@@ -56,7 +56,7 @@ func TestDrop(t *testing.T) {
 		t.Errorf("after: %s", left)
 	}
 	s.exec("DELETE FROM orders WHERE id <= 10", "INSERT INTO orders VALUES (501, 'later', 1, NULL)")
-	s.expect(s.run(), exitGap, "does not exist any more", "leat run --resync")
+	s.expect(s.leat("run", "--until-caught-up", s.file), exitGap, s.database+" failed", "does not exist any more", "leat run --resync")
 	s.expect(s.leat("run", "--quiet", "--until-caught-up", "--resync", s.file), exitOK)
 	s.mended()
 }
