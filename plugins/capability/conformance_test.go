@@ -39,6 +39,7 @@ var conformance = []check{
 	{"a failed ingest leaves nothing", checkFailedIngest},
 	{"errors have their class", checkClasses},
 	{"a million rows", checkMillion},
+	{"large rows", checkLargeRows},
 }
 
 // failures runs the suite and says what a driver does not keep.
@@ -509,6 +510,26 @@ func checkMillion(ctx context.Context, db SQL, _ dialect) error {
 	err = db.Read(ctx, "SELECT * FROM accounts", func(r arrow.RecordBatch) error { n += r.NumRows(); return nil })
 	if err == nil && n != all {
 		err = fmt.Errorf("read %d rows of %d", n, all)
+	}
+	return err
+}
+
+// checkLargeRows reads text that would not fit memory in records of as many rows
+// as others have.
+func checkLargeRows(ctx context.Context, db SQL, _ dialect) error {
+	const rows, length = 4000, 100_000
+	n, largest := int64(0), int64(0)
+	err := db.Read(ctx, fmt.Sprintf("SELECT i::bigint, repeat('x', %d) FROM generate_series(1, %d) AS s(i)", length, rows), func(r arrow.RecordBatch) error {
+		for i, v := range r.Column(0).(*array.Int64).Int64Values() {
+			if n++; v != n || len(r.Column(1).(*array.String).Value(i)) != length {
+				return fmt.Errorf("row %d is %d, with %d bytes", n, v, len(r.Column(1).(*array.String).Value(i)))
+			}
+		}
+		largest = max(largest, recordSize(r))
+		return nil
+	})
+	if err == nil && (n != rows || largest > 2*readBytes) {
+		err = fmt.Errorf("%d rows, the largest record has %d bytes", n, largest)
 	}
 	return err
 }

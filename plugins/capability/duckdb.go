@@ -175,26 +175,46 @@ func isSelect(sql string) bool {
 	return strings.HasPrefix(strings.ToUpper(first), "SELECT\n") || strings.HasPrefix(strings.ToUpper(first), "WITH\n")
 }
 
-// readPart is how many rows of a result are in memory at a time.
-const readPart = 1 << 17
+// A result is in memory in parts of at most readPart rows, and of about
+// readBytes bytes by what the rows before took.
+const (
+	readPart  = 1 << 15
+	firstPart = 1
+)
 
 func (d *duckDB) readParts(ctx context.Context, table string, yield func(arrow.RecordBatch) error) error {
 	hidden, err := d.Query(ctx, "SELECT 1 FROM duckdb_columns() WHERE database_name = 'temp' AND table_name = "+quoteText(d.view+"_result")+" AND lower(column_name) = 'rowid'")
 	if err != nil {
 		return err
 	}
-	for from := int64(0); ; from += readPart {
-		var n int64
-		part := fmt.Sprintf("SELECT * FROM %s WHERE rowid >= %d AND rowid < %d", table, from, from+readPart)
+	return inParts(func(from, rows int64) (n, size int64, err error) {
+		part := fmt.Sprintf("SELECT * FROM %s WHERE rowid >= %d AND rowid < %d", table, from, from+rows)
 		if len(hidden.Rows) > 0 { // a column of the result has that name
-			part = fmt.Sprintf("SELECT * FROM %s LIMIT %d OFFSET %d", table, readPart, from)
+			part = fmt.Sprintf("SELECT * FROM %s LIMIT %d OFFSET %d", table, rows, from)
 		}
-		err := d.readAll(ctx, part, func(r arrow.RecordBatch) error {
+		err = d.readAll(ctx, part, func(r arrow.RecordBatch) error {
 			n += r.NumRows()
+			size += recordSize(r)
 			return yield(r)
 		})
-		if err != nil || n < readPart {
+		return n, size, err
+	})
+}
+
+// inParts calls read for the next so many rows until there are no more. It returns
+// how many it read, in their order, and their bytes: with an error, too. A part
+// that is too large is read in smaller ones.
+func inParts(read func(from, rows int64) (n, size int64, err error)) error {
+	for from, rows := int64(0), int64(firstPart); ; {
+		n, size, err := read(from, rows)
+		from += n
+		switch {
+		case tooLarge(err) && rows > 1:
+			rows = max(1, rows/8)
+		case err != nil || n < rows:
 			return err
+		default:
+			rows = min(max(1, readBytes*n/max(1, size)), 8*rows, readPart)
 		}
 	}
 }

@@ -46,6 +46,12 @@ func othersWrite(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "Cannot CHECKPOINT: there are other write transactions active")
 }
 
+// tooLarge says whether a part of a result does not fit memory, or has more text
+// in one column than a record of Arrow holds.
+func tooLarge(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "Out of Memory Error") || strings.Contains(err.Error(), "The maximum total string size for regular string buffers"))
+}
+
 // duckError classifies a failure of a statement.
 func duckError(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -98,6 +104,7 @@ func duckClass(d *duckdb.Error) Class {
 // anything but the first paragraph.
 func duckText(s string) string {
 	s, _, _ = strings.Cut(s, "\nLINE ")
+	s, _, _ = strings.Cut(s, "\n\n")
 	return strings.TrimSpace(s)
 }
 

@@ -4,8 +4,10 @@ package capability
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +38,43 @@ func openTestDuckDB(t testing.TB) SQL {
 func TestDuckDBConforms(t *testing.T) {
 	for _, f := range failures(t.Context(), openTestDuckDB(t), duckDialect) {
 		t.Error(f)
+	}
+}
+
+// TestInParts reads rows that are large only where nobody expects it: a part is
+// given up where it is too large, and what it has read does not come again.
+func TestInParts(t *testing.T) {
+	const rows, large, most = 100_000, 20 << 20, math.MaxInt32
+	next, widest := int64(0), int64(0)
+	err := inParts(func(from, want int64) (n, size int64, err error) {
+		if from != next {
+			t.Fatalf("reads from %d, want %d", from, next)
+		}
+		for ; n < want && next < rows; n++ {
+			add := int64(10)
+			if next >= 50_000 && next < 50_500 {
+				add = large
+			}
+			if size+add > most {
+				return n, size, errors.New("Arrow Appender: The maximum total string size for regular string buffers is 2147483647 but the offset of 2784000005 exceeds this.")
+			}
+			size += add
+			next++
+		}
+		widest = max(widest, n)
+		return n, size, nil
+	})
+	if err != nil || next != rows || widest != readPart {
+		t.Errorf("%d rows, the widest part has %d: %v", next, widest, err)
+	}
+	failed := errors.New("gone")
+	if err := inParts(func(int64, int64) (int64, int64, error) { return 0, 0, failed }); !errors.Is(err, failed) {
+		t.Errorf("another failure became %v", err)
+	}
+	if err := inParts(func(int64, int64) (int64, int64, error) {
+		return 0, 0, &Error{Message: "failed to allocate data", Code: "Out of Memory Error"}
+	}); err == nil {
+		t.Error("one row that is too large is no failure")
 	}
 }
 

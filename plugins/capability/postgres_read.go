@@ -17,8 +17,12 @@ import (
 	"github.com/leat-etl/leat/engine/batch"
 )
 
-// readRows is how many rows Read collects in a record.
-const readRows = 1 << 14
+// Read collects so many rows in a record, or of large ones so many bytes: one
+// more value has room below what an Arrow column can hold.
+const (
+	readRows  = 1 << 14
+	readBytes = 64 << 20
+)
 
 // Read implements SQL. Columns have the type that a batch has for the same
 // PostgreSQL type, sentinels included: verify compares them bit by bit.
@@ -50,15 +54,16 @@ func (p *postgres) Read(ctx context.Context, sql string, yield func(arrow.Record
 }
 
 func readResult(result *pgconn.ResultReader, builder *array.RecordBuilder, columns []readColumn, yield func(arrow.RecordBatch) error) error {
-	n, flushed := 0, false
+	n, size, flushed := 0, 0, false
 	flush := func() error {
 		record := builder.NewRecordBatch()
 		defer record.Release()
-		n, flushed = 0, true
+		n, size, flushed = 0, 0, true
 		return yield(record)
 	}
 	for result.NextRow() {
 		for i, v := range result.Values() {
+			size += len(v)
 			b := builder.Field(i)
 			if v == nil {
 				b.AppendNull()
@@ -66,7 +71,7 @@ func readResult(result *pgconn.ResultReader, builder *array.RecordBuilder, colum
 				return &Error{Class: Internal, Message: fmt.Sprintf("read column %d: %v", i, err)}
 			}
 		}
-		if n++; n == readRows {
+		if n++; n == readRows || size >= readBytes {
 			if err := flush(); err != nil {
 				return err
 			}

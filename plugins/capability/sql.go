@@ -140,3 +140,11 @@ func (e *Error) Error() string {
 	}
 	return s
 }
+
+// recordSize is about how many bytes of memory a record takes.
+func recordSize(r arrow.RecordBatch) (n int64) {
+	for _, c := range r.Columns() {
+		n += int64(c.Data().SizeInBytes())
+	}
+	return n
+}
