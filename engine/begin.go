@@ -91,12 +91,12 @@ type position struct {
 	Slot   string `json:"slot"`
 }
 
-func (l *lane) positionKey() string { return "position/" + l.database }
+func positionKey(database string) string { return checkpointKey("position", database) }
 
 // destinationPosition is what the destination says it has. It wins over the
 // state folder, which may be a moment behind.
 func (l *lane) destinationPosition() (p position, started bool, err error) {
-	text := l.stored.get(l.positionKey())
+	text := l.stored.get(positionKey(l.database))
 	if text == "" {
 		return p, false, nil
 	}
@@ -205,7 +205,7 @@ func (l *lane) checkpoint(at batch.Position, end uint64) (wasm.Checkpoint, error
 		return wasm.Checkpoint{}, fmt.Errorf("encode checkpoint: %w", err)
 	}
 	text := string(value)
-	return wasm.Checkpoint{Key: l.positionKey(), Value: &text}, nil
+	return wasm.Checkpoint{Key: positionKey(l.database), Value: &text}, nil
 }
 
 // checkContinuity makes sure that the slot still has everything after the

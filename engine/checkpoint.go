@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/plugins/wasm"
 )
 
@@ -16,6 +17,23 @@ type checkpointEntries struct {
 	mu      sync.Mutex
 	entries map[string]string
 	folders map[string]map[string]bool // their keys by what stands before the last slash, with it
+}
+
+// escapeKey escapes what separates the names of a key, and what escapes it.
+var escapeKey = strings.NewReplacer("%", "%25", "/", "%2F")
+
+// checkpointKey is the key of a kind of entry: about a database, a table of it, or
+// what else the names are of.
+func checkpointKey(kind string, names ...string) string {
+	key := kind
+	for _, name := range names {
+		key += "/" + escapeKey.Replace(name)
+	}
+	return key
+}
+
+func tableKey(kind string, t batch.TableID) string {
+	return checkpointKey(kind, t.Database, t.Schema, t.Name)
 }
 
 func folderOf(key string) string { return key[:strings.LastIndexByte(key, '/')+1] }

@@ -22,7 +22,27 @@ func TestChunksOfTablesWithSlashes(t *testing.T) {
 	if got := c.in(chunkPrefix(a)); len(got) > 0 || len(c.folders) != 1 {
 		t.Errorf("what is left: %q, %v", got, c.folders)
 	}
-	if got := c.keys("chunk/d/"); !slices.Equal(got, []string{"chunk/d/s/a/b/0"}) {
+	if got := c.keys("chunk/d/"); !slices.Equal(got, []string{"chunk/d/s/a%2Fb/0"}) {
 		t.Errorf("all chunks: %q", got)
+	}
+}
+
+// TestKeysAreOfOneTable has tables whose names, one after the other, read the same.
+func TestKeysAreOfOneTable(t *testing.T) {
+	seen := map[string]batch.TableID{}
+	for _, id := range []batch.TableID{
+		{Database: "d", Schema: "s", Name: "a/b"}, {Database: "d", Schema: "s/a", Name: "b"}, {Database: "d/s", Schema: "a", Name: "b"},
+		{Database: "d", Schema: "s%2Fa", Name: "b"}, {Database: "d", Schema: "s", Name: "a%2Fb"}, {Database: "d", Schema: "s", Name: "a%252Fb"},
+	} {
+		if other, ok := seen[loadKey(id)]; ok {
+			t.Errorf("%s and %s have the key %s", other, id, loadKey(id))
+		}
+		seen[loadKey(id)] = id
+	}
+	var c checkpointEntries
+	value := "{}"
+	c.set([]wasm.Checkpoint{{Key: positionKey("shop/eu"), Value: &value}, {Key: positionKey("shop"), Value: &value}, {Key: failedKey("shop/eu"), Value: &value}})
+	if got := c.of("shop/eu"); !slices.Equal(got, []string{positionKey("shop/eu")}) {
+		t.Errorf("keys of shop/eu: %q", got)
 	}
 }

@@ -143,7 +143,7 @@ func (l *lane) place(t *postgres.Table, record state.Object) place {
 // isNew says whether a table came after the pipeline began. One that the
 // pipeline file names without a wildcard is wanted, whenever it came.
 func (l *lane) isNew(t *postgres.Table, record state.Object) bool {
-	began := l.stored.get(l.positionKey()) != "" || l.record.Followed
+	began := l.stored.get(positionKey(l.database)) != "" || l.record.Followed
 	if !began || l.p.Spec.Objects.Names(t.ID().Schema, t.ID().Name) {
 		return false
 	}

@@ -69,8 +69,6 @@ type diversion struct {
 // forLoad is the Reason of a table whose history is loaded.
 const forLoad = "load"
 
-const divertedPrefix = "diverted/"
-
 // entry names the table by OID: it may be renamed meanwhile.
 func (d *diversion) entry() (wasm.Checkpoint, error) {
 	text, err := json.Marshal(d)
@@ -82,7 +80,7 @@ func (d *diversion) entry() (wasm.Checkpoint, error) {
 }
 
 func (d *diversion) key() string {
-	return fmt.Sprintf("%s%s/%d", divertedPrefix, d.Table.Database, d.OID)
+	return checkpointKey("diverted", d.Table.Database, strconv.FormatUint(uint64(d.OID), 10))
 }
 
 // diverted is a table under diversion. Whoever holds the applier may use it.
@@ -148,7 +146,7 @@ func (s *diversions) read(stored *checkpointEntries, database, dir string, log f
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dir, s.byOID, s.unsure = dir, map[uint32]*diverted{}, nil
-	for _, key := range stored.keys(divertedPrefix + database + "/") {
+	for _, key := range stored.in(checkpointKey("diverted", database) + "/") {
 		var d diversion
 		if err := json.Unmarshal([]byte(stored.get(key)), &d); err != nil {
 			return fmt.Errorf("checkpoint %q at the destination: %w", key, err)

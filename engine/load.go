@@ -64,7 +64,7 @@ type readIn struct {
 func chunkKey(t batch.TableID, seq int) string { return chunkPrefix(t) + strconv.Itoa(seq) }
 
 func chunkPrefix(t batch.TableID) string {
-	return fmt.Sprintf("chunk/%s/%s/%s/", t.Database, t.Schema, t.Name)
+	return tableKey("chunk", t) + "/"
 }
 
 // chunkEntries forget the chunks of a table.
@@ -399,7 +399,7 @@ func (h *history) readBefore(t batch.TableID, seq int) (read readIn, err error) 
 // is the LSN below which the load has what the log says of a table without a
 // key.
 func loadKey(t batch.TableID) string {
-	return fmt.Sprintf("loaded/%s/%s/%s", t.Database, t.Schema, t.Name)
+	return tableKey("loaded", t)
 }
 
 // makeTables lets the destination have the tables of a source table that may

@@ -33,7 +33,7 @@ type objectPosition struct {
 
 // queryKey names an object in the destination's checkpoint.
 func queryKey(t batch.TableID) string {
-	return fmt.Sprintf("query/%s/%s/%s", t.Database, t.Schema, t.Name)
+	return tableKey("query", t)
 }
 
 // positionOf is where the destination says that an object stands.

@@ -23,7 +23,7 @@ import (
 // are of a delivery that never was; its rows come again.
 type quarantine struct {
 	store *state.Store
-	// settled and last are, by source database, the numbers of the last
+	// settled, by failedKey, and last, by source database, are the numbers of the last
 	// deliveries with failed events: at the destination and in the store.
 	settled, last map[string]uint64
 	// first is the first event of each row key, by the key's hash.
@@ -57,21 +57,20 @@ func newQuarantine(store *state.Store) (*quarantine, error) {
 
 // failedKey is where the destination's checkpoint has the number of the last
 // delivery from a database that had failed events.
-func failedKey(database string) string { return "failed/" + database }
+func failedKey(database string) string { return checkpointKey("failed", database) }
 
 // settle takes over from the destination's checkpoint which events count.
 func (q *quarantine) settle(entries []wasm.Checkpoint) error {
 	clear(q.settled)
 	for _, e := range entries {
-		database, ok := strings.CutPrefix(e.Key, failedKey(""))
-		if !ok || e.Value == nil {
+		if e.Value == nil || !strings.HasPrefix(e.Key, failedKey("")) {
 			continue
 		}
 		n, err := strconv.ParseUint(*e.Value, 10, 64)
 		if err != nil {
 			return fmt.Errorf("checkpoint %q at the destination: %w", e.Key, err)
 		}
-		q.settled[database] = n
+		q.settled[e.Key] = n
 	}
 	if err := q.forget(q.doubtful); err != nil {
 		return err
@@ -82,12 +81,12 @@ func (q *quarantine) settle(entries []wasm.Checkpoint) error {
 
 // counts says whether the destination has the delivery that found an event.
 func (q *quarantine) counts(f *state.Failed) bool {
-	return f.Delivery <= q.settled[f.Table.Database]
+	return f.Delivery <= q.settled[failedKey(f.Table.Database)]
 }
 
 // number is that of the delivery under way, should it have failed events.
 func (q *quarantine) number(database string) uint64 {
-	return max(q.settled[database], q.last[database]) + 1
+	return max(q.settled[failedKey(database)], q.last[database]) + 1
 }
 
 // reload reads the failed events back from the store.
@@ -351,7 +350,7 @@ func (q *quarantine) entries(events []state.Failed) []wasm.Checkpoint {
 func (q *quarantine) committed(events []state.Failed) {
 	for _, f := range events {
 		database := f.Table.Database
-		q.settled[database] = max(q.settled[database], f.Delivery)
+		q.settled[failedKey(database)] = max(q.settled[failedKey(database)], f.Delivery)
 		q.last[database] = max(q.last[database], f.Delivery)
 		delete(q.refused[f.Table], rowID{f.Position.LSN, f.Position.Ordinal})
 	}

@@ -51,7 +51,7 @@ func (l *poller) changes() ([]Change, error) {
 		switch {
 		case started && at.Identity != o.identity:
 			out = append(out, Change{o.ID(), at.Identity, o.identity})
-		case !started && l.stored.get("position/"+l.database) != "":
+		case !started && l.stored.get(positionKey(l.database)) != "":
 			out = append(out, Change{o.ID(), fromLog, o.identity})
 		}
 	}
@@ -127,9 +127,9 @@ func (l *poller) restartAsked(ctx context.Context) error {
 
 // logKeys are the entries of the checkpoint that a lane of the log has made.
 func logKeys(stored *checkpointEntries, database string) []string {
-	keys := []string{"position/" + database}
-	for _, prefix := range []string{"loaded/", "chunk/", divertedPrefix} {
-		keys = append(keys, stored.keys(prefix+database+"/")...)
+	keys := []string{positionKey(database)}
+	for _, kind := range []string{"loaded", "chunk", "diverted"} {
+		keys = append(keys, stored.keys(checkpointKey(kind, database)+"/")...)
 	}
 	return keys
 }
@@ -195,7 +195,7 @@ func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys 
 // settleQueries lets a database be read from its log that was read by queries,
 // if the run may.
 func (l *lane) settleQueries(ctx context.Context, tables []*postgres.Table) error {
-	keys := l.stored.keys("query/" + l.database + "/")
+	keys := l.stored.keys(checkpointKey("query", l.database) + "/")
 	if len(keys) == 0 {
 		return nil
 	}

@@ -13,7 +13,9 @@ import (
 
 // began says whether the slot is known to be of this pipeline, so that it may
 // be dropped.
-func (l *lane) began() bool { return !l.record.Durable.IsZero() || l.stored.get(l.positionKey()) != "" }
+func (l *lane) began() bool {
+	return !l.record.Durable.IsZero() || l.stored.get(positionKey(l.database)) != ""
+}
 
 // resync begins the lane anew after a gap, beside what is at the destination:
 // every table is truncated there, as the destination's policy has it, and
@@ -85,7 +87,7 @@ func (c *checkpointEntries) of(database string) []string {
 	defer c.mu.Unlock()
 	var keys []string
 	for key := range c.entries {
-		if parts := strings.Split(key, "/"); len(parts) > 1 && parts[1] == database && parts[0]+"/" != replayedKey && key != failedKey(database) {
+		if parts := strings.Split(key, "/"); len(parts) > 1 && parts[1] == escapeKey.Replace(database) && parts[0]+"/" != replayedKey && key != failedKey(database) {
 			keys = append(keys, key)
 		}
 	}

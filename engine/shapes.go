@@ -67,10 +67,13 @@ func untold(t *postgres.Table) bool {
 	return t.Identity == postgres.IdentityFull || t.Identity == postgres.IdentityNothing
 }
 
-const shapePrefix = "schema/"
+const (
+	shapeKind   = "schema"
+	shapePrefix = shapeKind + "/"
+)
 
 func shapeKey(t batch.TableID) string {
-	return fmt.Sprintf("%s%s/%s/%s", shapePrefix, t.Database, t.Schema, t.Name)
+	return tableKey(shapeKind, t)
 }
 
 func (s shape) entry() (wasm.Checkpoint, error) {

@@ -506,12 +506,22 @@ func checkMillion(ctx context.Context, db SQL, _ dialect) error {
 			return fmt.Errorf("aggregate %d: %s, want %s", i, got, want)
 		}
 	}
-	n := int64(0)
-	err = db.Read(ctx, "SELECT * FROM accounts", func(r arrow.RecordBatch) error { n += r.NumRows(); return nil })
-	if err == nil && n != all {
-		err = fmt.Errorf("read %d rows of %d", n, all)
+	for want, limit := range map[int64]string{all: "", 1: "LIMIT 1", 0: "LIMIT 0"} {
+		n, empty := int64(0), 0
+		err = db.Read(ctx, "SELECT * FROM accounts "+limit, func(r arrow.RecordBatch) error {
+			if n += r.NumRows(); r.NumRows() == 0 {
+				empty++
+			}
+			return nil
+		})
+		if err == nil && (n != want || (empty > 0) != (want == 0)) {
+			err = fmt.Errorf("read %d rows of %d, and %d records without any", n, want, empty)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // checkLargeRows reads text that would not fit memory in records of as many rows

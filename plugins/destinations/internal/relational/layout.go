@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	pdk "github.com/leat-etl/leat/pdk/go"
 )
@@ -41,9 +42,10 @@ func (l *layout) find(d *Dialect, name string) (present, bool) {
 // record is where Leat notes which column of the target is which of a source.
 func (d *Destination) record() string { return Quote(d.config.Schema) + "." + Quote("__leat_columns") }
 
-// source names the table behind t in Leat's own tables: database/schema.table.
+// source names the table behind t in Leat's own tables: database/schema.table,
+// with no slash in the name of the database.
 func (t *table) sourceName() string {
-	return t.source.Database + "/" + t.source.Schema + "." + t.source.Name
+	return strings.NewReplacer("%", "%25", "/", "%2F").Replace(t.source.Database) + "/" + t.source.Schema + "." + t.source.Name
 }
 
 // target names the table in Leat's own tables.
