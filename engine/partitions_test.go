@@ -50,6 +50,26 @@ func TestPartitionsOfARoot(t *testing.T) {
 	p.verify()
 }
 
+// TestReplicatedTableBecomesAPartition attaches a table that was replicated on
+// its own, with its columns at other places.
+func TestReplicatedTableBecomesAPartition(t *testing.T) {
+	p := newPolled(t, partitioned...)
+	p.exec(`CREATE TABLE a5 (v text, gone int, id int NOT NULL PRIMARY KEY)`, `ALTER TABLE a5 DROP gone`, `INSERT INTO a5 VALUES ('own', 501)`)
+	p.open("", "")
+	p.mustRun()
+	p.expect("1x 101x")
+	p.exec(`ALTER TABLE a ATTACH PARTITION a5 FOR VALUES FROM (500) TO (600)`, `INSERT INTO a VALUES (502, 'as a partition')`, `UPDATE a5 SET v = 'directly' WHERE id = 501`)
+	p.mustRun()
+	p.expect("1x 101x 501directly 502as a partition")
+	p.exec(`ALTER TABLE a DETACH PARTITION a5`, `INSERT INTO a5 VALUES ('alone', 999)`)
+	p.mustRun()
+	p.expect("1x 101x")
+	if got := p.ask(`SELECT string_agg(concat(id, v), ' ' ORDER BY id) FROM a5 WHERE NOT __leat_marked_deleted`); got != "501directly 502as a partition 999alone" {
+		t.Errorf("the table has %q when it is one again", got)
+	}
+	p.verify()
+}
+
 // TestPartitionsAsTables replicates each partition as a table of its own.
 func TestPartitionsAsTables(t *testing.T) {
 	p := newPolled(t, partitioned...)

@@ -393,10 +393,13 @@ func (l *lane) leaveTables(chosen []*postgres.Table) {
 		here[t.OID] = true
 	}
 	for _, noted := range l.shapes.all() {
-		if !here[noted.OID] && !noted.Dropped && !noted.Left {
-			l.log.Warn("table is no longer selected: its rows stay, and it is loaded again if it comes back", "table", noted.Table.String())
-			l.shapes.update(noted.OID, func(s *shape) { s.Left, s.Due = true, 0 })
+		if here[noted.OID] || noted.Dropped {
+			continue
 		}
+		if !noted.Left {
+			l.log.Warn("table is no longer selected: its rows stay, and it is loaded again if it comes back", "table", noted.Table.String())
+		}
+		l.shapes.update(noted.OID, func(s *shape) { s.Left, s.Due = true, 0 })
 	}
 }
 
@@ -405,6 +408,9 @@ func (l *lane) tableByOID(ctx context.Context, oid uint32) (*postgres.Table, err
 	t, err := l.source.TableByOID(ctx, oid)
 	if err != nil {
 		return nil, err
+	}
+	if noted, ok := l.shapes.get(oid); ok && noted.Left {
+		return t, nil // a partition by now, of which the log tells as well
 	}
 	return t, l.look(ctx, t)
 }
