@@ -16,6 +16,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -53,28 +54,64 @@ type Kernel struct {
 // never holds a value.
 type Failures map[int]string
 
-// ErrTooLarge says that a result is larger than it may be.
-var ErrTooLarge = errors.New("the result of a kernel is larger than a column of a batch may be")
+// Bounds are what a run may take.
+type Bounds struct {
+	// Bytes is about the most that the result may have.
+	Bytes int
+	// Until is when the run has to have ended; zero is never. It is looked at
+	// between two rows.
+	Until time.Time
+}
+
+// ErrTooLarge says that a result would be larger than it may be, ErrTooLong that
+// it was not there in time.
+var (
+	ErrTooLarge = errors.New("the result of a kernel is larger than it may be")
+	ErrTooLong  = errors.New("a kernel takes longer than it may")
+)
 
 // Run computes the result of a batch. The result's array belongs to the
-// caller. A row that failed is absent in it. One that would take more than
-// about limit bytes is ErrTooLarge.
+// caller. A row that failed is absent in it. Beyond its bounds it is ErrTooLarge
+// or ErrTooLong.
 //
 // A cell is absent where an input that the kernel uses is absent, and null
 // where one is null, unless pdk/README.md says otherwise of the kernel.
-func (k *Kernel) Run(in []Column, rows, limit int) (Column, Failures, error) {
-	out := result{limit: limit}
+func (k *Kernel) Run(in []Column, rows int, bounds Bounds) (Column, Failures, error) {
+	out := result{Bounds: bounds}
 	if err := k.run(in, rows, &out); err != nil {
 		return Column{}, nil, err
 	}
 	return out.column, out.failed, nil
 }
 
+// Size is how many bytes the column takes.
+func (c Column) Size() int {
+	n := len(c.Present)
+	for _, b := range c.Array.Data().Buffers() {
+		if b != nil {
+			n += b.Len()
+		}
+	}
+	return n
+}
+
 // result is what a run makes.
 type result struct {
+	Bounds
 	column Column
 	failed Failures
-	limit  int // of its bytes
+}
+
+// rowsBetweenLooks is how often a run looks at the clock. The slowest kernels
+// take microseconds for a row of usual size.
+const rowsBetweenLooks = 64
+
+// inTime says that a run may go on with a row.
+func (r *result) inTime(row int) error {
+	if row%rowsBetweenLooks == 0 && !r.Until.IsZero() && time.Now().After(r.Until) {
+		return ErrTooLong
+	}
+	return nil
 }
 
 func (r *result) fail(row int, err error) {

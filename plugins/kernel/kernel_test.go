@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -44,7 +45,7 @@ func column(t *testing.T, format string, cells []string) Column {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, failed, err := k.Run([]Column{text}, len(cells), batch.MaxColumnBytes)
+	out, failed, err := k.Run([]Column{text}, len(cells), Bounds{Bytes: batch.MaxColumnBytes})
 	if err != nil || len(failed) > 0 {
 		t.Fatalf("cells of format %s: %v %v", format, err, failed)
 	}
@@ -68,7 +69,7 @@ func run(t *testing.T, name, parameters, format, pg string, cells []string) (*Ke
 // texts runs a kernel and prints its result.
 func texts(t *testing.T, k *Kernel, in []Column, rows int) []string {
 	t.Helper()
-	out, failed, err := k.Run(in, rows, batch.MaxColumnBytes)
+	out, failed, err := k.Run(in, rows, Bounds{Bytes: batch.MaxColumnBytes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,11 +284,29 @@ func TestResultsAreBoundedWhileTheyGrow(t *testing.T) {
 		in := b.Finish(batch.Position{})
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, _, err = k.Run([]Column{{Array: in.Rows.Column(0)}}, 1, limit)
+		_, _, err = k.Run([]Column{{Array: in.Rows.Column(0)}}, 1, Bounds{Bytes: limit})
 		runtime.ReadMemStats(&after)
 		in.Release()
 		if took := after.TotalAlloc - before.TotalAlloc; err != ErrTooLarge || took > 16*limit {
 			t.Errorf("%s: %v after %d bytes, want ErrTooLarge within %d", name, err, took, 16*limit)
+		}
+	}
+}
+
+// TestKernelsEndInTime: those that make text and those that make anything else
+// go through one loop each.
+func TestKernelsEndInTime(t *testing.T) {
+	for name, parameters := range map[string]string{"case": `{}`, "regex": `{"pattern": "a"}`, "expression": `{"source": "c + c", "as": "u"}`} {
+		k, err := Bind(name, []Input{{Name: "c", Type: arrow.BinaryTypes.String}}, json.RawMessage(parameters), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := column(t, "u", []string{"a"})
+		if _, _, err := k.Run([]Column{in}, 1, Bounds{Bytes: 1 << 20, Until: time.Now()}); err != ErrTooLong {
+			t.Errorf("%s: %v, want ErrTooLong", name, err)
+		}
+		if _, _, err := k.Run([]Column{in}, 1, Bounds{Bytes: 1 << 20, Until: time.Now().Add(time.Hour)}); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

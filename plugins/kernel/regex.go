@@ -97,6 +97,9 @@ func fill(t arrow.DataType, in []Column, rows int, out *result, appendCell func(
 	b := batch.NewBuilder(&batch.Schema{Columns: []batch.Column{{Name: "result", Type: t}}})
 	c := b.Column(0)
 	for row := range rows {
+		if err := out.inTime(row); err != nil {
+			return err
+		}
 		switch stateOf(in, row) {
 		case cellAbsent:
 			c.AppendAbsent()
@@ -111,7 +114,7 @@ func fill(t arrow.DataType, in []Column, rows int, out *result, appendCell func(
 			}
 		}
 		b.EndRow(batch.Read, 0, 0, 0)
-		if b.Bytes() > int64(out.limit)/2 {
+		if b.Bytes() > int64(out.Bytes)/2 {
 			return ErrTooLarge
 		}
 	}

@@ -25,7 +25,7 @@ func mapsText(start func() mapper) *Kernel {
 // with ErrTooLarge before dst has more than limit bytes.
 func mapsTextWithin(start func(limit int) mapper) *Kernel {
 	return &Kernel{Output: arrow.BinaryTypes.String, run: func(in []Column, rows int, out *result) error {
-		return mapText(in[0], rows, start(out.limit), out)
+		return mapText(in[0], rows, start(out.Bytes), out)
 	}}
 }
 
@@ -65,6 +65,9 @@ func mapText(in Column, rows int, f mapper, out *result) error {
 	t := newTextBuilder(in, rows, size)
 	nulls := in.Array.NullN() > 0
 	for row := range rows {
+		if err := out.inTime(row); err != nil {
+			return err
+		}
 		if nulls && in.Array.IsNull(row) {
 			t.end(row)
 			continue
@@ -82,7 +85,7 @@ func mapText(in Column, rows int, f mapper, out *result) error {
 			continue
 		}
 		t.data = data
-		if len(t.data) > out.limit {
+		if len(t.data) > out.Bytes {
 			return ErrTooLarge
 		}
 		t.end(row)

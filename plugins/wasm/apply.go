@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/plugins/kernel"
 )
 
 // choice is the rows of one output: for output row i the input row in[i], the
@@ -22,11 +23,18 @@ type choice struct {
 	cells []int32
 }
 
-// apply builds output o of plan p from b. r is nil for native plans.
+// bytesOfPlace is what a row of a choice takes beside its cells: where it comes
+// from, its operation, and its place in the log.
+const bytesOfPlace = 4 + 4 + 1 + 3*8
+
+// apply builds output o of plan p from b.
 func (p *Plan) apply(o int, b *batch.Batch, r *result, c *choice) (*batch.Batch, error) {
 	out := &batch.Batch{Schema: p.Outputs[o], Position: b.Position, Ops: b.Ops, LSN: b.LSN, Ordinal: b.Ordinal, CommitTime: b.CommitTime, Bytes: b.Bytes, Ingested: b.Ingested}
 	if c.in != nil {
 		n := len(c.in)
+		if err := r.allowance.take(int64(n) * bytesOfPlace); err != nil {
+			return nil, err
+		}
 		out.Ops, out.LSN, out.Ordinal, out.CommitTime = c.ops, make([]uint64, n), make([]uint64, n), make([]int64, n)
 		for i, row := range c.in {
 			out.LSN[i], out.Ordinal[i], out.CommitTime[i] = b.LSN[row], b.Ordinal[row], b.CommitTime[row]
@@ -58,21 +66,33 @@ func (p *Plan) column(o, i int, b *batch.Batch, r *result, c *choice, ops []batc
 	identity := column.Key > 0 || p.wholeRow(o)
 	switch from.kind {
 	case fromColumn:
-		return c.take(b.Rows.Column(from.index), b.Present[from.index], identity)
+		return c.take(b.Rows.Column(from.index), b.Present[from.index], identity, r.allowance)
 	case fromKernel:
-		return c.take(r.kernels[from.index].Array, r.kernels[from.index].Present, identity)
+		return c.take(r.kernels[from.index].Array, r.kernels[from.index].Present, identity, r.allowance)
 	case fromCast:
-		a, present, err := c.take(b.Rows.Column(from.index), b.Present[from.index], identity)
+		a, present, err := c.take(b.Rows.Column(from.index), b.Present[from.index], identity, r.allowance)
 		if err != nil {
 			return nil, nil, err
 		}
 		defer a.Release()
-		a, err = cast(a, column.Type)
-		return a, present, err
+		if a, err = cast(a, column.Type); err != nil {
+			return nil, nil, err
+		}
+		if err := r.allowance.take(int64(kernel.Column{Array: a}.Size())); err != nil {
+			a.Release()
+			return nil, nil, err
+		}
+		return a, present, nil
 	case fromConstant:
+		if err := r.allowance.take(int64(len(ops)) * int64(len(from.constant)+4)); err != nil {
+			return nil, nil, err
+		}
 		a, present := constantColumn(from.constant, ops, identity)
 		return a, present, nil
 	case fromNull:
+		if err := r.allowance.take(int64(len(ops)) * 16); err != nil {
+			return nil, nil, err
+		}
 		return nullColumn(column.Type, len(ops)), identityOnly(ops, identity), nil
 	}
 	a, present := r.columns[from.index], r.present[from.index]
@@ -80,17 +100,20 @@ func (p *Plan) column(o, i int, b *batch.Batch, r *result, c *choice, ops []batc
 		a.Retain()
 		return a, present, nil
 	}
-	return takeComputed(a, present, c.computed)
+	return takeComputed(a, present, c.computed, r.allowance)
 }
 
 // take gathers the chosen rows of a column of the input.
-func (c *choice) take(a arrow.Array, present batch.Bitmap, identity bool) (arrow.Array, batch.Bitmap, error) {
+func (c *choice) take(a arrow.Array, present batch.Bitmap, identity bool, room *allowance) (arrow.Array, batch.Bitmap, error) {
 	switch {
 	case c.in == nil:
 		a.Retain()
 		return a, present, nil
 	case c.cells != nil && !identity:
-		return takeComputed(a, present, c.cells)
+		return takeComputed(a, present, c.cells, room)
+	}
+	if err := room.take(gatheredSize(a, c.in)); err != nil {
+		return nil, nil, err
 	}
 	return batch.Gather(a, c.in), takeBits(present, c.in), nil
 }
@@ -100,7 +123,10 @@ func (c *choice) take(a arrow.Array, present batch.Bitmap, identity bool) (arrow
 func (p *Plan) wholeRow(o int) bool { return len(p.Outputs[o].Key()) == 0 }
 
 // takeComputed gathers rows; row -1 is absent.
-func takeComputed(a arrow.Array, present batch.Bitmap, rows []int32) (arrow.Array, batch.Bitmap, error) {
+func takeComputed(a arrow.Array, present batch.Bitmap, rows []int32, room *allowance) (arrow.Array, batch.Bitmap, error) {
+	if err := room.take(gatheredSize(a, rows)); err != nil {
+		return nil, nil, err
+	}
 	missing := false
 	for _, row := range rows {
 		missing = missing || row < 0

@@ -78,8 +78,13 @@ func (c *call) runKernel(text []byte) (any, error) {
 		return nil, refusal("%v", err)
 	}
 	c.burn(cost(reader.copied(), r.Rows, len(r.Parameters)))
-	limit := int(min(c.instance.module.plugin.Limits.MemoryBytes, batch.MaxColumnBytes))
-	column, failed, err := k.Run(columns, r.Rows, limit)
+	limits := c.instance.module.plugin.Limits
+	column, failed, err := k.Run(columns, r.Rows, kernel.Bounds{
+		Bytes: int(min(limits.MemoryBytes, batch.MaxColumnBytes)), Until: c.began.Add(limits.Deadline + c.outside),
+	})
+	if errors.Is(err, kernel.ErrTooLong) {
+		panic(errDeadline)
+	}
 	if errors.Is(err, kernel.ErrTooLarge) {
 		return nil, &capability.Error{Class: capability.Resource, Message: fmt.Sprintf("kernel %s: its result is larger than the plugin's memory may be", r.Kernel)}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/plugins/kernel"
@@ -137,6 +138,8 @@ func (t *Transform) runKernels(p *Plan, b *batch.Batch, r *result) error {
 		return nil
 	}
 	failures := make([]kernel.Failures, len(p.kernels))
+	deadline := t.module.plugin.Limits.Deadline
+	until := time.Now().Add(deadline)
 	for k := range p.kernels {
 		bound := &p.kernels[k]
 		in := make([]kernel.Column, len(bound.inputs))
@@ -147,16 +150,22 @@ func (t *Transform) runKernels(p *Plan, b *batch.Batch, r *result) error {
 				in[i] = kernel.Column{Array: b.Rows.Column(from), Present: b.Present[from]}
 			}
 		}
-		column, failed, err := bound.Run(in, b.Len(), batch.MaxColumnBytes)
-		if err != nil {
-			r.releaseKernels()
-			kind := KindTrap
-			if errors.Is(err, kernel.ErrTooLarge) {
-				kind = KindMemory
-			}
-			return t.module.failure("process", kind, "kernel %s: %v", bound.Name, err)
+		column, failed, err := bound.Run(in, b.Len(), kernel.Bounds{Bytes: int(min(r.allowance.left, batch.MaxColumnBytes)), Until: until})
+		if err == nil {
+			r.kernels, failures[k] = append(r.kernels, column), failed
+			err = r.allowance.take(int64(column.Size()))
 		}
-		r.kernels, failures[k] = append(r.kernels, column), failed
+		if err == nil {
+			continue
+		}
+		r.releaseKernels()
+		switch {
+		case errors.Is(err, kernel.ErrTooLarge):
+			err = &overAllowance{fmt.Sprintf("its results are larger than the plugin's memory of %d bytes and %d times the batch", t.module.plugin.Limits.MemoryBytes, batchesAllowed)}
+		case errors.Is(err, kernel.ErrTooLong):
+			return t.module.failure("process", KindDeadline, "kernel %s: the kernels of the plan ran for more than %s", bound.Name, deadline)
+		}
+		return t.module.failure("process", kindOf(err), "kernel %s: %v", bound.Name, err)
 	}
 	p.failKernels(b, r, failures)
 	return nil

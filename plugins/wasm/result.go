@@ -45,6 +45,7 @@ type result struct {
 	failed    map[int]string
 	copied    uint64          // bytes out of the guest
 	kernels   []kernel.Column // what the host computed, by kernel of the plan
+	allowance *allowance      // what the host may still make of the batch
 }
 
 // resultShape is what a plan and a batch allow a result to be.

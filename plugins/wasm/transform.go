@@ -292,6 +292,7 @@ func (t *Transform) process(ctx context.Context, p *Plan, b *batch.Batch) (Resul
 			return Result{}, refused
 		}
 	}
+	r.allowance = t.module.plugin.Limits.allowance(b)
 	if err := t.runKernels(p, b, r); err != nil {
 		return Result{}, err
 	}
@@ -328,7 +329,7 @@ func (t *Transform) assemble(p *Plan, b *batch.Batch, r *result) (out Result, er
 		}
 		made, err := p.apply(o, b, r, c)
 		if err != nil {
-			return out, t.module.failure("process", KindContract, "%v", err)
+			return out, t.module.failure("process", kindOf(err), "%v", err)
 		}
 		t.module.counters.rowsChanged.Add(uint64(p.countChanged(o, made, b, c)))
 		out.Batches = append(out.Batches, made)

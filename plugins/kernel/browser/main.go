@@ -135,7 +135,7 @@ func run(name string, from []column, parameters json.RawMessage, settings kernel
 	if err != nil {
 		return column{}, nil, err
 	}
-	result, failed, err := k.Run(cells, rows, batch.MaxColumnBytes)
+	result, failed, err := k.Run(cells, rows, kernel.Bounds{Bytes: batch.MaxColumnBytes})
 	return column{kernel.Input{Type: k.Output}, result}, failed, err
 }
 
