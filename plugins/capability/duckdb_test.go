@@ -249,6 +249,7 @@ func TestArrayLiteralsBecomeLists(t *testing.T) {
 		{"BLOB[]", `{"\\x00ff"}`, `[\x00\xFF]`},
 		{"DATE[]", `{2024-02-29,infinity}`, `[2024-02-29, infinity]`},
 		{"TIMESTAMP[]", `{"2024-02-29 01:02:03.5","0001-01-01 00:00:00 BC"}`, `['2024-02-29 01:02:03.5', '0001-01-01 (BC) 00:00:00']`},
+		{"TIMESTAMP[]", `{"294247-01-10 04:00:54.775806",-infinity}`, `['294247-01-10 04:00:54.775806', -infinity]`},
 		{"TIMESTAMPTZ[]", `{"2024-02-29 01:02:03+05:30"}`, `['2024-02-28 19:32:03+00']`},
 		{"TIME[]", `{01:02:03.000004}`, `['01:02:03.000004']`},
 	} {
@@ -284,6 +285,9 @@ func TestInexactConversionsFail(t *testing.T) {
 		{"INTEGER[]", `[2:3]={1,2}`, nil, Data},
 		{"INTEGER[]", `{1.5}`, nil, Data},
 		{"INTEGER[]", `{1,`, nil, Data},
+		{"TIMESTAMP[]", `{"294276-12-31 23:59:59.999999"}`, nil, Data},
+		{"TIMESTAMP[]", `{"294247-01-10 04:00:54.775807"}`, nil, Data}, // would be infinity
+		{"TIMESTAMPTZ[]", `{"294247-01-10 04:00:54.775806-01"}`, nil, Data},
 		{"SMALLINT", `40000`, nil, Data},
 		{"DECIMAL(5,2)", `1.234`, nil, Data},
 		{"DECIMAL(5,2)", `1000`, nil, Data},

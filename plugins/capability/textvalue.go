@@ -224,7 +224,12 @@ func parseTimestamp(s string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return days*microsPerDay + micros - offset*1_000_000, nil
+	at, within := days*microsPerDay, micros-offset*1_000_000
+	sum := at + within
+	if at/microsPerDay != days || (sum < at) != (within < 0) || sum == batch.PosInfinity || sum == batch.NegInfinity {
+		return 0, fmt.Errorf("a moment beyond what microseconds of 64 bits hold")
+	}
+	return sum, nil
 }
 
 // parseOffset reads "", "+05", "-03:30" or "+00:19:32" as seconds.
