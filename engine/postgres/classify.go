@@ -170,10 +170,10 @@ func classifyReplication(p *pgconn.PgError) *Error {
 		return prerequisite(Stop, "The server is a standby, which before PostgreSQL 16 cannot decode its log.", "Set host to the primary server.")
 	case p.Code == "53400" && strings.HasPrefix(p.Routine, "ReplicationSlot"), p.Code == "55000" && p.Routine == "CheckSlotRequirements":
 		return prerequisite(Stop, "All replication slots are in use.",
-			"SELECT slot_name, active FROM pg_replication_slots; -- drop one that nobody needs, or:\nALTER SYSTEM SET max_replication_slots = 20; -- then restart the server")
+			"SELECT slot_name, active FROM pg_replication_slots; -- drop one that nobody needs, or:\nALTER SYSTEM SET max_replication_slots = ...; -- more than SHOW max_replication_slots says, then restart the server")
 	case p.Code == "53300" && (p.Routine == "InitProcess" || p.Routine == "InitWalSenderSlot"):
 		return prerequisite(Retry, "All walsenders are in use.",
-			"ALTER SYSTEM SET max_wal_senders = 20; -- then restart the server")
+			"ALTER SYSTEM SET max_wal_senders = ...; -- more than SHOW max_wal_senders says, then restart the server")
 	case p.Code == "55006" && strings.HasPrefix(p.Routine, "ReplicationSlot"):
 		return &Error{Class: Retry, Causes: []string{"Another session reads the slot, or the last one has not ended yet."},
 			Hint: "SELECT slot_name, active_pid FROM pg_replication_slots WHERE active;"}
