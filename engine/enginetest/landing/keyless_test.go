@@ -99,3 +99,17 @@ func TestSourceIsNeverBroken(t *testing.T) {
 		}
 	})
 }
+
+// TestEventsOfEqualKeys changes keys to others that the destination takes for
+// equal: what the events leave is the row under the new key, not none.
+func TestEventsOfEqualKeys(t *testing.T) {
+	into(t, 1, func(s *site) {
+		s.config = `load_mode = "append"`
+		s.exec(0, `CREATE TABLE priced (p numeric PRIMARY KEY, v text)`, `INSERT INTO priced SELECT n + 1.00, 'v' FROM generate_series(1, 50) n`)
+		p, _ := s.open()
+		s.pass(p)
+		s.exec(0, `UPDATE priced SET p = trim_scale(p)`, `UPDATE priced SET v = 'w' WHERE p <= 3`)
+		s.pass(p)
+		s.equal(p)
+	})
+}

@@ -159,6 +159,8 @@ func (d *Destination) readEvents(t *table, list string) string {
 			key = append(key, Quote(c.name))
 		}
 	}
-	return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY %s ORDER BY %s DESC, %s DESC) AS "__leat_age" FROM %s) AS "v" WHERE "__leat_age" = 1 AND %s IN ('I', 'R', 'U')`,
-		list, strings.Join(key, ", "), Quote(m.lsn), Quote(m.ordinal), t.quoted(), Quote(m.op))
+	// A change of key has one position, also where the database takes the two keys
+	// for equal, as 1.0 and 1.00.
+	return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY %s ORDER BY %s DESC, %s DESC, %s = 'D') AS "__leat_age" FROM %s) AS "v" WHERE "__leat_age" = 1 AND %[5]s IN ('I', 'R', 'U')`,
+		list, strings.Join(key, ", "), Quote(m.lsn), Quote(m.ordinal), Quote(m.op), t.quoted())
 }
