@@ -31,6 +31,7 @@ func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
 	if isTerminal(errOut) {
 		errOut = &screen{w: errOut}
 	}
+	out = printable{out}
 	p := &program{out: out, err: errOut}
 	root := p.root()
 	root.SetArgs(args)
@@ -41,7 +42,7 @@ func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
 		err = errUsage{err}
 	}
 	if err != nil {
-		report(errOut, err)
+		report(printable{errOut}, err)
 	}
 	return exitCode(err)
 }
@@ -127,6 +128,9 @@ func (p *program) log(o spec.Log) *slog.Logger {
 }
 
 func isTerminal(w io.Writer) bool {
+	if p, ok := w.(printable); ok {
+		w = p.w
+	}
 	if s, ok := w.(*screen); ok {
 		w = s.w
 	}

@@ -155,3 +155,9 @@ func TestAFloodOfLogLinesIsDammed(t *testing.T) {
 		t.Errorf("a minute later: %v, %d lines were dropped", ok, dropped)
 	}
 }
+
+func TestALineOfTheLogIsOneLine(t *testing.T) {
+	if got := oneLine([]byte("one\nforged level=ERROR\r\x1b[2J\xff\u009b31m élan\n")); got != "one forged level=ERROR  [2J? 31m élan" {
+		t.Errorf("got %q", got)
+	}
+}

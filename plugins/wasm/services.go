@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/tetratelabs/wazero/api"
 
@@ -227,6 +228,17 @@ func (b *logBudget) take(now time.Time) (ok bool, dropped int) {
 	return true, dropped
 }
 
+// oneLine makes of a guest's text a line that cannot pass for several, nor move
+// the cursor of a terminal.
+func oneLine(text []byte) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.TrimSpace(strings.ToValidUTF8(string(text), "?")))
+}
+
 // hostLog passes a line of the guest to the log.
 func hostLog(ctx context.Context, guest api.Module, stack []uint64) {
 	c := callOf(ctx)
@@ -251,5 +263,5 @@ func hostLog(ctx context.Context, guest api.Module, stack []uint64) {
 	}
 	levels := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 	level := levels[min(uint32(stack[0]), uint32(len(levels)-1))]
-	log.LogAttrs(c.ctx, level, strings.ToValidUTF8(string(line), "?"), slog.String("plugin", p.Name), slog.String("version", p.Version))
+	log.LogAttrs(c.ctx, level, oneLine(line), slog.String("plugin", p.Name), slog.String("version", p.Version))
 }

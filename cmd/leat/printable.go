@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"io"
+)
+
+// printable writes text to a terminal, or to what may end in one. What leat
+// prints comes from plugins, their bundles and the rows of tables, too, and a
+// control character in it could wipe the screen or forge a line: each becomes
+// its number.
+type printable struct{ w io.Writer }
+
+// Write implements io.Writer.
+func (p printable) Write(text []byte) (int, error) {
+	if _, err := p.w.Write(escaped(text)); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+// escaped replaces what is neither a printed character nor a line's end or a
+// tab. Bytes 0x80 to 0x9f are control characters behind a 0xc2.
+func escaped(text []byte) []byte {
+	var out []byte
+	from := 0
+	for i, c := range text {
+		after := func(b byte) bool { return i+1 < len(text) && text[i+1] == b }
+		first := i
+		switch {
+		case c == '\n', c == '\t', c == '\r' && after('\n'):
+			continue
+		case c < 0x20, c == 0x7f:
+		case c >= 0x80 && c <= 0x9f && i > 0 && text[i-1] == 0xc2:
+			first--
+		default:
+			continue
+		}
+		out = fmt.Appendf(append(out, text[from:first]...), `\x%02x`, c)
+		from = i + 1
+	}
+	if from == 0 {
+		return text
+	}
+	return append(out, text[from:]...)
+}
