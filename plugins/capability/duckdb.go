@@ -70,7 +70,16 @@ func OpenDuckDB(ctx context.Context, o DuckDBOptions) (SQL, error) {
 	return d, nil
 }
 
+// configure sets up the connection and then shuts the instance in: SQL comes
+// from plugins and from those who ask, and DuckDB's reads, writes and attaches
+// any file. From then on it reaches its own file and the folder it spills to,
+// and nothing opens it again.
 func (d *duckDB) configure(ctx context.Context, o DuckDBOptions) error {
+	open, err := d.Query(ctx, "SELECT current_setting('enable_external_access')")
+	if err != nil {
+		return err
+	}
+	first := *open.Rows[0][0] == "true" // of the connections of this instance
 	set := []string{"SET TimeZone = 'UTC'", "SET arrow_lossless_conversion = true"}
 	if o.MemoryLimit != "" {
 		set = append(set, "SET memory_limit = "+quoteText(o.MemoryLimit))
@@ -78,10 +87,10 @@ func (d *duckDB) configure(ctx context.Context, o DuckDBOptions) error {
 	if o.Threads > 0 {
 		set = append(set, fmt.Sprintf("SET threads = %d", o.Threads))
 	}
-	if o.TempDir != "" {
+	if o.TempDir != "" && first {
 		set = append(set, "SET temp_directory = "+quoteText(o.TempDir))
 	}
-	_, err := d.Exec(ctx, strings.Join(set, "; "))
+	_, err = d.Exec(ctx, strings.Join(append(set, "SET enable_external_access = false"), "; "))
 	return err
 }
 

@@ -70,6 +70,9 @@ func duckError(err error) error {
 		if e.Class == Resource {
 			e.Hint = "free disk space, or raise memory_limit"
 		}
+		if strings.Contains(e.Message, "disabled by configuration") {
+			e.Hint = "plugins and questions reach the pipeline's own DuckDB file and no other; for other files use DuckDB's own client"
+		}
 	}
 	return e
 }

@@ -383,3 +383,57 @@ func TestExhaustedMemoryIsAResource(t *testing.T) {
 		t.Errorf("%v, want class resource", err)
 	}
 }
+
+// TestDuckDBReachesItsOwnFileOnly: a plugin's SQL and a question are all that a
+// DuckDB of Leat runs, and its SQL can read and write files.
+func TestDuckDBReachesItsOwnFileOnly(t *testing.T) {
+	dir := t.TempDir()
+	secret, out := filepath.Join(dir, "secret.csv"), filepath.Join(dir, "out")
+	if err := os.WriteFile(secret, []byte("a\n1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	options := DuckDBOptions{Path: filepath.Join(dir, "own.duckdb"), MemoryLimit: "100MB", Threads: 1, TempDir: filepath.Join(dir, "spill")}
+	db, err := OpenDuckDB(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, sql := range []string{
+		"CREATE TABLE stolen AS SELECT * FROM read_text('" + secret + "')", "CREATE TABLE stolen AS FROM '" + secret + "'", "CREATE TABLE stolen AS FROM glob('" + dir + "/*')", "COPY (SELECT 1) TO '" + out + "'",
+		"ATTACH '" + out + "'", "EXPORT DATABASE '" + out + "'", "SET log_query_path = '" + out + "'",
+		"SET enable_external_access = true", "RESET enable_external_access", "SET temp_directory = '" + out + "'", "SET allowed_directories = ['" + dir + "']", "SET allowed_paths = ['" + secret + "']",
+		"SET secret_directory = '" + out + "'; CREATE PERSISTENT SECRET s (TYPE http, BEARER_TOKEN 'x')", "INSTALL httpfs", "LOAD '" + out + "'",
+	} {
+		if _, err := db.Exec(t.Context(), sql); err == nil {
+			t.Errorf("%s: it ran", sql)
+		} else if strings.Contains(err.Error(), "disabled by configuration") && !strings.Contains(hintOf(err), "no other") {
+			t.Errorf("%s: %v, with the hint %q", sql, err, hintOf(err))
+		}
+	}
+	if rows, err := ask(t, db, "SELECT * FROM read_text('"+secret+"')"); err == nil {
+		t.Errorf("a question read %d rows of a file", rows)
+	}
+	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file was written: %v", err)
+	}
+	// Its own work goes on: a second connection, more than its memory holds,
+	// writing its file.
+	other, err := OpenDuckDB(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for _, sql := range []string{"CREATE TABLE t AS SELECT range AS i, repeat('x', 300) || range AS s FROM range(1000000)", "CREATE TEMP TABLE u AS FROM t ORDER BY s DESC", "CHECKPOINT"} {
+		if _, err := other.Exec(t.Context(), sql); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
+
+func hintOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}
