@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync/atomic"
 
 	"github.com/leat-etl/leat/engine/spec"
@@ -16,7 +15,7 @@ import (
 
 // grantsOf is what the pipeline file grants to a plugin, ready to be used but
 // for the keys and values, which wait for the state folder.
-func grantsOf(s *spec.Spec, g spec.Grants, b *bundle.Bundle) (out wasm.Grants, err error) {
+func grantsOf(g spec.Grants, b *bundle.Bundle) (out wasm.Grants, err error) {
 	out = wasm.Grants{Clock: g.Clock, Random: g.Random}
 	fail := func(err error) (wasm.Grants, error) {
 		return wasm.Grants{}, &PluginError{b.Manifest.Name, fmt.Errorf("grants of plugin %s: %w", b.Manifest.Name, err)}
@@ -27,11 +26,7 @@ func grantsOf(s *spec.Spec, g spec.Grants, b *bundle.Bundle) (out wasm.Grants, e
 		}
 	}
 	if g.Blob != "" {
-		dir := g.Blob
-		if !filepath.IsAbs(dir) {
-			dir = filepath.Join(s.Dir, dir)
-		}
-		if out.Blob, err = capability.NewBlob(dir); err != nil {
+		if out.Blob, err = capability.NewBlob(g.Blob); err != nil {
 			return fail(err)
 		}
 	}

@@ -18,7 +18,7 @@ func TestKeysAndValuesOfAPlugin(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
 	grant := func(name string) loadedPlugin {
 		b := &bundle.Bundle{Manifest: bundle.Manifest{Publisher: "acme", Name: name, Version: "1.0.0"}}
-		g, err := grantsOf(&spec.Spec{}, spec.Grants{KV: 1000}, b)
+		g, err := grantsOf(spec.Grants{KV: 1000}, b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,13 +73,13 @@ func TestKeysAndValuesOfAPlugin(t *testing.T) {
 func TestGrantsAreChecked(t *testing.T) {
 	b := &bundle.Bundle{Manifest: bundle.Manifest{Name: "one", Version: "1.0.0"}}
 	var e *PluginError
-	if _, err := grantsOf(&spec.Spec{}, spec.Grants{HTTP: spec.HTTPGrant{Hosts: []string{"a/b"}}}, b); !errors.As(err, &e) || !strings.Contains(err.Error(), `grants of plugin one: "a/b" is neither a host`) {
+	if _, err := grantsOf(spec.Grants{HTTP: spec.HTTPGrant{Hosts: []string{"a/b"}}}, b); !errors.As(err, &e) || !strings.Contains(err.Error(), `grants of plugin one: "a/b" is neither a host`) {
 		t.Errorf("a path as host: %v", err)
 	}
-	if _, err := grantsOf(&spec.Spec{Dir: t.TempDir()}, spec.Grants{Blob: "\x00"}, b); !errors.As(err, &e) {
+	if _, err := grantsOf(spec.Grants{Blob: "\x00"}, b); !errors.As(err, &e) {
 		t.Errorf("a folder that cannot be: %v", err)
 	}
-	if g, err := grantsOf(&spec.Spec{}, spec.Grants{}, b); err != nil || g.HTTP != nil || g.KV != nil || g.Blob != nil || g.Clock || g.Random {
+	if g, err := grantsOf(spec.Grants{}, b); err != nil || g.HTTP != nil || g.KV != nil || g.Blob != nil || g.Clock || g.Random {
 		t.Errorf("no grants are %+v, %v", g, err)
 	}
 }

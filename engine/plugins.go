@@ -110,7 +110,7 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 		return nil, err
 	}
 	p.target.plugin.Config = p.guest
-	if p.target.plugin.Grants, err = grantsOf(s, s.Destination.Grants, p.target.Bundle); err != nil {
+	if p.target.plugin.Grants, err = grantsOf(s.Destination.Grants, p.target.Bundle); err != nil {
 		return nil, err
 	}
 	return p, p.compile(ctx, log)
@@ -129,7 +129,7 @@ func resolveTransform(s *spec.Spec, t *spec.Transform, ref string, config json.R
 		return p, err
 	}
 	p.plugin.Config, p.plugin.Columns, p.granted = guest, t.Columns, t.Grants
-	if p.plugin.Grants, err = grantsOf(s, t.Grants, p.Bundle); err != nil {
+	if p.plugin.Grants, err = grantsOf(t.Grants, p.Bundle); err != nil {
 		return p, err
 	}
 	public, err := t.ConfigJSON(false)

@@ -290,9 +290,19 @@ func (c *check) files() {
 	tls.ClientKeyPassword.dir = c.s.Dir
 	ssh.KeyPassphrase.dir = c.s.Dir
 	c.s.Destination.Config.dir = c.s.Dir
+	c.folder(strict.Path{"destination"}, &c.s.Destination.Grants)
 	for i := range c.s.Transforms {
 		c.s.Transforms[i].Config.dir = c.s.Dir
+		c.folder(strict.Path{"transforms"}.Index(i), &c.s.Transforms[i].Grants)
 	}
+}
+
+// folder looks at the folder that is granted to a plugin.
+func (c *check) folder(plugin strict.Path, g *Grants) {
+	if scheme, _, isURL := strings.Cut(g.Blob, "://"); isURL {
+		c.Fault(plugin.Key("grants").Key("blob"), "is an address of %s: a plugin is granted a folder of this machine, object stores cannot be", scheme)
+	}
+	g.Blob = beside(c.s.Dir, g.Blob)
 }
 
 func (c *check) warnings() {

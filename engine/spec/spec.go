@@ -142,7 +142,7 @@ type Destination struct {
 type Grants struct {
 	HTTP   HTTPGrant    `toml:"http" doc:"Requests to servers."`
 	KV     strict.Bytes `toml:"kv" doc:"How much the plugin may keep between runs, in a space of its own in the state folder; 0B is nothing." default:"0B" max:"1GB"`
-	Blob   string       `toml:"blob" doc:"Folder in which the plugin may read and write files; a relative one is below that of the pipeline file."`
+	Blob   string       `toml:"blob" doc:"Folder of this machine in which the plugin may read and write files; a relative one is below that of the pipeline file."`
 	Clock  bool         `toml:"clock" doc:"Let the plugin know the time of day."`
 	Random bool         `toml:"random" doc:"Let the plugin draw random numbers."`
 }
