@@ -148,32 +148,36 @@ func (r *ObjectRequest) apply(s *spec.Spec, o *state.Object) error {
 }
 
 // choose returns the objects that the request is about, with what it makes of
-// them. Each name must stand for one at least; one that a pattern found and
-// that cannot have what is asked for is left out if there are others.
+// them. Each name must stand for one at least; one that a pattern found, or a
+// name that is in several databases, and that cannot have what is asked for is
+// left out if there are others.
 func (r *ObjectRequest) choose(s *spec.Spec, objects []state.Object) (out []state.Object, err error) {
 	seen := map[batch.TableID]bool{}
 	var refused error
 	for _, name := range r.Tables {
-		found := false
+		found, taken := false, false
 		for _, o := range objects {
 			if !named(name, o.Table) {
 				continue
 			}
 			found = true
 			if seen[o.Table] {
+				taken = true
 				continue
 			}
 			seen[o.Table] = true
-			if err := r.apply(s, &o); err != nil && !strings.ContainsAny(name, "*?") {
-				return nil, err
-			} else if err != nil {
+			if err := r.apply(s, &o); err != nil {
 				refused = err
 				continue
 			}
+			taken = true
 			out = append(out, o)
 		}
 		if !found {
 			return nil, unknownTable(name, tablesOf(objects))
+		}
+		if !taken && !strings.ContainsAny(name, "*?") {
+			return nil, refused
 		}
 	}
 	if len(out) == 0 {
