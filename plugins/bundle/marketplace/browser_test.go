@@ -280,6 +280,28 @@ func TestInABrowser(t *testing.T) {
 	mu.Unlock()
 }
 
+// TestOnANarrowScreen: no page is wider than a telephone's screen; what has to
+// be, such as code, scrolls by itself.
+func TestOnANarrowScreen(t *testing.T) {
+	wide := strings.Repeat("wide", 40)
+	readme := "# Geo\n\n" + wide + "\n\n    " + wide + "\n\n| " + wide + " | b |\n|---|---|\n| " + wide + " | `" + wide + "` |\n"
+	server := httptest.NewServer(http.FileServer(http.Dir(build(t, nil, real(t, "mask"), bundletest.Artifact(t, "globex/"+wide[:64]+"@1.0.0", map[string]string{"README.md": readme}, "http")))))
+	t.Cleanup(server.Close)
+	b := newBrowser(t)
+	for _, width := range []int{320, 390, 768} {
+		b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 800, "deviceScaleFactor": 2, "mobile": true})
+		for _, page := range []string{"/", "/plugins/acme/mask/index.html", "/plugins/globex/" + wide[:64] + "/index.html"} {
+			b.open(server.URL + page)
+			if got := b.eval(`[...document.querySelectorAll("body *")].filter((e) => !e.closest("pre, table, .scroll, .hidden, svg") && e.getBoundingClientRect().right > ` + fmt.Sprint(width) + `).map((e) => e.tagName + "." + e.className).join(" ")`); got != "" {
+				t.Errorf("%s at a width of %d: beyond the edge are %s", page, width, got)
+			}
+			if got := b.eval(`String(document.documentElement.scrollWidth)`); got != fmt.Sprint(width) {
+				t.Errorf("%s at a width of %d is %s wide", page, width, got)
+			}
+		}
+	}
+}
+
 // bundled packs a bundled plugin with everything in its folder, as of leat.
 func bundled(t *testing.T, b *bundle.Bundle) *oci.Artifact {
 	t.Helper()
