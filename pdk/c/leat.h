@@ -385,6 +385,9 @@ void leat_add_entry(leat_entries *e, leat_text key, leat_text value);
  * identity. */
 typedef struct { uint32_t handle, rows, n_absent; const uint32_t *absent; leat_text position; leat_json ops; } leat_write_batch;
 int64_t leat_count(const leat_write_batch *b, char op); /* rows with an operation: I, U, D, R, K or T */
+/* Whether the batch has no rows but the place in the log where the table came to
+ * its shape: the rows before it have been written. */
+LEAT_API bool leat_is_change(const leat_write_batch *b) { return b->rows == 0 && (b->position.len < 6 || memcmp(b->position.at, "0:0/0+", 6) != 0); }
 LEAT_API bool leat_is_truncate(const leat_write_batch *b) { return leat_count(b, 'T') > 0; }
 
 /* What fills a column of an ingested table: column i of the batch; whether the

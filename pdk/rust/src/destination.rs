@@ -94,7 +94,8 @@ pub struct WriteBatch {
     pub rows: usize,
     /// The columns with an absent cell in a row that is more than an identity.
     pub absent: Vec<usize>,
-    /// What is reached with this batch, in Leat's text form.
+    /// What is reached with this batch, in Leat's text form. A batch without
+    /// rows has one only where the table came to its shape there.
     pub position: String,
     ops: Json,
 }
@@ -113,6 +114,12 @@ impl WriteBatch {
     /// How many rows have an operation: I, U, D, R, K or T.
     pub fn count(&self, op: char) -> i64 {
         self.ops.get(op.encode_utf8(&mut [0; 4])).int().unwrap_or(0)
+    }
+
+    /// Whether the batch has no rows but the place in the log where the table
+    /// came to its shape: the rows before it have been written.
+    pub fn is_change(&self) -> bool {
+        self.rows == 0 && !self.position.starts_with("0:0/0+")
     }
 
     /// Whether the batch is a TRUNCATE of its table.

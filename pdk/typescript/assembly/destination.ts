@@ -147,7 +147,8 @@ export class WriteBatch {
   rows: i32;
   // The columns with an absent cell in a row that is more than an identity.
   absent: i32[] = [];
-  // What is reached with this batch, in Leat's text form.
+  // What is reached with this batch, in Leat's text form. A batch without rows has
+  // one only where the table came to its shape there.
   position: string;
   private ops: Json;
 
@@ -162,6 +163,10 @@ export class WriteBatch {
 
   // How many rows have an operation: I, U, D, R, K or T.
   count(op: string): i32 { return <i32>this.ops.get(op).integer(0); }
+
+  // Whether the batch has no rows but the place in the log where the table came to
+  // its shape: the rows before it have been written.
+  isChange(): bool { return this.rows == 0 && !this.position.startsWith("0:0/0+"); }
 
   // Whether the batch is a TRUNCATE of its table.
   isTruncate(): bool { return this.count("T") > 0; }
