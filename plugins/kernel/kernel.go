@@ -47,7 +47,10 @@ type Kernel struct {
 	Output arrow.DataType
 	// Uses are the indexes of the inputs that the result depends on.
 	Uses []int
-	run  func(in []Column, rows int, out *result) error
+	// Reveals says that the result is what a setting of the host hides: it is for
+	// the destination, not for the plugin.
+	Reveals bool
+	run     func(in []Column, rows int, out *result) error
 }
 
 // Failures are the rows that could not be computed, with the reason. A reason

@@ -58,7 +58,7 @@ func bindSIV(b *binding) (*Kernel, error) {
 		if err := b.text(); err != nil {
 			return nil, err
 		}
-		return mapsText(func() mapper {
+		k := mapsText(func() mapper {
 			var sealed []byte
 			return func(dst, value []byte) ([]byte, error) {
 				var err error
@@ -71,7 +71,9 @@ func bindSIV(b *binding) (*Kernel, error) {
 				}
 				return append(dst, clear...), nil
 			}
-		}), nil
+		})
+		k.Reveals = p.Key.setting != ""
+		return k, nil
 	}
 	return nil, fmt.Errorf("action: %q is not encrypt or decrypt", p.Action)
 }

@@ -77,6 +77,9 @@ func (c *call) runKernel(text []byte) (any, error) {
 	if err != nil {
 		return nil, refusal("%v", err)
 	}
+	if k.Reveals {
+		return nil, refusal("kernel %s: what it decrypts with a setting of the host does not enter the plugin: let the plan name the kernel, or take the key as a setting that the plugin sees", r.Kernel)
+	}
 	c.burn(cost(reader.copied(), r.Rows, len(r.Parameters)))
 	limits := c.instance.module.plugin.Limits
 	column, failed, err := k.Run(columns, r.Rows, kernel.Bounds{

@@ -1,9 +1,11 @@
 package wasm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +72,31 @@ func TestKernelsOnWhatAPluginComputed(t *testing.T) {
 			} {
 				_, err := run(config, Plugin{}, "a")
 				wantError(t, err, KindGuest, want)
+			}
+			// What a setting of the host encrypts stays hidden from the plugin; with a
+			// key that it sees it may do as it likes.
+			siv := func(action, key string) string {
+				return fmt.Sprintf(`{"column": 1, "kernel": "aes-siv", "parameters": {"action": %q, "encoding": "hex", "key": %s}}`, action, key)
+			}
+			key := fmt.Sprintf("%q", strings.Repeat("0123456789abcdef", 8))
+			holds := Plugin{Settings: kernel.Settings{"key": []byte(key)}}
+			sealed := ""
+			for _, c := range []struct{ action, key string }{{"encrypt", `{"setting": "key"}`}, {"decrypt", key}} {
+				text := []byte(cmp.Or(sealed, "abc"))
+				slices.Reverse(text) // as the plugin does before
+				r, err := run(siv(c.action, c.key), holds, string(text))
+				if err != nil {
+					t.Fatalf("%s: %v", c.action, err)
+				}
+				if sealed = cellText(r.Batches[0].Rows.Column(1), 0); c.action == "decrypt" && sealed != "abc" {
+					t.Errorf("decrypted it is %q", sealed)
+				} else if c.action == "encrypt" {
+					text := []byte(sealed)
+					slices.Reverse(text)
+					_, err = run(siv("decrypt", `{"setting": "key"}`), holds, string(text))
+					wantError(t, err, KindGuest, "what it decrypts with a setting of the host does not enter the plugin")
+				}
+				r.Batches[0].Release()
 			}
 			salted := fmt.Sprintf(`{"column": 1, "kernel": "hash", "parameters": {"salt": %q}}`, strings.Repeat("s", 50_000))
 			_, err = run(salted, Plugin{Limits: Limits{Fuel: 200_000_000}}, strings.Repeat("a", 20_000))
