@@ -47,6 +47,7 @@ func (a *applier) open(ctx context.Context) error {
 	}
 	a.destination, a.sql, a.compacts, a.fills, a.changesApart, a.empties = destination, sql, info.Compacts, info.Fills, info.ChangesApart, info.Empties
 	a.current.Store(destination)
+	sql.Tell(a.progress.destinationDoes)
 	a.chain.replan(destination)
 	entries, err := destination.Checkpoint(ctx)
 	if err == nil {

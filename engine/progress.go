@@ -17,6 +17,7 @@ type Progress struct {
 	databases map[string]*DatabaseProgress
 	failed    int64
 	batches   int64
+	doing     string // see Status.Destination
 }
 
 // TableProgress is what has reached the destination of one source table.
@@ -99,6 +100,9 @@ type Status struct {
 	Failed   int64 `json:"failed"`
 	SetAside int64 `json:"set_aside"`
 	Batches  int64 `json:"batches"`
+	// Destination is what the destination is doing where a statement of it takes
+	// long, such as building the key of a table that was loaded.
+	Destination string `json:"destination,omitempty"`
 	// Objects are the tables with their states, see Pipeline.FullStatus.
 	Objects []state.Object `json:"objects,omitempty"`
 	// Shadows are the candidates of the pipeline's transforms.
@@ -111,7 +115,7 @@ type Status struct {
 func (p *Progress) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Status{Started: p.started, Failed: p.failed, Batches: p.batches}
+	s := Status{Started: p.started, Failed: p.failed, Batches: p.batches, Destination: p.doing}
 	for _, t := range p.tables {
 		one := *t
 		one.estimate(time.Since(t.LoadStarted))
@@ -151,6 +155,14 @@ func (p *Progress) database(name string, change func(*DatabaseProgress)) {
 		p.databases[name] = d
 	}
 	change(d)
+}
+
+// destinationDoes notes what a long statement of the destination does, empty
+// for none.
+func (p *Progress) destinationDoes(doing string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doing = doing
 }
 
 // tally counts the rows of one delivery by table until it is committed.

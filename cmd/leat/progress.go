@@ -86,6 +86,9 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		if loading && toRead > 0 {
 			text += fmt.Sprintf(", historical load %s of %s", size(read), size(toRead))
 		}
+		if s.Destination != "" {
+			text += ", destination: " + s.Destination
+		}
 		if s.Failed > 0 {
 			text += fmt.Sprintf(", %d set aside (leat failed list %s)", s.Failed, pipeline.Spec.Path)
 		}
@@ -101,6 +104,9 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		fmt.Fprintf(w, ", %d set aside (leat failed list %s)", s.Failed, pipeline.Spec.Path)
 	}
 	w.WriteString("\n")
+	if s.Destination != "" {
+		fmt.Fprintf(w, "  destination: %s\n", s.Destination)
+	}
 	if loading {
 		fmt.Fprintf(w, "  historical load %s %s %s\n", bar(read, toRead), size(int64(loadRate))+"/s", left(toRead-read, loadRate))
 	}

@@ -64,6 +64,9 @@ func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
 	if err := out.end(); err != nil {
 		return err
 	}
+	if s.Destination != "" {
+		fmt.Fprintf(p.out, "destination: %s\n", s.Destination)
+	}
 	fmt.Fprintln(p.out)
 	slices.SortFunc(s.Tables, func(a, b engine.TableProgress) int { return strings.Compare(a.Table.String(), b.Table.String()) })
 	out = newTable(p.out)

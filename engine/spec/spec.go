@@ -13,7 +13,7 @@ type Spec struct {
 	Name          string        `toml:"name" doc:"Name of the pipeline, unique among those that share a source or a state folder." required:"true" min:"1" max:"255"`
 	Source        Source        `toml:"source" doc:"The PostgreSQL server that is replicated." required:"true"`
 	Objects       Objects       `toml:"objects" doc:"Which tables are replicated."`
-	Values        Values        `toml:"values" doc:"What becomes of values that not every destination can hold."`
+	Values        Values        `toml:"values" doc:"What becomes of values that not every destination can hold. Elements of arrays, bounds of ranges and fields of composites are handed on as they are."`
 	SchemaChanges SchemaChanges `toml:"schema_changes" doc:"What happens when a source table changes its shape."`
 	Transforms    []Transform   `toml:"transforms" doc:"Plugins that shape the rows, in this order."`
 	Destination   Destination   `toml:"destination" doc:"Where the rows go." required:"true"`

@@ -17,9 +17,14 @@ var postgresDialect = dialect{name: "postgres", types: []string{
 func openTestPostgres(t testing.TB) SQL {
 	t.Helper()
 	server := pgserver.Test(t, pgserver.Options{})
+	return connectTestPostgres(t, server, server.Database(t))
+}
+
+func connectTestPostgres(t testing.TB, server *pgserver.Server, database string) SQL {
+	t.Helper()
 	db, err := OpenPostgres(t.Context(), PostgresOptions{
 		Host: server.Host(), Port: server.Port(), User: server.User(), Password: server.Password(),
-		Database: server.Database(t), TLSMode: "disable",
+		Database: database, TLSMode: "disable",
 	})
 	if err != nil {
 		t.Fatal(err)

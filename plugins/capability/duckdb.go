@@ -355,6 +355,9 @@ func (d *duckDB) Rollback(ctx context.Context) error {
 	return err
 }
 
+// Tell implements SQL.
+func (d *duckDB) Tell(func(doing string)) {}
+
 // Close implements SQL. An open transaction is rolled back.
 func (d *duckDB) Close() error {
 	return errors.Join(d.conn.Close(), d.connector.Close())

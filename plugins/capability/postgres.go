@@ -32,6 +32,9 @@ type postgres struct {
 	// made, by its name: a stage of the same shape is emptied and used again.
 	stages map[string]string
 	copy   copyReader
+	// tell and config are for what watches long statements, see Tell.
+	tell   func(doing string)
+	config *pgconn.Config
 }
 
 // OpenPostgres connects to a PostgreSQL database. The session is set so that
@@ -53,7 +56,7 @@ func OpenPostgres(ctx context.Context, o PostgresOptions) (SQL, error) {
 	if err != nil {
 		return nil, postgresConnectError(o, err)
 	}
-	return &postgres{conn: conn, stages: map[string]string{}}, nil
+	return &postgres{conn: conn, stages: map[string]string{}, config: config}, nil
 }
 
 // dsn leaves the password out: it must not appear in a parser's error.
@@ -85,6 +88,7 @@ func (o PostgresOptions) dsn() string {
 
 // Exec implements SQL.
 func (p *postgres) Exec(ctx context.Context, sql string) (int64, error) {
+	defer p.watch(ctx)()
 	results := p.conn.Exec(ctx, sql)
 	var affected int64
 	for results.NextResult() {

@@ -34,6 +34,11 @@ type SQL interface {
 	Begin(ctx context.Context) error
 	Commit(ctx context.Context) error
 	Rollback(ctx context.Context) error
+	// Tell lets tell hear what a statement of Exec that takes long is doing, such
+	// as building the index of a key, and "" when that is over. It is called from
+	// another goroutine while Exec runs. DuckDB, which has no such statements, says
+	// nothing.
+	Tell(tell func(doing string))
 	Close() error
 }
 

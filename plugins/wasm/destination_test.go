@@ -56,6 +56,7 @@ func (r *recordedSQL) Read(context.Context, string, func(arrow.RecordBatch) erro
 func (r *recordedSQL) Ask(context.Context, string, func(arrow.RecordBatch) error) error {
 	return r.record("ask")
 }
+func (r *recordedSQL) Tell(func(string))              {}
 func (r *recordedSQL) Begin(context.Context) error    { return r.record("begin") }
 func (r *recordedSQL) Commit(context.Context) error   { return r.record("commit") }
 func (r *recordedSQL) Rollback(context.Context) error { return r.record("rollback") }

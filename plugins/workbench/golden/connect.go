@@ -197,5 +197,8 @@ func (r *Recorder) Commit(context.Context) error { r.note("COMMIT"); return nil 
 // Rollback implements capability.SQL.
 func (r *Recorder) Rollback(context.Context) error { r.note("ROLLBACK"); return nil }
 
+// Tell implements capability.SQL.
+func (r *Recorder) Tell(func(string)) {}
+
 // Close implements capability.SQL.
 func (r *Recorder) Close() error { return nil }
