@@ -255,8 +255,8 @@ func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
 
 // divertUnfinished diverts the tables whose history is not at the destination.
 func (l *lane) divertUnfinished(ctx context.Context, tables []*postgres.Table, at position) error {
-	if !l.p.Spec.Source.LoadHistoricalData {
-		return nil
+	if err := l.takeNames(ctx, tables, at); err != nil || !l.p.Spec.Source.LoadHistoricalData {
+		return err
 	}
 	d, err := l.applier.begin(ctx)
 	if err != nil {
@@ -264,8 +264,8 @@ func (l *lane) divertUnfinished(ctx context.Context, tables []*postgres.Table, a
 	}
 	for _, t := range tables {
 		noted, known := l.shapes.get(t.OID)
-		if known && noted.Table != t.ID() {
-			continue // loaded under the name that the log still has
+		if known && (noted.Left || noted.Table != t.ID()) {
+			continue // to be loaded again, or loaded under the name that the log still has
 		}
 		if _, ok := l.diverted.get(t.OID); !ok && l.stored.get(loadKey(t.ID())) == "" {
 			d.divert(&l.diverted, diversion{Table: t.ID(), OID: t.OID, Reason: forLoad, Fresh: !known, From: at.Position.LSN})

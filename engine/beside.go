@@ -329,8 +329,13 @@ func (h *history) settle(ctx context.Context) error {
 		}
 		noted, ok := h.shapes.get(t.table.OID)
 		if ok && noted.Table != id {
-			renamed = append(renamed, h.renamed(noted.Table, id)...)
-			renamed = append(renamed, h.chunkEntries(noted.Table)...)
+			moved, err := h.renamed(noted, id)
+			if err != nil {
+				return err
+			}
+			if renamed = append(renamed, moved...); len(moved) > 0 {
+				renamed = append(renamed, h.chunkEntries(noted.Table)...)
+			}
 		}
 		now := h.shapeNow(t.table)
 		if ok {

@@ -85,28 +85,34 @@ func objectRecords(store *state.Store) (map[batch.TableID]state.Object, error) {
 
 // places decides about every table.
 func (l *lane) places(ctx context.Context, all []*postgres.Table, records map[batch.TableID]state.Object) ([]place, error) {
-	byName := map[batch.TableID]shape{}
-	for _, noted := range l.shapes.all() {
-		byName[noted.Table] = noted
-	}
 	out := make([]place, len(all))
 	l.successors = map[uint32]*postgres.Table{}
+	byName := map[batch.TableID][]shape{}
+	for _, noted := range l.shapes.all() {
+		byName[noted.Table] = append(byName[noted.Table], noted)
+	}
 	for i, t := range all {
 		out[i] = l.place(t, records[t.ID()])
-		noted, taken := byName[t.ID()]
-		if !out[i].joins || !taken || noted.OID == t.OID {
-			continue
-		}
-		if !noted.Dropped {
-			out[i] = place{state: state.Queued, reason: "another table had its name, and the log has yet to say what became of that"}
-			continue
-		}
-		out[i] = place{state: state.Queued, reason: "the table was dropped and created again: the new one follows once the log has been delivered up to here"}
-		if err := l.succeed(ctx, noted, t); err != nil {
-			return nil, err
+		noted, taken := holder(byName[t.ID()], t.OID)
+		own, known := l.shapes.get(t.OID)
+		switch {
+		case !out[i].joins || !taken:
+		case known:
+			if l.replaces() && (own.Table != t.ID() || own.Ousted) {
+				l.leave(t.ID(), t.OID)
+			}
+		case noted.Dropped:
+			out[i] = place{state: state.Queued, reason: "the table was dropped and created again: the new one follows once the log has been delivered up to here"}
+			if err := l.succeed(ctx, noted, t); err != nil {
+				return nil, err
+			}
+		case l.diverted.under(t.ID(), t.OID):
+			out[i] = place{state: state.Queued, reason: "another table had its name, and is being loaded or waits"}
+		case l.replaces():
+			l.leave(t.ID(), t.OID)
 		}
 	}
-	for _, noted := range byName {
+	for _, noted := range l.shapes.all() {
 		if noted.Dropped && noted.Due != 0 && l.successors[noted.OID] == nil {
 			l.shapes.update(noted.OID, func(s *shape) { s.Due = 0 }) // that one is not to follow any more
 		}

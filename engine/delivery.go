@@ -279,7 +279,7 @@ func (d *delivery) commit(ctx context.Context, entries ...wasm.Checkpoint) error
 		entries = append(entries, more...)
 	}
 	entries = append(entries, d.quarantine.entries(d.failed)...)
-	if err := d.destination.Commit(ctx, entries); err != nil {
+	if err := d.destination.Commit(ctx, lastOfEach(entries)); err != nil {
 		err = fmt.Errorf("commit at the destination: %w", err)
 		if d.diverts != nil {
 			d.diverts.fail(err)
@@ -295,6 +295,22 @@ func (d *delivery) commit(ctx context.Context, entries ...wasm.Checkpoint) error
 		return d.diverts.committed()
 	}
 	return nil
+}
+
+// lastOfEach leaves out entries that later ones of the same key replace: a
+// destination is given each key once.
+func lastOfEach(entries []wasm.Checkpoint) []wasm.Checkpoint {
+	last := make(map[string]int, len(entries))
+	for i, e := range entries {
+		last[e.Key] = i
+	}
+	out := make([]wasm.Checkpoint, 0, len(last))
+	for i, e := range entries {
+		if last[e.Key] == i {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // abort takes back what was written. cause decides what comes of it: rows

@@ -81,7 +81,9 @@ func (own *ownChain) chains(ctx context.Context) (map[batch.TableID]string, erro
 		if err := json.Unmarshal([]byte(*e.Value), &noted); err != nil {
 			return nil, fmt.Errorf("checkpoint %q at the destination: %w", e.Key, err)
 		}
-		out[noted.Table] = noted.Chain
+		if !noted.Ousted {
+			out[noted.Table] = noted.Chain
+		}
 	}
 	return out, nil
 }

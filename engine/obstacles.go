@@ -167,8 +167,12 @@ func (l *lane) onlyTheirs(tables []*postgres.Table) {
 	}
 }
 
-// passes says whether changes of a relation are none of the pipeline's.
-func (l *lane) passes(s *batch.Schema) bool { return l.followed != nil && !l.followed[s.OID] }
+// passes says whether changes of a relation are none of the pipeline's, or of a
+// table that is to be loaded again from its first row.
+func (l *lane) passes(s *batch.Schema) bool {
+	noted, _ := l.shapes.get(s.OID)
+	return noted.Left || l.followed != nil && !l.followed[s.OID]
+}
 
 // known says whether the destination was asked.
 func (c *checkpointEntries) known() bool {

@@ -83,6 +83,9 @@ func (l *lane) startReloads(ctx context.Context, asked bool) (started []uint32, 
 		return nil, err
 	}
 	for _, t := range tables {
+		if l.diverted.under(t.ID(), t.OID) {
+			continue // stays due until that load has ended
+		}
 		if err := l.describe([]*postgres.Table{t}); err != nil {
 			return nil, err
 		}
@@ -120,6 +123,9 @@ func (l *lane) askedFor(due map[uint32]shape) error {
 func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) error {
 	l.log.Warn("loading a table again", "table", t.ID().String(), "reason", noted.Why)
 	noted.Chain = l.p.plugins.chainOf(t.ID())
+	if now, ok := l.shapes.get(t.OID); ok {
+		noted.Ousted = now.Ousted // by the reload of another table since it fell due
+	}
 	if _, ok := l.diverted.get(t.OID); ok {
 		return l.startOver(ctx, t, true)
 	}
@@ -127,7 +133,11 @@ func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) 
 	if err != nil {
 		return err
 	}
-	empty := noted.Left || noted.Empty || rekeyed || len(t.Schema.Key()) == 0
+	empty := noted.Left || noted.Empty || rekeyed || len(t.Schema.Key()) == 0 || l.taken(t.ID(), t.OID)
+	entries := []wasm.Checkpoint{{Key: loadKey(noted.Table)}}
+	if noted.Ousted || l.taken(noted.Table, t.OID) {
+		entries = nil // it is the mark of another table
+	}
 	noted.Due, noted.Why, noted.Left, noted.Empty = 0, "", false, false
 	entry, err := noted.entry()
 	if err != nil {
@@ -135,7 +145,7 @@ func (l *lane) startReload(ctx context.Context, t *postgres.Table, noted shape) 
 	}
 	err = l.unload(ctx, t, t.OID, empty, func(d *delivery) {
 		d.divert(&l.diverted, diversion{Table: t.ID(), OID: t.OID, Reason: forLoad, Fresh: empty, From: l.durable().LSN})
-	}, entry, wasm.Checkpoint{Key: loadKey(noted.Table)})
+	}, append(entries, entry)...)
 	if err != nil {
 		return err
 	}
@@ -185,9 +195,15 @@ func (l *lane) unload(ctx context.Context, t *postgres.Table, was uint32, empty 
 	}
 	entries = append(entries, wasm.Checkpoint{Key: loadKey(t.ID())})
 	entries = append(entries, l.chunkEntries(t.ID())...)
+	ousted, saved, err := l.oust(t)
+	if err != nil {
+		return d.abort(work, nil, err)
+	}
+	entries = append(ousted, entries...)
 	if err := d.commit(work, entries...); err != nil {
 		return d.abort(work, nil, err)
 	}
+	saved()
 	l.stored.apply(entries)
 	failpoint("unloaded")
 	return l.p.store.Update(func(tx *state.Tx) error {
@@ -233,7 +249,7 @@ func (l *lane) forgetDropped(ctx context.Context) error {
 			return err
 		}
 		l.applier.announce(t.Schema)
-		failed, err := l.pause(l.unload(ctx, t, noted.OID, true, nil, wasm.Checkpoint{Key: shapeKey(t.ID())}))
+		failed, err := l.pause(l.unload(ctx, t, noted.OID, true, nil, wasm.Checkpoint{Key: noted.key()}))
 		if err != nil {
 			return err
 		}
@@ -259,6 +275,15 @@ func (l *lane) emptyTable(ctx context.Context, d *delivery, t *postgres.Table, w
 	before, err := l.shapeBefore(d, &batch.Schema{OID: was})
 	if err != nil {
 		return err
+	}
+	there, held, err := l.holder(t.ID(), t.OID)
+	if err != nil {
+		return err
+	}
+	if held {
+		if before, err = l.schemaOf(there.OID, there.Table, there.Version); err != nil {
+			return err
+		}
 	}
 	if before == nil || before.Table != t.Schema.Table || before.OID == t.OID && identityOf(before) == identityOf(t.Schema) {
 		before = t.Schema

@@ -246,6 +246,10 @@ func (l *lane) changes(ctx context.Context, d *delivery, before *batch.Schema, b
 			}
 		}
 	}
+	if before.Table != after.Table && l.replaces() && l.taken(after.Table, after.OID) {
+		l.leave(after.Table, after.OID)
+		return errPromised
+	}
 	root, err := d.chain.plan(ctx, after)
 	if err != nil {
 		return err
@@ -378,7 +382,11 @@ func (l *lane) shapesOf(d *delivery) (entries []wasm.Checkpoint, committed func(
 			noted = shape{OID: oid, Table: s.Table, Keyless: l.keyless(oid)}
 		}
 		if noted.Table != s.Table {
-			entries = append(entries, l.renamed(noted.Table, s.Table)...)
+			renamed, err := l.renamed(noted, s.Table)
+			if err != nil {
+				return nil, nil, err
+			}
+			entries, noted.Ousted = append(entries, renamed...), false
 		}
 		noted.Table, noted.Version = s.Table, s.Version
 		l.given(&noted, s)
@@ -392,16 +400,6 @@ func (l *lane) shapesOf(d *delivery) (entries []wasm.Checkpoint, committed func(
 		saved()
 		l.stored.apply(entries)
 	}, nil
-}
-
-// renamed moves what the checkpoint has of a table under another name.
-func (l *lane) renamed(from, to batch.TableID) []wasm.Checkpoint {
-	loaded := l.stored.get(loadKey(from))
-	entries := []wasm.Checkpoint{{Key: loadKey(from)}, {Key: shapeKey(from)}}
-	if loaded != "" {
-		entries = append(entries, wasm.Checkpoint{Key: loadKey(to), Value: &loaded})
-	}
-	return entries
 }
 
 // reloadReason says why the rows of a table that are at the destination do not

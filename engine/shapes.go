@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -45,8 +46,11 @@ type shape struct {
 	// log does not say which key it has.
 	Keyless bool `json:"keyless,omitempty"`
 	Untold  bool `json:"untold,omitempty"`
-	// Left: the table is not selected, and the log passes without its changes.
+	// Left: the log passes without its changes, because it is not selected or
+	// another table has its name.
 	Left bool `json:"left,omitempty"`
+	// Ousted: the rows under the table's name are those of another one by now.
+	Ousted bool `json:"ousted,omitempty"`
 	// Baseline is the last column, by its number, of those that are not new,
 	// Claimed the numbers of later ones that the destination is given although
 	// new columns are withheld.
@@ -72,8 +76,9 @@ const (
 	shapePrefix = shapeKind + "/"
 )
 
-func shapeKey(t batch.TableID) string {
-	return tableKey(shapeKind, t)
+// key names the table by OID: two tables may swap their names.
+func (s shape) key() string {
+	return checkpointKey(shapeKind, s.Table.Database, strconv.FormatUint(uint64(s.OID), 10))
 }
 
 func (s shape) entry() (wasm.Checkpoint, error) {
@@ -82,7 +87,7 @@ func (s shape) entry() (wasm.Checkpoint, error) {
 		return wasm.Checkpoint{}, fmt.Errorf("encode shape of %s: %w", s.Table, err)
 	}
 	value := string(text)
-	return wasm.Checkpoint{Key: shapeKey(s.Table), Value: &value}, nil
+	return wasm.Checkpoint{Key: s.key(), Value: &value}, nil
 }
 
 // shapes are those of a lane's database. It is safe for concurrent use.
@@ -91,13 +96,15 @@ type shapes struct {
 	byOID map[uint32]shape
 	// unsaved are changes that the next commit stores.
 	unsaved map[uint32]bool
+	// named are the keys of entries that are to be replaced by one under its OID.
+	named []string
 }
 
 // read takes the shapes of a database from the destination's checkpoint.
 func (s *shapes) read(stored *checkpointEntries, database string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byOID, s.unsaved = map[uint32]shape{}, map[uint32]bool{}
+	s.byOID, s.unsaved, s.named = map[uint32]shape{}, map[uint32]bool{}, nil
 	stored.mu.Lock()
 	defer stored.mu.Unlock()
 	for key, value := range stored.entries {
@@ -110,6 +117,9 @@ func (s *shapes) read(stored *checkpointEntries, database string) error {
 		}
 		if one.Table.Database == database {
 			s.byOID[one.OID] = one
+			if key != one.key() { // an earlier release named it by the table
+				s.named, s.unsaved[one.OID] = append(s.named, key), true
+			}
 		}
 	}
 	return nil
@@ -168,6 +178,10 @@ func (s *shapes) entries() (out []wasm.Checkpoint, saved func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	written := map[uint32]shape{}
+	named := s.named
+	for _, key := range named {
+		out = append(out, wasm.Checkpoint{Key: key})
+	}
 	for oid := range s.unsaved {
 		entry, err := s.byOID[oid].entry()
 		if err != nil {
@@ -184,6 +198,7 @@ func (s *shapes) entries() (out []wasm.Checkpoint, saved func(), err error) {
 				delete(s.unsaved, oid)
 			}
 		}
+		s.named = s.named[len(named):]
 	}, nil
 }
 
@@ -281,8 +296,10 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 	}
 	l.lookAtChain(noted)
 	l.shapes.update(t.OID, func(s *shape) { s.Untold = untold(t) })
-	if noted.Left {
-		l.shapes.update(t.OID, func(s *shape) { s.Due, s.Why = 1, "it was not selected for a while" })
+	if noted.Left && noted.Due == 0 {
+		if err := l.comesBack(ctx, t, noted); err != nil {
+			return err
+		}
 	}
 	storage, definition, leaves, forms := t.Storage(), t.Definition(), t.Parts(), t.Forms()
 	why, empty, made := t.PartsMoved(noted.Leaves, noted.Storage)

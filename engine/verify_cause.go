@@ -113,9 +113,16 @@ func (c *causes) look(id batch.TableID, t *verified) error {
 		}
 	}
 	var noted shape
-	if text := c.entries[shapeKey(id)]; text != "" {
-		if err := json.Unmarshal([]byte(text), &noted); err != nil {
-			return fmt.Errorf("checkpoint of %s at the destination: %w", id, err)
+	for key, text := range c.entries {
+		var one shape
+		if !strings.HasPrefix(key, shapePrefix) {
+			continue
+		}
+		if err := json.Unmarshal([]byte(text), &one); err != nil {
+			return fmt.Errorf("checkpoint %q at the destination: %w", key, err)
+		}
+		if one.Table == id && !one.Ousted {
+			noted = one
 		}
 	}
 	switch {
