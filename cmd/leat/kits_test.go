@@ -132,7 +132,7 @@ func TestKitReadmes(t *testing.T) {
 				t.Fatal(err)
 			}
 			link(t, modules, "node_modules")
-			writeFile(t, strings.ReplaceAll(strings.ReplaceAll(plugin, `"leat"`, `"../../assembly"`), `"leat/assembly/`, `"../../assembly/`), "examples", "hide-email", "plugin.ts")
+			writeFile(t, strings.ReplaceAll(plugin, `"./leat/assembly`, `"../../assembly`), "examples", "hide-email", "plugin.ts")
 		}},
 	} {
 		t.Run(language, func(t *testing.T) {
@@ -154,6 +154,9 @@ func TestKitReadmes(t *testing.T) {
 				t.Errorf("the short way has %d commands", ran)
 			}
 			plugin := blocks(text, c.fence)[0]
+			// Its own folder takes it as it stands there.
+			writeFile(t, plugin, "hide-email", c.source)
+			runLine(t, "leat plugin build hide-email", []string{"plugin", "build", "hide-email"})
 			t.Chdir(t.TempDir())
 			c.prepare(t, text, plugin)
 			if document(t, byHand, func(line string) string { return withoutCargo(t, line) }) == 0 && language != "rust" {

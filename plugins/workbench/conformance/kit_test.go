@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,11 +28,11 @@ type breakage struct {
 }
 
 var breakages = []breakage{
-	{"nothing is broken", "", "", "inserts, updates and deletes", ""},
-	{"unchanged is written as null", "s.leat_op NOT IN ('D', 'K') AND o.leat_row", "false AND o.leat_row", "unchanged values", "an update that leaves a value out"},
-	{"unchanged is looked for under the new key", "o.leat_row = s.leat_origin", "o.leat_row = s.leat_row", "changes of the key", "swap their keys"},
-	{"the row of the old key stays", `DELETE FROM %s AS t USING leat_stage AS o WHERE %s`, `DELETE FROM %s AS t USING leat_stage AS o WHERE o.leat_op <> 'K' AND %s`, "changes of the key", "a row that moves"},
-	{"deletes are ignored", `DELETE FROM %s AS t USING leat_stage AS o WHERE %s`, `DELETE FROM %s AS t USING leat_stage AS o WHERE o.leat_op <> 'D' AND %s`, "inserts, updates and deletes", "an initial load, then changes"},
+	{"nothing is broken", "", "", "changes", ""},
+	{"unchanged is written as null", "s.leat_op NOT IN ('D', 'K') AND o.leat_row", "false AND o.leat_row", "unchanged-values", "an update that leaves a value out"},
+	{"unchanged is looked for under the new key", "o.leat_row = s.leat_origin", "o.leat_row = s.leat_row", "key-changes", "swap their keys"},
+	{"the row of the old key stays", `DELETE FROM %s AS t USING leat_stage AS o WHERE %s`, `DELETE FROM %s AS t USING leat_stage AS o WHERE o.leat_op <> 'K' AND %s`, "key-changes", "a row that moves"},
+	{"deletes are ignored", `DELETE FROM %s AS t USING leat_stage AS o WHERE %s`, `DELETE FROM %s AS t USING leat_stage AS o WHERE o.leat_op <> 'D' AND %s`, "changes", "an initial load, then changes"},
 	{"truncate is ignored", `pdk.Exec("DELETE FROM " + t.name)`, `pdk.Exec("SELECT 1")`, "truncate", "a truncate between rows"},
 	{"pipelines share checkpoints", `pdk.Query("SELECT key, value FROM leat_checkpoint WHERE pipeline = " + text(d.pipeline))`, `pdk.Query("SELECT key, value FROM leat_checkpoint")`, "checkpoints", "another pipeline has its own"},
 	{"removed entries stay", `"DELETE FROM leat_checkpoint WHERE pipeline = %s AND key = %s"`, `"DELETE FROM leat_checkpoint WHERE false AND pipeline = %s AND key = %s"`, "checkpoints", "an entry is replaced and one removed"},
@@ -115,7 +116,7 @@ func TestDestinationsOfEveryKit(t *testing.T) {
 			}
 			b := built(t, dir)
 			only := slices.DeleteFunc(Capabilities(), func(name string) bool {
-				return name == "schema changes" || name == "tables without a key" || name == "faults" && language != compile.C
+				return name == "schema-changes" || name == "keyless-tables" || name == "faults" && language != compile.C
 			})
 			r, err := (&Kit{Host: host, Bundle: b, Config: fileConfig(t), Dir: ".", Only: only, Quick: true}).Run(ctx)
 			if err != nil {
@@ -154,4 +155,14 @@ func fileConfig(t *testing.T) json.RawMessage {
 		t.Fatal(err)
 	}
 	return config
+}
+
+// TestNamesOfCapabilities: they stand in a list behind --only, in JSON, and in
+// a column of a table.
+func TestNamesOfCapabilities(t *testing.T) {
+	for _, name := range Capabilities() {
+		if !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(name) {
+			t.Errorf("the name %q is not of lower-case words with hyphens", name)
+		}
+	}
 }

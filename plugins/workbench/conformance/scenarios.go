@@ -1,6 +1,7 @@
 package conformance
 
-// scenario is the stories that show one capability.
+// scenario is the stories that show one capability, whose name is of lower-case
+// words with hyphens.
 type scenario struct {
 	capability string
 	cases      []testCase
@@ -48,7 +49,7 @@ delete | 3 | unchanged | unchanged
 `}
 
 var scenarios = []scenario{
-	{"inserts, updates and deletes", []testCase{
+	{"changes", []testCase{
 		{"an initial load, then changes", `
 table t: ` + people + `
 op | id | name | note
@@ -84,7 +85,7 @@ op | id | name | note
 delete | 9 | unchanged | unchanged`},
 		{"a batch of a thousand rows", "\ntable t: " + people + "\n" + many("read", 1000)},
 	}},
-	{"unchanged values", []testCase{
+	{"unchanged-values", []testCase{
 		{"an update that leaves a value out", `
 table t: ` + people + `
 op | id | name | note
@@ -110,7 +111,7 @@ op | id | name | note
 old key | 1 | unchanged | unchanged
 update | 2 | b | unchanged`},
 	}},
-	{"changes of the key", []testCase{
+	{"key-changes", []testCase{
 		{"a row that moves", `
 table t: ` + people + `
 op | id | name | note
@@ -186,7 +187,7 @@ table t:
 op | id | name | note
 truncate | unchanged | unchanged | unchanged`},
 	}},
-	{"schema changes", []testCase{
+	{"schema-changes", []testCase{
 		{"a column is added, with its default in the rows that are there", `
 table t: ` + people + `
 op | id | name | note
@@ -230,7 +231,7 @@ table t: ` + people + `, extra integer
 op | id | name | note | extra
 insert | 2 | b | y | 5`},
 	}},
-	{"tables without a key", []testCase{
+	{"keyless-tables", []testCase{
 		{"equal rows are all kept", `
 table t: id bigint, name text
 op | id | name
