@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -210,8 +211,8 @@ func (c *Chain) Process(ctx context.Context, b *batch.Batch) ([]Output, []rowFai
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &passage{source: b.Schema, failures: refused, overruns: c.overruns[b.Schema.Table], kept: c.kept}
-	before := r.overruns
+	before := c.overruns[b.Schema.Table]
+	r := &passage{source: b.Schema, rows: b.Len(), failures: refused, overruns: before, kept: c.kept}
 	if err := r.pass(ctx, root, shaped); err != nil {
 		delete(c.overruns, b.Schema.Table)
 		r.release()
@@ -226,7 +227,9 @@ func (c *Chain) Process(ctx context.Context, b *batch.Batch) ([]Output, []rowFai
 // passage is one batch on its way through the chain.
 type passage struct {
 	source   *batch.Schema
-	overruns int // see Chain
+	rows     int   // that it began with
+	overruns int   // see Chain
+	overrun  error // the first on this batch, of a call with all its fuel
 	outputs  []Output
 	failures []rowFailure
 	kept     *capsuleKeeper
@@ -253,7 +256,7 @@ func (r *passage) pass(ctx context.Context, s *step, b *batch.Batch) error {
 		}
 		return nil
 	}
-	result, err := s.transform.plugin.Process(ctx, s.plan, b)
+	result, err := s.transform.plugin.Process(wasm.WithShare(ctx, r.share(b)), s.plan, b)
 	if err != nil {
 		return r.isolate(ctx, s, b, err)
 	}
@@ -295,13 +298,34 @@ func (r *passage) fail(s *step, b *batch.Batch, row int, message string) {
 	r.failures = append(r.failures, rowFailure{lsn: b.LSN[row], ordinal: b.Ordinal[row], plugin: p.identity(), digest: p.Digest, message: message})
 }
 
+// leastShare keeps a share of fuel from becoming less than a large row may need.
+const leastShare = 1.0 / 64
+
+// share is the part of its fuel that a plugin gets for b. Once it has met a limit
+// on the batch, the parts of that get twice what falls to their rows, and a
+// single change all again: other tables then wait for about four times the
+// limit until one row is found, and not for one more time with each halving.
+func (r *passage) share(b *batch.Batch) float64 {
+	if r.overrun == nil {
+		return 1
+	}
+	if _, high := halves(b); high == nil {
+		return 1
+	}
+	return max(leastShare, min(1, 2*float64(b.Len())/float64(r.rows)))
+}
+
 // isolate halves a batch on which a plugin failed as a whole until the rows
 // that make it fail stand alone.
 func (r *passage) isolate(ctx context.Context, s *step, b *batch.Batch, cause error) error {
 	if metLimit(cause) {
 		r.overruns++
+		r.overrun = cmp.Or(r.overrun, cause)
 	}
 	if actionFor(cause) != setAside || len(r.failures) >= maxIsolated || r.overruns > maxOverruns {
+		if metLimit(cause) {
+			cause = r.overrun
+		}
 		if r.kept != nil && ctx.Err() == nil {
 			r.kept.keep(ctx, s, b)
 		}

@@ -167,6 +167,34 @@ func TestPluginFailsInOneDatabase(t *testing.T) {
 	}
 }
 
+// TestOneEndlessRow is found among 4,000 for a few times the limit of a call,
+// not for as many as there are halvings: other tables wait meanwhile.
+func TestOneEndlessRow(t *testing.T) {
+	const fuel = 50_000_000 // of brokenLimits
+	dir := shout(t, "broken")
+	p := pausable(t, "", "good")
+	p.exec(`INSERT INTO b SELECT n, 'good' FROM generate_series(301, 4000) n`, `UPDATE b SET name = 'loop' WHERE id = 2345`)
+	p.through(dir)
+	if err := p.run(engine.RunOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := p.FailedCount(); err != nil || n != 1 {
+		t.Errorf("%d rows are set aside, %v; want the endless one", n, err)
+	}
+	used := uint64(0)
+	for _, s := range p.PluginStats() {
+		used = max(used, s.Fuel)
+	}
+	if used < 2*fuel || used > 8*fuel { // with starting the guest anew each time
+		t.Errorf("it took %d units of fuel, %.1f times the limit; want at most 8", used, float64(used)/fuel)
+	}
+	for event, err := range p.FailedEvents(state.FailedFilter{}) {
+		if err != nil || !strings.Contains(event.Reason, fmt.Sprintf("used up its %d units", fuel)) {
+			t.Errorf("the row failed because of %q, %v", event.Reason, err)
+		}
+	}
+}
+
 // TestPluginMeetsItsLimitRowByRow: rows that come one by one, each of which
 // takes the plugin to its limit, are set aside only for a while.
 func TestPluginMeetsItsLimitRowByRow(t *testing.T) {

@@ -15,6 +15,8 @@ type call struct {
 	// outside is the time spent in host functions, which the deadline does not
 	// count.
 	outside time.Duration
+	// fuel is the most that the call may use.
+	fuel int64
 	// granted is the fuel given to the counter so far. What the guest has used
 	// is granted minus the counter.
 	granted int64
@@ -23,6 +25,15 @@ type call struct {
 }
 
 type callKey struct{}
+
+type shareKey struct{}
+
+// WithShare has leat_process end at a share of the plugin's fuel, from 0 to 1:
+// whoever tries parts of a batch that has met the limit need not pay the whole
+// of it for each.
+func WithShare(ctx context.Context, share float64) context.Context {
+	return context.WithValue(ctx, shareKey{}, share)
+}
 
 var (
 	errFuel      = errors.New("out of fuel")
@@ -37,7 +48,7 @@ type contractError struct{ message string }
 func (e *contractError) Error() string { return e.message }
 
 func newCall(ctx context.Context, in *instance) *call {
-	return &call{ctx: ctx, instance: in, began: time.Now()}
+	return &call{ctx: ctx, instance: in, began: time.Now(), fuel: int64(in.module.plugin.Limits.Fuel)}
 }
 
 // context carries the call into host functions. It is never cancelled by
@@ -54,7 +65,7 @@ func callOf(ctx context.Context) *call {
 // refill sets the fuel counter for the next stretch after the guest has used
 // the given amount.
 func (c *call) refill(used int64) {
-	stretch := min(tickEvery, int64(c.instance.module.plugin.Limits.Fuel)-used)
+	stretch := min(tickEvery, c.fuel-used)
 	c.granted = used + stretch
 	c.instance.fuel.Set(uint64(stretch))
 }
@@ -79,7 +90,7 @@ func tick(ctx context.Context, _ []uint64) {
 func (c *call) check() int64 {
 	used := int64(c.used())
 	switch {
-	case used > int64(c.instance.module.plugin.Limits.Fuel):
+	case used > c.fuel:
 		panic(errFuel)
 	case time.Since(c.began)-c.outside > c.instance.module.plugin.Limits.Deadline:
 		panic(errDeadline)

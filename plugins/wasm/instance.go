@@ -94,6 +94,9 @@ func (in *instance) call(ctx context.Context, op, export string, args ...uint64)
 		in.exports[export] = f
 	}
 	c := newCall(ctx, in)
+	if share, ok := ctx.Value(shareKey{}).(float64); ok && export == "leat_process" {
+		c.fuel = int64(float64(c.fuel) * share)
+	}
 	in.stderr.reset()
 	c.refill(0)
 	results, err := f.Call(c.context(), args...)
@@ -162,7 +165,7 @@ func (in *instance) explain(op string, c *call, err error) error {
 	l := in.module.plugin.Limits
 	switch {
 	case errors.Is(err, errFuel):
-		return in.module.failure(op, KindFuel, "the call used up its %d units of fuel", l.Fuel)
+		return in.module.failure(op, KindFuel, "the call used up its %d units of fuel", c.fuel)
 	case errors.Is(err, errDeadline):
 		return in.module.failure(op, KindDeadline, "the call ran for more than %s", l.Deadline)
 	}
