@@ -158,6 +158,9 @@ func (l *lane) start(ctx context.Context, h *history, tables []*postgres.Table) 
 	}
 	if l.p.Spec.Source.LoadHistoricalData {
 		for i, t := range tables {
+			if noted, _ := l.shapes.get(t.OID); noted.Left {
+				continue // to be emptied first: see truncateAll
+			}
 			t.Leaves, t.Pages, t.Bytes, t.Rows = now[i].Leaves, now[i].Pages, now[i].Bytes, now[i].Rows
 			if err := h.plan(ctx, t); err != nil {
 				return err
@@ -175,7 +178,9 @@ func (l *lane) start(ctx context.Context, h *history, tables []*postgres.Table) 
 		return err
 	}
 	for _, t := range tables {
-		l.shapes.put(l.shapeNow(t))
+		if noted, _ := l.shapes.get(t.OID); !noted.Left {
+			l.shapes.put(l.shapeNow(t))
+		}
 	}
 	shapes, saved, err := l.shapes.entries()
 	if err != nil {

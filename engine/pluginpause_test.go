@@ -259,3 +259,62 @@ func TestPluginFailsOnAQueriedTable(t *testing.T) {
 	}
 	p.verify()
 }
+
+// TestPluginFailsAndTablesAreAskedFor: an operator wants tables loaded again, and
+// on one of them a plugin fails by now. The others are; that one is once the
+// plugin is mended, and rows that are gone meanwhile go.
+func TestPluginFailsAndTablesAreAskedFor(t *testing.T) {
+	mended, dir := shout(t, "live"), shout(t, "broken")
+	p := pausable(t, "unplanned", "x")
+	open := func(dir string) {
+		t.Helper()
+		p.close()
+		p.Pipeline = pipelineIn(t, p.dir, p.server, p.database, tableMode, `[objects."public.*"]`, `query_mode = "xmin"`, "[[transforms]]", `plugin = "`+dir+`"`, brokenLimits)
+		t.Cleanup(p.close)
+	}
+	open(mended)
+	p.mustRun()
+	p.exec(`DELETE FROM a WHERE id = 1`, `DELETE FROM b WHERE id = 1`, `INSERT INTO c VALUES (301, 'later')`)
+	open(dir)
+	p.change(engine.RestartObjects, "a", "b")
+	var failure *engine.PluginFailure
+	if err := p.run(engine.RunOptions{}); !errors.As(err, &failure) || failure.Table.Name != "b" {
+		t.Fatalf("the run ended with %v", err)
+	}
+	if got := p.ask(`SELECT (SELECT count(*) FROM a WHERE NOT __leat_marked_deleted) || ' ' || (SELECT count(*) FROM c)`); got != "299 301" {
+		t.Errorf("%s rows of the other tables are there, want 299 301", got)
+	}
+	open(mended)
+	p.mustRun()
+	if got := p.ask(`SELECT count(*) FROM b WHERE NOT __leat_marked_deleted`); got != "299" {
+		t.Errorf("%s rows of the table, want 299", got)
+	}
+}
+
+// TestPluginFailsInAResync: the slot is gone, and a plugin fails on one table by
+// the time that all are loaded again.
+func TestPluginFailsInAResync(t *testing.T) {
+	mended, dir := shout(t, "live"), shout(t, "broken")
+	p := pausable(t, "unplanned", "x")
+	p.through(mended)
+	p.mustRun()
+	p.exec(`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()`,
+		`DELETE FROM a WHERE id = 1`, `DELETE FROM b WHERE id = 1`, `UPDATE b SET name = 'unseen' WHERE id = 2`)
+	p.through(dir)
+	var failure *engine.PluginFailure
+	if err := p.run(engine.RunOptions{Resync: true}); !errors.As(err, &failure) || failure.Table.Name != "b" {
+		t.Fatalf("the run ended with %v", err)
+	}
+	if got := p.ask(`SELECT count(*) FROM a WHERE NOT __leat_marked_deleted`); got != "299" {
+		t.Errorf("%s rows of another table are there, want 299", got)
+	}
+	p.exec(`UPDATE b SET name = 'logged' WHERE id = 3`)
+	p.through(dir)
+	p.runPaused("no plan")
+	p.through(mended)
+	p.mustRun()
+	if got := p.ask(`SELECT count(*) || min(name) FILTER (WHERE id = 2) || min(name) FILTER (WHERE id = 3) FROM b WHERE NOT __leat_marked_deleted`); got != "299UNSEENLOGGED" {
+		t.Errorf("table b holds %s", got)
+	}
+	p.verify()
+}

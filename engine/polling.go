@@ -103,14 +103,14 @@ func (l *poller) session(ctx context.Context, o RunOptions) (err error) {
 	if err := l.applier.dropUnsettled(ctx, l.database); err != nil {
 		return err
 	}
-	if err := l.settleChanges(ctx, o); err != nil {
-		return err
-	}
 	if err := l.areKnown(o.Tables); err != nil {
 		return err
 	}
-	more, err := l.moveCursors(ctx)
-	if err != nil {
+	more, err := l.settleChanges(ctx, o)
+	if failed = append(failed, more...); err != nil {
+		return err
+	}
+	if more, err = l.moveCursors(ctx); err != nil {
 		return err
 	}
 	failed = append(failed, more...)

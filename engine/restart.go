@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -59,70 +60,83 @@ func (l *poller) changes() ([]Change, error) {
 }
 
 // settleChanges starts objects anew that are now read in another way, if the
-// run may.
-func (l *poller) settleChanges(ctx context.Context, o RunOptions) error {
-	if err := l.restartAsked(ctx); err != nil {
-		return err
+// run may. Those on which a plugin fails come back beside the error.
+func (l *poller) settleChanges(ctx context.Context, o RunOptions) (failed []error, err error) {
+	if failed, err = l.restartAsked(ctx); err != nil {
+		return failed, err
 	}
 	changes, err := l.changes()
 	if err != nil || len(changes) == 0 {
-		return err
+		return failed, err
 	}
 	if !o.RestartChanged {
-		return &ChangedError{changes}
+		return failed, &ChangedError{changes}
 	}
-	var keys []string
-	var schemas []*batch.Schema
 	followed := false
 	for _, c := range changes {
-		keys = append(keys, queryKey(c.Table))
-		schemas = append(schemas, l.known[c.Table])
 		followed = followed || c.From == fromLog
-	}
-	if followed {
-		if err := l.dropSlot(ctx); err != nil {
-			return err
+		if failed, err = l.without(failed, c.Table, l.beginAnew(ctx, l.known[c.Table], batch.Position{}, false)); err != nil {
+			return failed, err
 		}
-		keys = append(keys, logKeys(&l.stored, l.database)...)
 	}
-	return l.p.restart(ctx, &l.stored, keys, schemas, batch.Position{}, false)
+	if !followed {
+		return failed, nil
+	}
+	if err := l.dropSlot(ctx); err != nil || len(failed) > 0 { // these remain to be begun anew
+		return failed, err
+	}
+	return failed, l.p.restart(ctx, &l.stored, logKeys(&l.stored, l.database), nil, batch.Position{}, false)
+}
+
+// beginAnew lets the next run read an object from its beginning.
+func (l *poller) beginAnew(ctx context.Context, s *batch.Schema, at batch.Position, empty bool) error {
+	return l.p.restart(ctx, &l.stored, []string{queryKey(s.Table)}, []*batch.Schema{s}, at, empty)
+}
+
+// without leaves an object out of the run if a plugin fails on it, and adds it to
+// the failed. Any other error it returns.
+func (l *poller) without(failed []error, t batch.TableID, err error) ([]error, error) {
+	var plugin *PluginFailure
+	if !errors.As(err, &plugin) {
+		return failed, err
+	}
+	one := &objectError{t, err}
+	l.objects = slices.DeleteFunc(l.objects, func(o *object) bool { return o.ID() == t })
+	return append(failed, one), l.fail(one)
 }
 
 // restartAsked starts the objects anew that an operator wants read from the
 // beginning, or of which rows are set aside under another key. They are emptied,
 // so that rows go which the source has no more.
-func (l *poller) restartAsked(ctx context.Context) error {
-	var keys []string
-	var schemas []*batch.Schema
-	var asked []batch.TableID
-	for _, o := range l.objects {
+func (l *poller) restartAsked(ctx context.Context) (failed []error, err error) {
+	var at batch.Position
+	for _, o := range slices.Clone(l.objects) {
 		record, err := l.p.store.Object(o.ID())
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
-			return err
+			return failed, err
 		}
-		if record.Restart || l.applier.waitsOtherwise(o.Schema) {
-			keys, schemas, asked = append(keys, queryKey(o.ID())), append(schemas, o.Schema), append(asked, o.ID())
+		if !record.Restart && !l.applier.waitsOtherwise(o.Schema) {
+			continue
 		}
-	}
-	if len(asked) == 0 {
-		return nil
-	}
-	system, err := l.source.System(ctx)
-	if err != nil {
-		return err
-	}
-	at := batch.Position{Timeline: system.Timeline, LSN: system.LSN, Ordinal: batch.EndOfTransaction}
-	if err := l.p.restart(ctx, &l.stored, keys, schemas, at, true); err != nil {
-		return err
-	}
-	return l.p.store.Update(func(tx *state.Tx) error {
-		for _, id := range asked {
-			if err := tx.ChangeObject(id, func(o *state.Object) { o.Restart = false }); err != nil {
-				return err
+		if at.IsZero() {
+			system, err := l.source.System(ctx)
+			if err != nil {
+				return failed, err
 			}
+			at = batch.Position{Timeline: system.Timeline, LSN: system.LSN, Ordinal: batch.EndOfTransaction}
 		}
-		return nil
-	})
+		before := len(failed)
+		if failed, err = l.without(failed, o.ID(), l.beginAnew(ctx, o.Schema, at, true)); err != nil {
+			return failed, err
+		}
+		if len(failed) > before {
+			continue
+		}
+		if err := l.p.store.ChangeObject(o.ID(), func(o *state.Object) { o.Restart = false }); err != nil {
+			return failed, err
+		}
+	}
+	return failed, nil
 }
 
 // logKeys are the entries of the checkpoint that a lane of the log has made.

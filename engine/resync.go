@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
 	"github.com/leat-etl/leat/state/spool"
@@ -41,7 +42,9 @@ func (l *lane) resync(ctx context.Context, gap *GapError) error {
 }
 
 // truncateAll truncates the tables and takes the database out of the
-// destination's checkpoint.
+// destination's checkpoint. A table on which a plugin fails stays there as one
+// that the log passes without: it is emptied and loaded when the plugin is
+// mended.
 func (l *lane) truncateAll(ctx context.Context) error {
 	at, _, err := l.destinationPosition()
 	if err != nil {
@@ -51,12 +54,25 @@ func (l *lane) truncateAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var tables []*postgres.Table
+	var left []wasm.Checkpoint
 	for _, t := range l.tables {
-		if err := d.makeTables(ctx, t.Schema); err != nil {
+		failed, err := l.pause(d.makeTables(ctx, t.Schema))
+		if err != nil {
 			return d.abort(ctx, nil, err)
 		}
+		if failed == 0 {
+			tables = append(tables, t)
+		} else if noted, ok := l.shapes.get(t.OID); ok {
+			noted.Left, noted.Due, noted.Why = true, 0, ""
+			entry, err := noted.entry()
+			if err != nil {
+				return d.abort(ctx, nil, err)
+			}
+			left = append(left, entry)
+		}
 	}
-	for _, t := range l.tables {
+	for _, t := range tables {
 		builder := batch.NewBuilder(t.Schema)
 		for i := range t.Schema.Columns {
 			builder.Column(i).AppendAbsent()
@@ -73,6 +89,7 @@ func (l *lane) truncateAll(ctx context.Context) error {
 	for _, key := range l.stored.of(l.database) {
 		entries = append(entries, wasm.Checkpoint{Key: key})
 	}
+	entries = append(entries, left...)
 	if err := d.commit(ctx, entries...); err != nil {
 		return d.abort(ctx, nil, err)
 	}
