@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,6 +133,79 @@ func TestDevelopment(t *testing.T) {
 	p.says("start the pipeline again")
 	edit(t, s.file, `tables = ["public.*"]`, `tables = ["public.customers"`)
 	p.says("the changed pipeline file is not taken")
+	if code := p.stop(); code != exitOK {
+		t.Errorf("exit code %d\n%s", code, p.out)
+	}
+}
+
+// hoarder keeps 100 bytes for each row, says whether it could, and works hard.
+const hoarder = `#include "leat.h"
+
+static void hoard(leat_builder *out, leat_text value, void *state) {
+    (void)value, (void)state;
+    static char full[100];
+    leat_failure f = {0};
+    for (volatile int i = 0; i < 1000000; i++) {}
+    leat_append_str(out, leat_kv_put(leat_str("all"), (leat_text){full, sizeof full}, &f) ? "kept" : "no room");
+}
+
+static bool plan(leat_plan *p) {
+    leat_keep_all(p);
+    leat_rewrite(p, leat_find(&p->table, "email"), hoard, 0);
+    return true;
+}
+
+LEAT_TRANSFORM(plan)
+`
+
+// TestDevelopmentOfGrantsAndLimits changes nothing but what the pipeline file
+// lets a plugin use.
+func TestDevelopmentOfGrantsAndLimits(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	dir := newPlugin(s)
+	writeFile(t, hoarder, dir, "plugin.c")
+	edit(t, filepath.Join(dir, "plugin.toml"), "abi = 1", "abi = 1\ncapabilities = [\"kv\"]")
+	writeFile(t, `{"type": "object"}`, dir, "config.schema.json")
+	s.expect(s.leat("plugin", "build", dir), exitOK)
+	const first = `grants = { kv = "1kB" }`
+	s.extra = "[[transforms]]\nplugin = \"./hide\"\ntables = [\"public.customers\"]\n" + first + "\n"
+	s.write()
+	p := s.begin("run", "--quiet", "--dev", s.file)
+	p.says("watching the plugin for changes")
+	p.listens()
+	s.await("SELECT count(*) FROM customers WHERE email = 'kept'", "100")
+	rows := 100
+	expect := func(email string, n string) {
+		t.Helper()
+		rows++
+		s.exec(fmt.Sprintf("INSERT INTO customers VALUES (%d, 'new')", rows))
+		s.await(fmt.Sprintf("SELECT count(*) FROM customers WHERE email = '%s'", email), n)
+	}
+	change := func(from, to string, swaps int) {
+		t.Helper()
+		edit(t, s.file, from, to)
+		p.saysTimes("plugin swapped", swaps)
+	}
+
+	change(`kv = "1kB"`, `kv = "50B"`, 1)
+	expect("no room", "1")
+	change(`kv = "50B"`, `kv = "1kB"`, 2)
+	expect("kept", "101")
+
+	// What does not link is not taken, and what runs goes on as it was granted.
+	edit(t, s.file, first, "")
+	p.says("is not granted to it")
+	expect("kept", "102")
+
+	change("tables = [\"public.customers\"]\n", "tables = [\"public.customers\"]\n"+first+"\nlimits = { fuel = 900000 }\n", 3)
+	rows++
+	s.exec(fmt.Sprintf("INSERT INTO customers VALUES (%d, 'new')", rows))
+	p.says("rows are set aside")
+	change("limits = { fuel = 900000 }", "limits = { fuel = 900000000 }", 4)
+	expect("kept", "103")
+	if r := s.leat("failed", "list", s.file); !strings.Contains(r.out, "used up its 900000 units of fuel") {
+		t.Errorf("the failed event is not there: %s", r.out)
+	}
 	if code := p.stop(); code != exitOK {
 		t.Errorf("exit code %d\n%s", code, p.out)
 	}
