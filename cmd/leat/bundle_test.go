@@ -305,6 +305,22 @@ func TestBundleVerbsRefuse(t *testing.T) {
 }
 
 // TestGrantIsDescribed shows what a plugin asks for against what it had.
+// TestInstallSaysWhatIsBeyondTheUsual: limits that a manifest sets hold unless
+// the pipeline file has others.
+func TestInstallSaysWhatIsBeyondTheUsual(t *testing.T) {
+	w := newWorkshop(t, &site{t: t})
+	dir := w.author("1.2.0")
+	edit(t, filepath.Join(dir, "plugin.toml"), "abi = 1\n", "abi = 1\nlimits = { memory = \"4GB\", deadline = \"24h\", fuel = 20000000000 }\n")
+	w.ok(plugin("keygen", "acme"))
+	w.ok(plugin("pack", dir))
+	w.ok(plugin("sign", "acme-mask-1.2.0.leat", "--key", "acme.key"))
+	w.ok(plugin("trust", "add", "acme", "acme.pub"))
+	r := w.ok(plugin("install", "acme-mask-1.2.0.leat"), "takes memory of 4GB, usual is 256MB", "takes calls of 24h0m0s, usual is 30s", "limits = {...}")
+	if strings.Contains(r.out, "fuel") {
+		t.Errorf("the usual fuel is told: %s", r.out)
+	}
+}
+
 func TestGrantIsDescribed(t *testing.T) {
 	got := describeGrant(install.Question{Plugin: bundle.Ref{Publisher: "acme", Name: "mask", Version: "2.0.0"}, BeforeVersion: "1.0.0", Before: []string{"kv", "sql"}, Asks: []string{"http", "kv"}, New: []string{"http"}})
 	want := "acme/mask@2.0.0 asks for more than 1.0.0 was granted\n" +

@@ -224,6 +224,9 @@ func (p *program) printInstalled(done []install.Result, nothing string) error {
 	}
 	for _, r := range done {
 		fmt.Fprintf(p.out, "%s is installed\n  bundle %s\n  may use %s\n", r.Plugin, r.Digest, bundle.Words(r.Capabilities))
+		for _, limit := range r.Limits {
+			fmt.Fprintf(p.out, "  takes %s: limits = {...} on it in the pipeline file bounds it\n", limit)
+		}
 		if r.Key != "" {
 			fmt.Fprintf(p.out, "  signed with the key %s\n", r.Key)
 		}

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/leat-etl/leat/plugins/bundle/strict"
@@ -16,6 +17,21 @@ type Limits struct {
 
 // DefaultLimits hold where neither pipeline nor manifest says otherwise.
 var DefaultLimits = Limits{Memory: 256 << 20, Fuel: 20_000_000_000, Deadline: 30 * time.Second}
+
+// Beyond says, for people, what of l is more than DefaultLimits allow.
+func (l Limits) Beyond() []string {
+	var out []string
+	if l.Memory > DefaultLimits.Memory {
+		out = append(out, fmt.Sprintf("memory of %s, usual is %s", l.Memory, DefaultLimits.Memory))
+	}
+	if l.Deadline > DefaultLimits.Deadline {
+		out = append(out, fmt.Sprintf("calls of %s, usual is %s", l.Deadline, DefaultLimits.Deadline))
+	}
+	if l.Fuel > DefaultLimits.Fuel {
+		out = append(out, fmt.Sprintf("%d units of fuel for a call, usual are %d", l.Fuel, DefaultLimits.Fuel))
+	}
+	return out
+}
 
 // Or fills the zero fields of l from other.
 func (l Limits) Or(other Limits) Limits {

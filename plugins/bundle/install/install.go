@@ -52,6 +52,8 @@ type Result struct {
 	Before string `json:"before,omitempty"`
 	// Kept says where the version before is still in use.
 	Kept string `json:"kept,omitempty"`
+	// Limits are what the plugin's manifest takes beyond the usual limits.
+	Limits []string `json:"limits,omitempty"`
 }
 
 // candidate is a bundle that has been fetched, with where it came from.
@@ -163,7 +165,7 @@ func (in *Installer) accept(c candidate, pins *lock.File) (Result, error) {
 		e.Source = pin.Source
 	}
 	pins.Put(ref, e)
-	return Result{Entry: e}, nil
+	return Result{Entry: e, Limits: m.Limits.Beyond()}, nil
 }
 
 // question compares what a plugin asks for with what it has been granted in
