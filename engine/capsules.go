@@ -48,7 +48,7 @@ func (p *Pipeline) Capsule(ctx context.Context, id string, mask bool) (*capsule.
 		return nil, err
 	}
 	if s == nil {
-		return nil, fmt.Errorf("failed event %s: the row does not reach plugin %s (%s) in the pipeline as it is now", id, f.Plugin, f.Digest)
+		return nil, fmt.Errorf("failed event %s: the row does not reach plugin %s (%s) in the pipeline as it is now: its call can be saved with that version in the pipeline file; leat failed replay tries the row with what is there", id, f.Plugin, f.Digest)
 	}
 	defer reached.Release()
 	return s.capsule(ctx, reached, mask)
