@@ -20,6 +20,11 @@ import (
 type objectPosition struct {
 	// Identity is that of the rule under which the object was read.
 	Identity string `json:"identity"`
+	// OID is that of the table, 0 for a query: another one of its name has other
+	// rows, wherever its cursors stand.
+	OID uint32 `json:"oid,omitempty"`
+	// Version is that of the schema under which rows were last read.
+	Version uint64 `json:"version,omitempty"`
 	// Run counts the runs; Done says that the last one came to its end.
 	Run  uint64 `json:"run"`
 	Done bool   `json:"done,omitempty"`
@@ -35,6 +40,18 @@ type objectPosition struct {
 func queryKey(t batch.TableID) string {
 	return tableKey("query", t)
 }
+
+// oid is that of the object's table, 0 for a query.
+func (o *object) oid() uint32 {
+	if o.Table == nil {
+		return 0
+	}
+	return o.Table.OID
+}
+
+// replaced says whether an object is another table than that of which rows were
+// read under its name.
+func (o *object) replaced(at objectPosition) bool { return at.OID != 0 && at.OID != o.oid() }
 
 // positionOf is where the destination says that an object stands.
 func (l *poller) positionOf(t batch.TableID) (p objectPosition, started bool, err error) {
@@ -85,7 +102,7 @@ func (l *poller) read(ctx context.Context, session *postgres.Session, o *object)
 		return err
 	}
 	r.at, r.first = at, !started
-	r.at.Identity = o.identity
+	r.at.Identity, r.at.OID, r.at.Version = o.identity, o.oid(), o.Schema.Version
 	if !started || at.Done {
 		r.at.Run++
 	}

@@ -228,3 +228,27 @@ func TestIncrementingAppendOnly(t *testing.T) {
 	}
 	p.verify()
 }
+
+// TestTableOfTheSameName drops the table and makes another one under its name,
+// whose cursor begins before that of the old one, which has another key, or
+// which was a table of another name: it is read from its beginning, and the rows
+// of the old one go.
+func TestTableOfTheSameName(t *testing.T) {
+	destinations(t, func(t *testing.T, to func(*polled) *polled) {
+		p := to(newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text, at timestamptz)`, `INSERT INTO a SELECT n, 'old', '2024-01-01' FROM generate_series(1, 3) n`)).open(tableMode, delta)
+		p.mustRun()
+		p.exec(`DROP TABLE a`, `CREATE TABLE a (id int PRIMARY KEY, v text, at timestamptz)`, `INSERT INTO a VALUES (2, 'new', '2023-01-01'), (4, NULL, '2023-01-01')`)
+		p.mustRun()
+		p.expect("2new 4")
+		p.exec(`DROP TABLE a`, `CREATE TABLE a (v text PRIMARY KEY, id int, at timestamptz)`, `INSERT INTO a VALUES ('a', 2, '2022-01-01'), ('b', 2, '2022-01-01')`)
+		p.mustRun()
+		p.expect("2a 2b")
+		p.exec(`CREATE TABLE b (LIKE a INCLUDING ALL)`, `INSERT INTO b VALUES ('c', 3, '2021-01-01')`, `ALTER TABLE a RENAME TO c`, `ALTER TABLE b RENAME TO a`, `ALTER TABLE c RENAME TO b`)
+		p.mustRun()
+		p.expect("3c")
+		p.exec(`UPDATE a SET id = 4, at = '2022-01-01'`)
+		p.mustRun()
+		p.expect("4c")
+		p.verify()
+	})
+}

@@ -106,8 +106,9 @@ func (l *poller) without(failed []error, t batch.TableID, err error) ([]error, e
 }
 
 // restartAsked starts the objects anew that an operator wants read from the
-// beginning, or of which rows are set aside under another key. They are emptied,
-// so that rows go which the source has no more.
+// beginning, of which rows are set aside under another key, or that are other
+// tables than before. They are emptied, so that rows go which the source has no
+// more.
 func (l *poller) restartAsked(ctx context.Context) (failed []error, err error) {
 	var at batch.Position
 	for _, o := range slices.Clone(l.objects) {
@@ -115,8 +116,21 @@ func (l *poller) restartAsked(ctx context.Context) (failed []error, err error) {
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
 			return failed, err
 		}
-		if !record.Restart && !l.applier.waitsOtherwise(o.Schema) {
+		stands, _, err := l.positionOf(o.ID())
+		if err != nil {
+			return failed, err
+		}
+		if o.replaced(stands) {
+			l.log.Warn("a table is replaced by a new one of its name", "table", o.ID().String())
+		} else if !record.Restart && !l.applier.waitsOtherwise(o.Schema) {
 			continue
+		}
+		there, err := l.p.store.Schema(o.ID(), stands.Version)
+		if errors.Is(err, state.ErrNotFound) {
+			there, err = o.Schema, nil
+		}
+		if err != nil {
+			return failed, err
 		}
 		if at.IsZero() {
 			system, err := l.source.System(ctx)
@@ -126,7 +140,7 @@ func (l *poller) restartAsked(ctx context.Context) (failed []error, err error) {
 			at = batch.Position{Timeline: system.Timeline, LSN: system.LSN, Ordinal: batch.EndOfTransaction}
 		}
 		before := len(failed)
-		if failed, err = l.without(failed, o.ID(), l.beginAnew(ctx, o.Schema, at, true)); err != nil {
+		if failed, err = l.without(failed, o.ID(), l.beginAnew(ctx, there, at, true)); err != nil {
 			return failed, err
 		}
 		if len(failed) > before {
