@@ -140,6 +140,9 @@ func checkExecAndQuery(ctx context.Context, db SQL, _ dialect) error {
 	if _, err := db.Query(ctx, fmt.Sprintf("SELECT * FROM generate_series(1, %d)", MaxQueryRows+1)); err == nil {
 		return errors.New("a result beyond MaxQueryRows is not refused")
 	}
+	if _, err := db.Query(ctx, fmt.Sprintf("SELECT repeat('x', %d) FROM generate_series(1, 70)", 1<<20)); err == nil || !strings.Contains(err.Error(), fmt.Sprint(MaxQueryBytes)) {
+		return fmt.Errorf("a result beyond MaxQueryBytes: %v", err)
+	}
 	return nil
 }
 

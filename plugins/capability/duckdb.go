@@ -121,7 +121,7 @@ func (d *duckDB) Query(ctx context.Context, sql string) (*Rows, error) {
 	}
 	defer found.Close()
 	out := &Rows{Columns: found.Columns()}
-	values := make([]driver.Value, len(out.Columns))
+	values, left := make([]driver.Value, len(out.Columns)), MaxQueryBytes
 	for {
 		err := found.Next(values)
 		if errors.Is(err, io.EOF) {
@@ -137,6 +137,9 @@ func (d *duckDB) Query(ctx context.Context, sql string) (*Rows, error) {
 		for i, v := range values {
 			if text, ok := v.(string); ok {
 				row[i] = &text
+				if err := tooManyBytes(&left, len(text)); err != nil {
+					return nil, err
+				}
 			}
 		}
 		out.Rows = append(out.Rows, row)

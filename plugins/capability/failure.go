@@ -23,6 +23,14 @@ func tooManyRows() *Error {
 	return &Error{Class: Internal, Message: fmt.Sprintf("the result has more than %d rows", MaxQueryRows), Hint: "ask for less, or count at the database"}
 }
 
+// tooManyBytes charges a cell to what is left of MaxQueryBytes.
+func tooManyBytes(left *int, cell int) error {
+	if *left -= cell; *left >= 0 {
+		return nil
+	}
+	return &Error{Class: Internal, Message: fmt.Sprintf("the result has more than %d bytes", MaxQueryBytes), Hint: "ask for less"}
+}
+
 func nestedTransaction() *Error {
 	return &Error{Class: Internal, Message: "a transaction is already open"}
 }

@@ -1,6 +1,7 @@
 package capability
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -108,7 +109,8 @@ func (p *postgres) Exec(ctx context.Context, sql string) (int64, error) {
 func (p *postgres) Query(ctx context.Context, sql string) (*Rows, error) {
 	results := p.conn.Exec(ctx, sql)
 	out := &Rows{}
-	over := false
+	var over error
+	left := MaxQueryBytes
 	for results.NextResult() {
 		r := results.ResultReader()
 		out = &Rows{}
@@ -117,17 +119,21 @@ func (p *postgres) Query(ctx context.Context, sql string) (*Rows, error) {
 		}
 		for r.NextRow() {
 			if len(out.Rows) == MaxQueryRows {
-				over = true
-				continue
+				over = cmp.Or[error](over, tooManyRows())
 			}
-			out.Rows = append(out.Rows, textRow(r.Values()))
+			for _, v := range r.Values() {
+				over = cmp.Or(over, tooManyBytes(&left, len(v)))
+			}
+			if over == nil {
+				out.Rows = append(out.Rows, textRow(r.Values()))
+			}
 		}
 	}
 	if err := results.Close(); err != nil {
 		return nil, p.fail(err, nil)
 	}
-	if over {
-		return nil, tooManyRows()
+	if over != nil {
+		return nil, over
 	}
 	return out, nil
 }

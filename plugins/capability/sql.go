@@ -19,7 +19,7 @@ type SQL interface {
 	// Exec runs one or more statements and returns the rows affected by the last.
 	Exec(ctx context.Context, sql string) (int64, error)
 	// Query runs one statement whose result is small (catalogue look-ups,
-	// checkpoints, counts): at most MaxQueryRows rows of text.
+	// checkpoints, counts): at most MaxQueryRows rows and MaxQueryBytes of text.
 	Query(ctx context.Context, sql string) (*Rows, error)
 	// Ingest moves the rows of b into a table at native speed and returns how
 	// many it moved.
@@ -42,8 +42,12 @@ type SQL interface {
 	Close() error
 }
 
-// MaxQueryRows bounds the result of SQL.Query.
-const MaxQueryRows = 100_000
+// MaxQueryRows and MaxQueryBytes bound the result of SQL.Query, which a plugin
+// may ask for and the host holds.
+const (
+	MaxQueryRows  = 100_000
+	MaxQueryBytes = 64 << 20
+)
 
 // Rows is a small result; a nil cell is NULL.
 type Rows struct {
