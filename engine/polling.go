@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -298,6 +299,10 @@ func (l *poller) readObjects(ctx context.Context, o RunOptions) (failed []error,
 	return failed, g.Wait()
 }
 
+// lockPatience is how long a run waits for a table that somebody has locked: the
+// other objects wait for the end of the run.
+const lockPatience = 10 * time.Second
+
 // work reads objects over a connection of its own until there are no more.
 func (l *poller) work(ctx context.Context, queue <-chan *object, fail func(*objectError) error) (err error) {
 	var session *postgres.Session
@@ -315,6 +320,9 @@ func (l *poller) work(ctx context.Context, queue <-chan *object, fail func(*obje
 		}
 		if session == nil || session.Closed() {
 			if session, err = l.source.OpenSession(ctx); err != nil {
+				return err
+			}
+			if err = session.WaitForLocks(ctx, lockPatience); err != nil {
 				return err
 			}
 		}

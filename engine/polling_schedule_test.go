@@ -3,10 +3,14 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/state"
 )
 
 // TestSchedule lets a pipeline run each hour: a run that was missed is caught
@@ -100,4 +104,38 @@ func TestScheduledLog(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// TestLockedTableIsReadLater: somebody has locked one table for longer than a run
+// waits for it. The others are read, it says what it waits for, and is read once
+// it is free.
+func TestLockedTableIsReadLater(t *testing.T) {
+	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `CREATE TABLE b (id int PRIMARY KEY)`)
+	p.open(tableMode+"\nfrequency = \"1s\"", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, p.server.DSN(p.database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	lock, err := conn.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.Exec(ctx, `LOCK TABLE b; INSERT INTO b VALUES (1)`); err != nil {
+		t.Fatal(err)
+	}
+	p.started(ctx)
+	p.stands(ctx, "b", state.FailedState)
+	if o := p.object("b"); !strings.Contains(o.Reason, "lock") || !strings.Contains(o.Fix, "pg_locks") {
+		t.Errorf("the table is noted as %+v", o)
+	}
+	p.exec(`INSERT INTO a VALUES (1, 'x')`)
+	p.arrives(ctx, `SELECT count(*) FROM a`, "1")
+	if err := lock.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	p.arrives(ctx, `SELECT count(*) FROM b`, "1")
+	p.stands(ctx, "b", state.Active)
 }

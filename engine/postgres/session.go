@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -28,6 +29,12 @@ func (s *Source) OpenSession(ctx context.Context) (*Session, error) {
 		return nil, err
 	}
 	return &Session{source: s, reader: Reader{conn: conn, types: s.Types()}}, nil
+}
+
+// WaitForLocks bounds how long the session waits for a table that is locked.
+func (q *Session) WaitForLocks(ctx context.Context, most time.Duration) error {
+	_, err := q.rows(ctx, fmt.Sprintf("SET lock_timeout = %d", most.Milliseconds()))
+	return wrap("set lock_timeout", q.source.Database, err)
 }
 
 // connectReader opens a connection that reads in large pieces.
@@ -157,6 +164,10 @@ func (q *Session) failure(op string, o *Queryable, err error) error {
 	}
 	e := Classify(err)
 	e.Op, e.Object = op, o.ID().String()
+	if server.Code == "55P03" { // lock_timeout: others need not wait for this one
+		e.Class = Object
+		e.Hint = "The next run tries again. Who has locked it: SELECT l.relation::regclass, a.pid, a.query FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.mode = 'AccessExclusiveLock' AND l.granted;"
+	}
 	if o.Table != nil && server.Code == "42501" {
 		e.Class = Object
 		e.Hint = fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %s TO %s;",
