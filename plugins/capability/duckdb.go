@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,11 +71,17 @@ func OpenDuckDB(ctx context.Context, o DuckDBOptions) (SQL, error) {
 	return d, nil
 }
 
+// configuring is held by a connection that is set up: two of one instance cannot
+// both be its first.
+var configuring sync.Mutex
+
 // configure sets up the connection and then shuts the instance in: SQL comes
 // from plugins and from those who ask, and DuckDB's reads, writes and attaches
 // any file. From then on it reaches its own file and the folder it spills to,
 // and nothing opens it again.
 func (d *duckDB) configure(ctx context.Context, o DuckDBOptions) error {
+	configuring.Lock()
+	defer configuring.Unlock()
 	open, err := d.Query(ctx, "SELECT current_setting('enable_external_access')")
 	if err != nil {
 		return err

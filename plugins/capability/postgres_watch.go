@@ -23,21 +23,16 @@ func (p *postgres) watch(ctx context.Context) (done func()) {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	pid := p.conn.PID()
-	timer := time.NewTimer(longStatement)
-	go func() {
+	ended, pid := make(chan struct{}), p.conn.PID()
+	timer := time.AfterFunc(longStatement, func() {
 		defer close(ended)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-		case <-timer.C:
-			p.observe(ctx, pid)
-		}
-	}()
+		p.observe(ctx, pid)
+	})
 	return func() {
 		cancel()
-		<-ended
+		if !timer.Stop() {
+			<-ended
+		}
 	}
 }
 
