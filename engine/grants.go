@@ -36,6 +36,19 @@ func grantsOf(g spec.Grants, b *bundle.Bundle) (out wasm.Grants, err error) {
 	return out, nil
 }
 
+// apart are the grants of a candidate, what it makes is to be thrown away: what
+// it keeps does not touch what the live plugin keeps. g are those that it gets
+// when it is promoted.
+func apart(g wasm.Grants, granted spec.Grants, b *bundle.Bundle) (_ wasm.Grants, err error) {
+	if kv, ok := g.KV.(*pluginKV); ok {
+		g.KV = &pluginKV{plugin: b.Manifest.Ref().String() + " (shadow)", quota: kv.quota}
+	}
+	if g.Blob != nil {
+		g.Blob, err = capability.NewBlob(granted.Blob + ".shadow")
+	}
+	return g, err
+}
+
 // keep gives the plugins that were granted kv the state folder.
 func (p *plugins) keep(s *state.Store) {
 	for _, t := range p.transforms {

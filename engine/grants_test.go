@@ -3,12 +3,14 @@ package engine
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/plugins/bundle"
 	"github.com/leat-etl/leat/plugins/capability"
+	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
 )
 
@@ -81,5 +83,42 @@ func TestGrantsAreChecked(t *testing.T) {
 	}
 	if g, err := grantsOf(spec.Grants{}, b); err != nil || g.HTTP != nil || g.KV != nil || g.Blob != nil || g.Clock || g.Random {
 		t.Errorf("no grants are %+v, %v", g, err)
+	}
+}
+
+// TestACandidateKeepsApart: what it makes is thrown away, what it keeps must
+// not reach the live plugin either.
+func TestACandidateKeepsApart(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	s, err := state.Open(dir, state.Options{Pipeline: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b := &bundle.Bundle{Manifest: bundle.Manifest{Publisher: "acme", Name: "one", Version: "1.0.0"}}
+	granted := spec.Grants{KV: 1000, Blob: filepath.Join(dir, "files"), Clock: true}
+	live, err := grantsOf(granted, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	candidate, err := apart(live, granted, b)
+	if err != nil || !candidate.Clock {
+		t.Fatalf("%+v, %v", candidate, err)
+	}
+	for _, g := range []wasm.Grants{live, candidate} {
+		p := loadedPlugin{}
+		p.plugin.Grants = g
+		p.keep(s)
+	}
+	if err := errors.Join(candidate.KV.Put(ctx, "k", []byte("v")), candidate.Blob.Put("k", []byte("v"))); err != nil {
+		t.Fatal(err)
+	}
+	value, err := live.KV.Get(ctx, "k")
+	file, blobErr := live.Blob.Get("k")
+	if value != nil || file != nil || err != nil || blobErr != nil {
+		t.Errorf("the live plugin finds %q and %q, %v %v", value, file, err, blobErr)
+	}
+	if value, err := candidate.KV.Get(ctx, "k"); string(value) != "v" || err != nil {
+		t.Errorf("the candidate finds %q, %v", value, err)
 	}
 }

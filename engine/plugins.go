@@ -92,7 +92,11 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 		if err != nil {
 			return nil, err
 		}
-		p.transforms[i].shadow = &shadow{loaded: candidate}
+		own := candidate.plugin.Grants
+		if candidate.plugin.Grants, err = apart(own, candidate.granted, candidate.Bundle); err != nil {
+			return nil, err
+		}
+		p.transforms[i].shadow = &shadow{loaded: candidate, own: own}
 		if p.transforms[i].shadow.mark, err = markOf(&t, candidate); err != nil {
 			return nil, err
 		}

@@ -18,7 +18,8 @@ import (
 type shadow struct {
 	plugin *wasm.Transform
 	loaded loadedPlugin
-	mark   string // see markOf
+	mark   string      // see markOf
+	own    wasm.Grants // when it is promoted, see apart
 
 	mu     sync.Mutex
 	report ShadowReport
@@ -48,6 +49,10 @@ type ShadowReport struct {
 	// Errors counts batches on which the candidate failed as a whole.
 	Errors    int64  `json:"errors"`
 	LastError string `json:"last_error,omitempty"`
+	// Stopped: it met its limits so often that it is not tried any more. The live
+	// plugin waited for it each time.
+	Stopped  bool `json:"stopped,omitempty"`
+	overruns int
 	// Examples are the first rows that differ.
 	Examples []ShadowExample `json:"examples,omitempty"`
 }
@@ -69,7 +74,11 @@ type ShadowExample struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-const maxShadowExamples = 10
+const (
+	maxShadowExamples = 10
+	// maxShadowOverruns bounds how often a candidate may run into its limits.
+	maxShadowOverruns = 3
+)
 
 // Clean says that nothing differed.
 func (r *ShadowReport) Clean() bool {
@@ -113,6 +122,9 @@ func (s *shadow) snapshot() ShadowReport {
 // observe runs the candidate on a batch that the live plugin has processed and
 // notes what differs. live stays the caller's.
 func (s *shadow) observe(ctx context.Context, at *step, b *batch.Batch, live wasm.Result) {
+	if s.snapshot().Stopped {
+		return
+	}
 	plan, err := s.plugin.Plan(ctx, at.asked)
 	var made wasm.Result
 	if err == nil {
@@ -129,6 +141,10 @@ func (s *shadow) observe(ctx context.Context, at *step, b *batch.Batch, live was
 	if err != nil {
 		s.report.Errors++
 		s.report.LastError = err.Error()
+		if metLimit(err) {
+			s.report.overruns++
+		}
+		s.report.Stopped = s.report.overruns >= maxShadowOverruns
 		return
 	}
 	c := comparison{report: &s.report, input: b}
@@ -148,9 +164,30 @@ func (p *Pipeline) Promote(ctx context.Context, place int) (ShadowPlugin, error)
 		return ShadowPlugin{}, fmt.Errorf("transform %d has no candidate: set shadow in its section of the pipeline file and run it", place+1)
 	}
 	t := &p.plugins.transforms[place]
+	if err := p.settle(ctx, t.shadow); err != nil {
+		return ShadowPlugin{}, err
+	}
 	before := t.plugin
 	t.plugin, t.loaded, t.mark, t.shadow = t.shadow.plugin, t.shadow.loaded, t.shadow.mark, nil
 	p.applier.chain.replan(p.applier.destination)
 	p.log.Info("candidate promoted", "transform", p.plugins.place(place), "plugin", t.loaded.identity(), "digest", t.loaded.Digest)
 	return sideOf(t.loaded, t.plugin), errors.Join(before.Close(ctx), p.retryPlugins())
+}
+
+// settle gives a candidate that keeps something the space and the folder of a
+// live plugin.
+func (p *Pipeline) settle(ctx context.Context, s *shadow) error {
+	if s.own.KV == nil && s.own.Blob == nil {
+		return nil
+	}
+	loaded := s.loaded
+	loaded.plugin.Grants = s.own
+	loaded.keep(p.store)
+	plugin, err := p.plugins.host.Transform(ctx, loaded.Module, loaded.plugin)
+	if err != nil {
+		return err
+	}
+	before := s.plugin
+	s.loaded, s.plugin = loaded, plugin
+	return before.Close(context.WithoutCancel(ctx))
 }

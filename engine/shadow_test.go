@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,4 +111,35 @@ func TestShadow(t *testing.T) {
 	if len(p.Status().Shadows) != 0 {
 		t.Error("a candidate is left after its promotion")
 	}
+}
+
+// TestACandidateThatMeetsItsLimits holds up the live plugin three times and no
+// more, and one that keeps something is promoted with what the live one kept.
+func TestACandidateThatMeetsItsLimits(t *testing.T) {
+	p := pausable(t, "", "good")
+	p.close()
+	p.Pipeline = pipelineIn(t, p.dir, p.server, p.database, `heartbeat = "1s"`, "[[transforms]]", `plugin = "`+shout(t, "live")+`"`, `shadow = "`+shout(t, "broken")+`"`, brokenLimits,
+		"[[transforms]]", `plugin = "dedupe"`, `shadow = "dedupe"`, `config = { columns = ["id"] }`, `grants = { kv = "1MB" }`)
+	t.Cleanup(p.close)
+	for id := 1001; id < 1006; id++ {
+		p.exec(fmt.Sprintf(`INSERT INTO b VALUES (%d, 'loop')`, id))
+		if err := p.run(engine.RunOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reports := p.Status().Shadows
+	if r := reports[0]; r.Errors != 3 || !r.Stopped || !strings.Contains(r.LastError, "units of fuel") {
+		t.Errorf("the report is %+v", r)
+	}
+	if r := reports[1]; !r.Clean() || r.Batches == 0 {
+		t.Errorf("the report of the one that keeps something is %+v", r)
+	}
+	if _, err := p.Promote(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	p.exec(`INSERT INTO b VALUES (1006, 'last')`)
+	if err := p.run(engine.RunOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p.verify()
 }

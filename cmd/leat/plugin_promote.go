@@ -97,6 +97,9 @@ func printShadows(out io.Writer, reports []engine.ShadowReport) {
 		for _, line := range r.Shapes {
 			fmt.Fprintf(out, "  %s\n", line)
 		}
+		if r.Stopped {
+			fmt.Fprintln(out, "  stopped: it met its limits too often, and the live plugin waited for it; the next start tries it again")
+		}
 		counts := []struct {
 			n    int64
 			what string

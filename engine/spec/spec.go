@@ -127,7 +127,7 @@ type Transform struct {
 	Config  Config        `toml:"config" doc:"Settings of the plugin, checked against its own schema. A string may come from outside: { env = \"NAME\" } or { file = \"path\" }."`
 	Limits  bundle.Limits `toml:"limits" doc:"Bounds of the plugin; the defaults are those of its manifest."`
 	Grants  Grants        `toml:"grants" doc:"What the plugin may use beyond its columns. What is not granted does not link: a plugin that needs it is refused."`
-	Shadow  string        `toml:"shadow" doc:"Another version of the plugin, named as plugin is, that is given the same rows with the same settings. What it makes of them is compared and thrown away: leat status says what differs, leat plugin promote puts it in the place of plugin."`
+	Shadow  string        `toml:"shadow" doc:"Another version of the plugin, named as plugin is, that is given the same rows with the same settings. What it makes of them is compared and thrown away, and what it keeps under its grants is apart from what plugin keeps: leat status says what differs, leat plugin promote puts it in the place of plugin."`
 }
 
 // Destination is the plugin that lands the rows.
