@@ -108,7 +108,9 @@ func (l *poller) read(ctx context.Context, session *postgres.Session, o *object)
 	}
 	r.at.Done, r.run = false, r.at.Run
 	if r.first {
-		if err := l.p.store.ChangeObject(o.ID(), func(s *state.Object) { s.State, s.Reason, s.Fix = state.HistoricalLoad, "", "" }); err != nil {
+		if err := l.p.store.ChangeObject(o.ID(), func(s *state.Object) {
+			s.State, s.Reason, s.Fix, s.RowsLoaded, s.BytesLoaded = state.HistoricalLoad, "", "", 0, 0
+		}); err != nil {
 			return err
 		}
 	}
@@ -195,6 +197,7 @@ func (r *objectRun) attempt(ctx context.Context, reading func(context.Context) e
 func (r *objectRun) deliver(ctx context.Context) error {
 	c := r.collector()
 	defer func() { c.release() }()
+	bytes := int64(0) // since the last commit
 	for {
 		var s handover
 		select {
@@ -210,16 +213,31 @@ func (r *objectRun) deliver(ctx context.Context) error {
 			s = next
 		}
 		if s.commit == nil {
+			if s.batch != nil {
+				bytes += s.batch.Bytes
+			}
 			if err := c.add(ctx, s.batch, s.failed); err != nil {
 				return c.abort(ctx, err)
 			}
 			continue
 		}
+		rows := s.rows - r.counted
 		if err := r.commit(ctx, c, s); err != nil {
 			return err
 		}
-		c = r.collector()
+		if err := r.noteLoaded(int64(rows), bytes); err != nil {
+			return err
+		}
+		c, bytes = r.collector(), 0
 	}
+}
+
+// noteLoaded counts what the first run over an object brings.
+func (r *objectRun) noteLoaded(rows, bytes int64) error {
+	if r.run > 1 || rows == 0 {
+		return nil
+	}
+	return r.p.store.ChangeObject(r.o.ID(), func(s *state.Object) { s.RowsLoaded, s.BytesLoaded = s.RowsLoaded+rows, s.BytesLoaded+bytes })
 }
 
 // errUncommitted ends a delivery whose reader has failed.

@@ -197,6 +197,9 @@ func TestDeltaTimestamp(t *testing.T) {
 			`INSERT INTO a SELECT n, 'x', '2024-01-01'::timestamptz + n * interval '1s' FROM generate_series(1, 3) n`)).open(tableMode, delta)
 		p.mustRun()
 		p.expect("1x 2x 3x")
+		if o := p.object("a"); o.RowsLoaded != 3 || o.BytesLoaded == 0 {
+			t.Errorf("loaded: %+v", o)
+		}
 		// Rows that share the last value, one of them changed without it.
 		p.exec(`INSERT INTO a VALUES (4, 'same', '2024-01-01 00:00:03Z')`, `UPDATE a SET v = 'again' WHERE id = 3`,
 			`INSERT INTO a VALUES (5, 'null', NULL), (6, 'infinite', 'infinity'), (7, 'ahead', now() + interval '1 day')`,
