@@ -153,4 +153,19 @@ func TestChangedQueryMode(t *testing.T) {
 	p.mustRun()
 	p.expect("1w 2z")
 	p.exec(`DO $$ BEGIN IF EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()) THEN RAISE 'the slot is still there'; END IF; END $$`)
+	// And to the log once more: rows that went meanwhile go, and so do tables.
+	p.exec(`DELETE FROM a WHERE id = 2`, `CREATE TABLE b (id int PRIMARY KEY)`, `INSERT INTO b VALUES (1), (2)`)
+	p.mustRun()
+	p.exec(`DROP TABLE b`, `CREATE TABLE b (id int PRIMARY KEY)`, `INSERT INTO b VALUES (3)`)
+	p.open("", "")
+	if err := p.run(engine.RunOptions{RestartChanged: true}); err != nil {
+		t.Fatal(err)
+	}
+	p.exec(`UPDATE a SET v = 'again'`, `INSERT INTO a VALUES (3, 'new')`, `INSERT INTO b VALUES (4)`)
+	p.mustRun()
+	p.expect("1again 3new")
+	if got := p.ask(`SELECT string_agg(id, ' ' ORDER BY id) FROM b WHERE NOT __leat_marked_deleted`); got != "3 4" {
+		t.Errorf("table b has %s", got)
+	}
+	p.verify()
 }

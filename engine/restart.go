@@ -156,7 +156,7 @@ func (l *poller) restartAsked(ctx context.Context) (failed []error, err error) {
 // logKeys are the entries of the checkpoint that a lane of the log has made.
 func logKeys(stored *checkpointEntries, database string) []string {
 	keys := []string{positionKey(database)}
-	for _, kind := range []string{"loaded", "chunk", "diverted"} {
+	for _, kind := range []string{"loaded", "chunk", "diverted", shapeKind, "vacated"} {
 		keys = append(keys, stored.keys(checkpointKey(kind, database)+"/")...)
 	}
 	return keys
@@ -177,7 +177,14 @@ func (l *poller) dropSlot(ctx context.Context) error {
 			return err
 		}
 	}
-	return l.p.store.PutSource(state.Source{Database: l.database})
+	return l.p.store.PutSource(besideRows(l.p.Spec, l.database))
+}
+
+// besideRows is the record of a database whose slot is to be made, and whose rows
+// may be at the destination.
+func besideRows(s *spec.Spec, database string) state.Source {
+	slot, publication := names(s, database)
+	return state.Source{Database: database, Slot: slot, Publication: publication, SlotCreating: true, Beside: true}
 }
 
 // restart removes entries from the checkpoint, so that the objects begin anew.
@@ -221,7 +228,8 @@ func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys 
 }
 
 // settleQueries lets a database be read from its log that was read by queries,
-// if the run may.
+// if the run may. Its tables are emptied: queries do not tell of every row that is
+// gone. The session that follows begins with nothing.
 func (l *lane) settleQueries(ctx context.Context, tables []*postgres.Table) error {
 	keys := l.stored.keys(checkpointKey("query", l.database) + "/")
 	if len(keys) == 0 {
@@ -238,7 +246,17 @@ func (l *lane) settleQueries(ctx context.Context, tables []*postgres.Table) erro
 	if !l.restartChanged && len(schemas) > 0 {
 		return e
 	}
-	return l.p.restart(ctx, &l.stored, keys, schemas, batch.Position{}, false)
+	if l.stored.get(positionKey(l.database)) == "" {
+		if err := l.p.store.PutSource(besideRows(l.p.Spec, l.database)); err != nil {
+			return err
+		}
+		keys = append(keys, logKeys(&l.stored, l.database)...)
+	}
+	at := batch.Position{Timeline: l.system.Timeline, LSN: l.system.LSN}
+	if err := l.p.restart(ctx, &l.stored, keys, schemas, at, true); err != nil {
+		return err
+	}
+	return errAnew
 }
 
 // placeQueryError says where in the pipeline file the query is at fault.

@@ -28,8 +28,7 @@ func (l *lane) resync(ctx context.Context, gap *GapError) error {
 		return err
 	}
 	failpoint("resync-truncated")
-	slot, publication := names(l.p.Spec, l.database)
-	l.record = state.Source{Database: l.database, Slot: slot, Publication: publication, SlotCreating: true, Beside: true}
+	l.record = besideRows(l.p.Spec, l.database)
 	err := l.p.store.Update(func(tx *state.Tx) error {
 		for _, t := range l.tables {
 			if err := tx.DeleteChunks(t.ID()); err != nil {

@@ -139,11 +139,9 @@ func (l *lane) takeNames(ctx context.Context, tables []*postgres.Table, at posit
 	return nil
 }
 
-const vacatedPrefix = "vacated/"
-
 // vacatedKey is that of the entry for rows whose table has another name.
 func vacatedKey(t batch.TableID) string {
-	return fmt.Sprintf("%s%s/%s/%s", vacatedPrefix, t.Database, t.Schema, t.Name)
+	return tableKey("vacated", t)
 }
 
 // renamed moves what the checkpoint has of a table under another name. The rows
