@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +59,7 @@ func bindExpression(b *binding) (*Kernel, error) {
 	if put == nil {
 		return nil, fmt.Errorf("as: an expression does not give %s", to)
 	}
-	named, nils, err := b.names(p.Source)
+	named, nils, steps, err := b.names(p.Source)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ func bindExpression(b *binding) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{Output: to, Uses: named}
+	k := &Kernel{Output: to, Uses: named, Steps: steps}
 	k.run = func(in []Column, rows int, out *result) error {
 		e := evaluation{program: program, nils: nils, row: make(map[string]any, len(named))}
 		for _, i := range named {
@@ -86,29 +87,29 @@ func bindExpression(b *binding) (*Kernel, error) {
 }
 
 // names finds the inputs that an expression names, in their order, and whether
-// it deals with nil.
-func (b *binding) names(source string) (used []int, nils bool, err error) {
+// it deals with nil. steps is its size.
+func (b *binding) names(source string) (used []int, nils bool, steps int, err error) {
 	tree, err := parser.Parse(source)
 	if err != nil {
-		return nil, false, expressionError(err)
+		return nil, false, 0, expressionError(err)
 	}
 	found := &identifiers{}
 	ast.Walk(&tree.Node, found)
 	if found.why != "" {
-		return nil, false, errors.New(found.why)
+		return nil, false, 0, errors.New(found.why)
 	}
 	used = []int{}
 	for _, name := range found.names {
 		i := slices.IndexFunc(b.inputs, func(in Input) bool { return in.Name == name })
 		if i < 0 {
-			return nil, false, fmt.Errorf("there is no column %q", name)
+			return nil, false, 0, fmt.Errorf("there is no column %q", name)
 		}
 		if !slices.Contains(used, i) {
 			used = append(used, i)
 		}
 	}
 	slices.Sort(used)
-	return used, found.nils, nil
+	return used, found.nils, found.nodes + found.steps, nil
 }
 
 // identifiers collects the names of an expression and refuses what could take
@@ -117,6 +118,7 @@ type identifiers struct {
 	names []string
 	nodes int
 	nils  bool // it names nil or uses ??
+	steps int  // of its patterns
 	why   string
 }
 
@@ -139,6 +141,8 @@ func (f *identifiers) Visit(node *ast.Node) {
 			f.nils = true
 		case n.Operator == "matches" && (!constant || len(pattern.Value) > maxPattern):
 			f.why = fmt.Sprintf("behind matches stands a text in quotes of at most %d bytes", maxPattern)
+		case n.Operator == "matches":
+			f.pattern(pattern.Value)
 		}
 	case *ast.NilNode:
 		f.nils = true
@@ -146,6 +150,19 @@ func (f *identifiers) Visit(node *ast.Node) {
 		f.why = "an expression has no loops, declarations and sequences"
 	case *ast.MemberNode, *ast.SliceNode, *ast.MapNode:
 		f.why = "an expression works on single values: no members, slices and maps"
+	}
+}
+
+// pattern counts the steps of a pattern. One that does not compile is found by
+// the library, which says where.
+func (f *identifiers) pattern(text string) {
+	n, err := stepsOf(text)
+	var broken *syntax.Error
+	if err != nil && !errors.As(err, &broken) {
+		f.why = err.Error()
+	}
+	if f.steps += n; f.steps > maxSteps {
+		f.why = fmt.Sprintf("its patterns compile to more than %d steps", maxSteps)
 	}
 }
 

@@ -50,7 +50,10 @@ type Kernel struct {
 	// Reveals says that the result is what a setting of the host hides: it is for
 	// the destination, not for the plugin.
 	Reveals bool
-	run     func(in []Column, rows int, out *result) error
+	// Steps is the size of what a pattern or an expression compiles to, which
+	// takes about 50 bytes a step for as long as the kernel is kept.
+	Steps int
+	run   func(in []Column, rows int, out *result) error
 }
 
 // Failures are the rows that could not be computed, with the reason. A reason

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -14,6 +15,26 @@ import (
 // maxPattern bounds a regular expression. RE2 takes time linear in the text,
 // times the size of the pattern.
 const maxPattern = 1000
+
+// maxSteps bounds what a pattern compiles to: a repetition such as x{1000} takes
+// seven bytes of a pattern and a thousand steps.
+const maxSteps = 10_000
+
+// stepsOf is the size of what a pattern compiles to.
+func stepsOf(pattern string) (int, error) {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0, fmt.Errorf("pattern: %w", err)
+	}
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return 0, fmt.Errorf("pattern: %w", err)
+	}
+	if n := len(program.Inst); n > maxSteps {
+		return 0, fmt.Errorf("pattern: its repetitions compile to %d steps, the most are %d", n, maxSteps)
+	}
+	return len(program.Inst), nil
+}
 
 // bindRegex replaces, extracts or looks for a regular expression.
 func bindRegex(b *binding) (*Kernel, error) {
@@ -32,15 +53,28 @@ func bindRegex(b *binding) (*Kernel, error) {
 	if len(p.Pattern) == 0 || len(p.Pattern) > maxPattern {
 		return nil, fmt.Errorf("pattern: it has %d bytes, expected 1 to %d", len(p.Pattern), maxPattern)
 	}
+	steps, err := stepsOf(p.Pattern)
+	if err != nil {
+		return nil, err
+	}
 	re, err := regexp.Compile(p.Pattern)
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
 	}
-	switch p.Action {
+	k, err := b.regex(re, p.Action, p.With, p.Group)
+	if err == nil {
+		k.Steps = steps
+	}
+	return k, err
+}
+
+// regex is the kernel of an action.
+func (b *binding) regex(re *regexp.Regexp, action, with string, group int) (*Kernel, error) {
+	switch action {
 	case "match":
 		return matches(re), nil
 	case "replace":
-		most := strings.Count(p.With, "$") // times the match
+		most := strings.Count(with, "$") // times the match
 		return mapsTextWithin(func(limit int) mapper {
 			return func(dst, value []byte) ([]byte, error) {
 				last, places := 0, limit/(16*(re.NumSubexp()+1)+24)
@@ -49,30 +83,30 @@ func bindRegex(b *binding) (*Kernel, error) {
 					return dst, ErrTooLarge
 				}
 				for _, at := range all {
-					if len(dst)+at[0]-last+len(p.With)+most*(at[1]-at[0]) > limit {
+					if len(dst)+at[0]-last+len(with)+most*(at[1]-at[0]) > limit {
 						return dst, ErrTooLarge
 					}
-					dst = re.Expand(append(dst, value[last:at[0]]...), []byte(p.With), value, at)
+					dst = re.Expand(append(dst, value[last:at[0]]...), []byte(with), value, at)
 					last = at[1]
 				}
 				return append(dst, value[last:]...), nil
 			}
 		}), nil
 	case "extract":
-		if p.Group < 0 || p.Group > re.NumSubexp() {
-			return nil, fmt.Errorf("group: the pattern has %d groups, not %d", re.NumSubexp(), p.Group)
+		if group < 0 || group > re.NumSubexp() {
+			return nil, fmt.Errorf("group: the pattern has %d groups, not %d", re.NumSubexp(), group)
 		}
 		return mapsText(func() mapper {
 			return func(dst, value []byte) ([]byte, error) {
 				at := re.FindSubmatchIndex(value)
-				if at == nil || at[2*p.Group] < 0 {
+				if at == nil || at[2*group] < 0 {
 					return dst, errNull
 				}
-				return append(dst, value[at[2*p.Group]:at[2*p.Group+1]]...), nil
+				return append(dst, value[at[2*group]:at[2*group+1]]...), nil
 			}
 		}), nil
 	}
-	return nil, fmt.Errorf("action: %q is not match, replace or extract", p.Action)
+	return nil, fmt.Errorf("action: %q is not match, replace or extract", action)
 }
 
 func matches(re *regexp.Regexp) *Kernel {

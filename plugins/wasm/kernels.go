@@ -42,6 +42,7 @@ type boundKernel struct {
 const (
 	maxKernels      = 4096
 	maxKernelInputs = 1 << 16
+	maxKernelSteps  = 100_000 // of what their patterns and expressions compile to
 )
 
 // bindKernels checks the kernels of a plan in their order.
@@ -49,13 +50,16 @@ func (p *Plan) bindKernels(asked []planKernel, plugin *Plugin) error {
 	if len(asked) > maxKernels {
 		return fmt.Errorf("it has %d kernels, the most are %d", len(asked), maxKernels)
 	}
-	total := 0
+	total, steps := 0, 0
 	for k := range asked {
 		if total += len(asked[k].Inputs); total > maxKernelInputs {
 			return fmt.Errorf("its kernels have more than %d inputs", maxKernelInputs)
 		}
 		if err := p.bindKernel(&asked[k], plugin); err != nil {
 			return fmt.Errorf("kernel %d: %w", k, err)
+		}
+		if steps += p.kernels[k].Steps; steps > maxKernelSteps {
+			return fmt.Errorf("the patterns and expressions of its kernels compile to more than %d steps", maxKernelSteps)
 		}
 	}
 	return nil

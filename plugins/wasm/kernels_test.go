@@ -39,6 +39,9 @@ func TestKernelsOfAPlanAreChecked(t *testing.T) {
 		{"secret that is not given", kernelPlan(`{"kernel": "hmac", "inputs": [{"column": 1}], "parameters": {"key": {"setting": "key"}}}`, "u", ""), `the key is empty: give the plugin's setting "key"`},
 		{"where without kernel", kernelPlan(`{"kernel": "hash", "inputs": [{"column": 1}]}`, "u", `, "where": 1`), `its rows are chosen by kernel 1 of 1`},
 		{"where of text", kernelPlan(`{"kernel": "hash", "inputs": [{"column": 1}]}`, "u", `, "where": 0`), `whose result is utf8 and not bool`},
+		{"a pattern that grows", kernelPlan(`{"kernel": "regex", "inputs": [{"column": 1}], "parameters": {"pattern": "`+strings.Repeat("x{1000}", 20)+`"}}`, "b", ""), `its repetitions compile to 20002 steps, the most are 10000`},
+		{"an expression that grows", kernelPlan(`{"kernel": "expression", "inputs": [{"column": 1}], "parameters": {"as": "b", "source": "`+strings.TrimSuffix(strings.Repeat(`email matches 'x{1000}' or `, 20), " or ")+`"}}`, "b", ""), `its patterns compile to more than 10000 steps`},
+		{"patterns that grow", kernelPlan(strings.TrimSuffix(strings.Repeat(`{"kernel": "regex", "inputs": [{"column": 1}], "parameters": {"pattern": "x{1000}y{1000}z{1000}"}},`, 50), ","), "b", ""), `compile to more than 100000 steps`},
 		{"too many", kernelPlan(strings.TrimSuffix(strings.Repeat(`{},`, 4097), ","), "u", ""), `it has 4097 kernels, the most are 4096`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
