@@ -298,7 +298,8 @@ func TestPluginFailsInAResync(t *testing.T) {
 	p := pausable(t, "unplanned", "x")
 	p.through(mended)
 	p.mustRun()
-	p.exec(`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()`,
+	p.exec(`DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database() AND active) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$`,
+		`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()`,
 		`DELETE FROM a WHERE id = 1`, `DELETE FROM b WHERE id = 1`, `UPDATE b SET name = 'unseen' WHERE id = 2`)
 	p.through(dir)
 	var failure *engine.PluginFailure
