@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	duckdb "github.com/duckdb/duckdb-go/v2"
@@ -71,6 +72,9 @@ func (d *duckDB) kind(sql string) (duckdb.StmtType, error) {
 	prepared, err := d.conn.Prepare(sql)
 	if err != nil {
 		var own *duckdb.Error
+		if errors.As(err, &own) && strings.Contains(own.Msg, "disabled by configuration") {
+			return 0, refuseAsk("the statement reaches files other than the pipeline's own, or could change something")
+		}
 		if errors.As(err, &own) {
 			return 0, duckError(err)
 		}

@@ -410,8 +410,8 @@ func TestDuckDBReachesItsOwnFileOnly(t *testing.T) {
 			t.Errorf("%s: %v, with the hint %q", sql, err, hintOf(err))
 		}
 	}
-	if rows, err := ask(t, db, "SELECT * FROM read_text('"+secret+"')"); err == nil {
-		t.Errorf("a question read %d rows of a file", rows)
+	if rows, err := ask(t, db, "SELECT * FROM read_text('"+secret+"')"); classOf(err) != Question {
+		t.Errorf("a question read %d rows of a file, %v", rows, err)
 	}
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file was written: %v", err)
