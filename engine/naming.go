@@ -28,7 +28,7 @@ func chainOf(s *spec.Spec) (chain []spec.Transform, naming int, err error) {
 			name = "{database}_{table}"
 		}
 	}
-	merge, err := spec.NewTransform("merge-tables", map[string]any{"merge": s.Source.MergeTables, "name": name})
+	merge, err := spec.NewTransform("merge-tables", map[string]any{"merge": s.Source.MergeTables, "own_keys": s.Source.MergeTables, "name": name})
 	if err != nil {
 		return nil, -1, err
 	}

@@ -223,10 +223,11 @@ func (v *verifier) group(ctx context.Context, tables []*postgres.Table) error {
 	return nil
 }
 
-// targetOf returns the table at the end of a chain.
+// targetOf returns the table at the end of a chain, or of a merged one the rows
+// that are read in the same way.
 func (v *verifier) targetOf(leaf *step, database string) *verified {
 	for _, g := range v.targets {
-		if g.plan.Table == leaf.target.Table {
+		if g.plan.Table == leaf.target.Table && g.plan.Read == leaf.target.Read {
 			return g
 		}
 	}

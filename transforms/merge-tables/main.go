@@ -12,8 +12,9 @@ import (
 
 // config is the plugin's configuration; plugin.toml describes it.
 type config struct {
-	Merge bool   `json:"merge"`
-	Name  string `json:"name"`
+	Merge   bool   `json:"merge"`
+	OwnKeys bool   `json:"own_keys"`
+	Name    string `json:"name"`
 }
 
 func init() { pdk.RegisterTransform(plan) }
@@ -40,8 +41,10 @@ func plan(in *pdk.PlanInput) (*pdk.Plan, error) {
 	}
 	p := pdk.KeepAll(in.Schema)
 	if c.Merge {
-		if err := sameKeys(sorted(in.Schema, in.Peers)); err != nil {
-			return nil, err
+		if !c.OwnKeys {
+			if err := sameKeys(sorted(in.Schema, in.Peers)); err != nil {
+				return nil, err
+			}
 		}
 		p.Outputs[0].Columns = merged(in.Schema, in.Peers)
 	}
@@ -80,7 +83,7 @@ func merged(s *pdk.Schema, peers []*pdk.Schema) []pdk.OutputColumn {
 			types[c.Name] = common(seen, c)
 		}
 	}
-	key := unionKey(group)
+	key := keyOf(s, group)
 	var out []pdk.OutputColumn
 	for _, name := range names {
 		c := types[name]
@@ -99,9 +102,7 @@ func merged(s *pdk.Schema, peers []*pdk.Schema) []pdk.OutputColumn {
 			column.From = pdk.Cast(i)
 		}
 		among := group
-		if len(s.Key()) == 0 {
-			column.Key = 0
-		} else if column.Key > 0 {
+		if column.Key > 0 {
 			among = keyed(group)
 			column.Nullable = nullable(among, name)
 		}
@@ -150,10 +151,10 @@ func keyed(group []*pdk.Schema) []*pdk.Schema {
 	return out
 }
 
-// nullable says whether a column may be NULL in one of the tables.
+// nullable says whether a column may be NULL in the key of one of the tables.
 func nullable(group []*pdk.Schema, name string) bool {
 	for _, t := range group {
-		if i := t.Column(name); i >= 0 && t.Columns[i].Nullable {
+		if i := t.Column(name); i >= 0 && t.Columns[i].Nullable && t.Columns[i].Key > 0 {
 			return true
 		}
 	}
@@ -162,14 +163,14 @@ func nullable(group []*pdk.Schema, name string) bool {
 
 // sameKeys refuses tables of which one has a column beside its key that is in
 // the key of another: its deletes and changes of key, which carry its own key
-// alone, would not find their rows.
+// alone, find their rows only where the key names the database, too.
 func sameKeys(group []*pdk.Schema) error {
 	for _, t := range keyed(group) {
 		for _, other := range keyed(group) {
 			for _, i := range other.Key() {
 				name := other.Columns[i].Name
 				if at := t.Column(name); at >= 0 && t.Columns[at].Key == 0 {
-					return fmt.Errorf("table %s has the key (%s) in database %s and (%s) in database %s, where %s is a column beside the key: deletes there would not find their rows. Give the tables the same key, or keep them apart with merge = false",
+					return fmt.Errorf("table %s has the key (%s) in database %s and (%s) in database %s, where %s is a column beside the key: deletes there would not find their rows. Give the tables the same key, keep them apart with merge = false, or let database-name with key = true follow and set own_keys = true",
 						t.Table.Name, keyText(other), other.Table.Database, keyText(t), t.Table.Database, name)
 				}
 			}
@@ -186,12 +187,18 @@ func keyText(s *pdk.Schema) string {
 	return strings.Join(names, ", ")
 }
 
-// unionKey gives the key columns of all tables their places.
-func unionKey(group []*pdk.Schema) map[string]int {
+// keyOf gives the columns that tell the rows of s apart their places: those of
+// its own key, and those of the others' keys that it lacks, which are NULL in its
+// rows. A column that it has beside its key is in no key of its rows.
+func keyOf(s *pdk.Schema, group []*pdk.Schema) map[string]int {
 	key := map[string]int{}
+	if len(s.Key()) == 0 {
+		return key
+	}
 	for _, t := range group {
 		for _, i := range t.Key() {
-			if name := t.Columns[i].Name; key[name] == 0 {
+			name := t.Columns[i].Name
+			if own := s.Column(name); key[name] == 0 && (own < 0 || s.Columns[own].Key > 0) {
 				key[name] = len(key) + 1
 			}
 		}

@@ -111,6 +111,16 @@ func TestKeysThatDoNotFindTheirRows(t *testing.T) {
 			t.Errorf("the plan of %s: %v", in.Schema.Table.Database, err)
 		}
 	}
+	for s, want := range map[*pdk.Schema][]int{eu: {1, 0}, us: {1, 2}} {
+		peer := map[*pdk.Schema]*pdk.Schema{eu: us, us: eu}[s]
+		p, err := plan(&pdk.PlanInput{Schema: s, Peers: []*pdk.Schema{peer}, RawConfig: []byte(`{"own_keys": true}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := shape(p); got[0].Key != want[0] || got[1].Key != want[1] {
+			t.Errorf("own keys of %s: %+v", s.Table.Database, got)
+		}
+	}
 	us.Columns[1].Key = 0
 	us.Columns[0].Key = 1
 	if _, err := plan(&pdk.PlanInput{Schema: eu, Peers: []*pdk.Schema{us}}); err != nil {

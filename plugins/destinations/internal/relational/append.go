@@ -87,14 +87,21 @@ func (w *writing) marking(op string) string {
 // rows of the others where tables are merged: such a table has a column with
 // the name of the database, which is part of the key if there is one.
 func (t *table) ownRows(conjunction string) string {
+	name := t.ownColumn()
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s%s.%s = %s", conjunction, t.quoted(), Quote(name), Literal(t.source.Database))
+}
+
+// ownColumn is the column that names the database of a row, empty where there is
+// none.
+func (t *table) ownColumn() string {
 	name := t.meta.database
 	for _, c := range t.columns {
 		if c.key && strings.HasSuffix(c.source, "database_name") || c.source == t.databaseColumn {
 			name = c.name
 		}
 	}
-	if name == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s%s.%s = %s", conjunction, t.quoted(), Quote(name), Literal(t.source.Database))
+	return name
 }

@@ -40,7 +40,7 @@ func (d *Destination) changeOf(t *table) (*change, error) {
 			return nil, schemaError("rows of version %d of %s.%s do not fit into %s, which has gone on to version %d", t.version, t.source.Schema, t.source.Name, t.quoted(), l.version)
 		}
 		t.foreign = d.foreign(t, l)
-		return &change{adopted: true}, nil
+		return &change{adopted: true}, d.adoptOwn(t)
 	}
 	c := &change{}
 	foreign := d.foreign(t, l)
@@ -133,6 +133,7 @@ func (d *Destination) createTable(t *table) []string {
 	}
 	delete(d.unkeyed, t.quoted())
 	delete(d.apart, t.quoted())
+	t.ownKey = ""
 	switch {
 	case t.keyLater:
 		d.keep(t)
@@ -198,7 +199,7 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 	}
 	if !d.dialect.SeparateDDL {
 		d.keyAfterLoad(t, b)
-		if u := d.unkeyed[t.quoted()]; u != nil && !u.made && t.keyless() {
+		if u := d.unkeyed[t.quoted()]; u != nil && !u.made && (t.keyless() || !slices.Equal(u.table.keyNames(), t.keyNames())) {
 			if err := d.makeKey(u.table); err != nil {
 				return err
 			}

@@ -15,6 +15,10 @@ import (
 //     merged), or where rows without a key live in the table as well: then the
 //     index spares the rows that have an id.
 //
+// Tables that are merged may have different keys, for good or while a change of
+// the key has come from one database and not yet from the other. From then on
+// each source's rows have a unique index of their own, which names the database.
+//
 // Before PostgreSQL 15 an index takes no NULL for a value: there it holds keys
 // without NULL apart, and what replaces a row with NULL in its key deletes it
 // first.
@@ -22,16 +26,28 @@ import (
 // keyIndexPrefix begins the names of such indexes.
 const keyIndexPrefix = "__leat_key_"
 
+// ownPrefix begins the names of the indexes that are for the rows of a source
+// alone.
+func (t *table) ownPrefix() string {
+	return keyIndexPrefix + "own_" + digest(t.quoted()+" "+t.source.Database) + "_"
+}
+
 // keyIndex is the unique index of a table.
 type keyIndex struct {
 	columns []string
 	// nullable takes NULL for a value, partial spares rows with an id.
 	nullable, partial bool
+	// own is the condition on the rows of one source, empty for all.
+	own string
 }
 
 // name is another one for every shape, so that an index is known by it.
 func (k keyIndex) name(t *table) string {
-	return keyIndexPrefix + digest(fmt.Sprintf("%s %q %v %v", t.quoted(), k.columns, k.nullable, k.partial))
+	prefix := keyIndexPrefix
+	if k.own != "" {
+		prefix = t.ownPrefix()
+	}
+	return prefix + digest(fmt.Sprintf("%s %q %v %v", t.quoted(), k.columns, k.nullable, k.partial))
 }
 
 func (k keyIndex) create(d *Destination, t *table) string {
@@ -39,15 +55,27 @@ func (k keyIndex) create(d *Destination, t *table) string {
 	if k.nullable {
 		s += " NULLS NOT DISTINCT"
 	}
-	if k.partial {
-		s += " WHERE " + Quote(d.config.MetadataPrefix+"id") + " IS NULL"
+	return s + k.where(d)
+}
+
+// where is the condition of the index, with which an INSERT names it.
+func (k keyIndex) where(d *Destination) string {
+	var some []string
+	if k.own != "" {
+		some = append(some, k.own)
 	}
-	return s
+	if k.partial {
+		some = append(some, Quote(d.config.MetadataPrefix+"id")+" IS NULL")
+	}
+	if len(some) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(some, " AND ")
 }
 
 // index is the unique index that a table should have.
 func (d *Destination) index(t *table, partial bool) keyIndex {
-	return keyIndex{columns: t.keyNames(), nullable: t.nullableKey && d.equalNulls, partial: partial}
+	return keyIndex{columns: t.keyNames(), nullable: t.nullableKey && d.equalNulls, partial: partial, own: t.ownKey}
 }
 
 // nullsApart says whether rows of equal keys with NULL in them do not meet in
@@ -65,6 +93,9 @@ func (d *Destination) nullsApart(t *table) (bool, error) {
 	}
 	_, whole := have.indexes[keyIndex{columns: t.keyNames(), nullable: true}.name(t)]
 	_, spares := have.indexes[keyIndex{columns: t.keyNames(), nullable: true, partial: true}.name(t)]
+	if t.ownKey != "" { // never mind what others have
+		return !d.equalNulls, nil
+	}
 	d.apart[t.quoted()] = !whole && !spares
 	return d.apart[t.quoted()], nil
 }
@@ -82,6 +113,7 @@ type physicalKey struct {
 	constraint string
 	columns    []string // of the constraint
 	indexes    map[string]keyIndex
+	own        []string // names of indexes that are for one source alone
 	notNull    []string // columns of the target that take no NULL
 }
 
@@ -98,6 +130,12 @@ func (d *Destination) physicalKey(t *table) (physicalKey, error) {
 		}
 		if *r[0] == "n" {
 			k.notNull = append(k.notNull, *r[2])
+			continue
+		}
+		if strings.HasPrefix(*r[1], keyIndexPrefix+"own_") {
+			if !slices.Contains(k.own, *r[1]) {
+				k.own = append(k.own, *r[1])
+			}
 			continue
 		}
 		index := k.indexes[*r[1]]
@@ -118,18 +156,30 @@ func (d *Destination) rekey(t *table, shared bool, renamed func(string) string) 
 	if err != nil {
 		return nil, err
 	}
-	for _, names := range [][]string{have.columns, have.notNull} {
+	names := [][]string{have.columns, have.notNull}
+	for _, index := range have.indexes {
+		names = append(names, index.columns)
+	}
+	for _, names := range names {
 		for i, name := range names {
 			names[i] = renamed(name)
 		}
 	}
-	want := d.index(t, shared)
 	delete(d.apart, t.quoted())
-	if t.keyless() {
-		return d.spareKeyless(t, have), nil
+	if err := d.decideOwn(t, have); err != nil {
+		return nil, err
 	}
+	want := d.index(t, shared)
 	var out []string
-	primary := !want.partial && !t.nullableKey
+	for _, name := range have.own {
+		if strings.HasPrefix(name, t.ownPrefix()) && (t.keyless() || name != want.name(t)) {
+			out = append(out, fmt.Sprintf("DROP INDEX %s.%s", Quote(t.schema), Quote(name)))
+		}
+	}
+	if t.keyless() {
+		return append(out, d.spareKeyless(t, have)...), nil
+	}
+	primary := !want.partial && !t.nullableKey && want.own == ""
 	if have.constraint != "" && (!primary || !slices.Equal(have.columns, want.columns)) {
 		out = append(out, d.dropPrimary(t, have, want.columns)...)
 		have.constraint = ""
@@ -139,7 +189,7 @@ func (d *Destination) rekey(t *table, shared bool, renamed func(string) string) 
 			out = append(out, fmt.Sprintf("DROP INDEX %s.%s", Quote(t.schema), Quote(name)))
 		}
 	}
-	if have.constraint == "" && t.keyLater && d.unkeyed[t.quoted()] != nil {
+	if u := d.unkeyed[t.quoted()]; have.constraint == "" && t.keyLater && u != nil && !u.made {
 		return out, nil // it comes with the end of the load
 	}
 	adopted, err := d.adopt(t, shared)
@@ -151,6 +201,7 @@ func (d *Destination) rekey(t *table, shared bool, renamed func(string) string) 
 		out = append(out, d.takeNulls(t, have)...)
 	}
 	_, indexed := have.indexes[want.name(t)]
+	indexed = indexed || slices.Contains(have.own, want.name(t))
 	if primary && have.constraint != "" || !primary && indexed {
 		return out, nil
 	}
@@ -161,6 +212,48 @@ func (d *Destination) rekey(t *table, shared bool, renamed func(string) string) 
 		return append(out, t.addKey()), nil
 	}
 	return append(out, want.create(d, t)), nil
+}
+
+// decideOwn settles whether the rows of the table's source have an index of
+// their own: where those of a source have one already, or the target's key is
+// another one and rows of other sources are there.
+func (d *Destination) decideOwn(t *table, have physicalKey) error {
+	t.ownKey = ""
+	column := t.ownColumn()
+	if !slices.Contains(t.keyNames(), column) {
+		return nil
+	}
+	apart := len(have.own) > 0
+	columns := [][]string{have.columns}
+	for _, index := range have.indexes {
+		columns = append(columns, index.columns)
+	}
+	for _, other := range columns {
+		if apart || !slices.Contains(other, column) || slices.Equal(other, t.keyNames()) {
+			continue
+		}
+		rows, err := pdk.Query(fmt.Sprintf("SELECT 1 FROM %s WHERE %s <> %s LIMIT 1", t.quoted(), Quote(column), Literal(t.source.Database)))
+		if err != nil {
+			return fmt.Errorf("look for rows of other databases in %s: %w", t.quoted(), err)
+		}
+		apart = len(rows.Rows) > 0
+	}
+	if apart {
+		t.ownKey = Quote(column) + " = " + Literal(t.source.Database)
+	}
+	return nil
+}
+
+// adoptOwn is decideOwn for a version of a table that changes nothing.
+func (d *Destination) adoptOwn(t *table) error {
+	if !d.hasKey(t) {
+		return nil
+	}
+	have, err := d.physicalKey(t)
+	if err == nil && len(have.own) > 0 {
+		err = d.decideOwn(t, have)
+	}
+	return err
 }
 
 func (d *Destination) dropPrimary(t *table, have physicalKey, keep []string) []string {
@@ -202,6 +295,9 @@ func (d *Destination) dropMarked(t *table, key keyIndex) string {
 	if key.partial {
 		id := Quote(d.config.MetadataPrefix + "id")
 		spared = fmt.Sprintf(" AND a.%[1]s IS NULL AND b.%[1]s IS NULL", id)
+	}
+	if key.own != "" {
+		spared += " AND a." + key.own
 	}
 	return fmt.Sprintf("DELETE FROM %[1]s AS a WHERE a.%[2]s AND (%[3]s OR EXISTS (SELECT 1 FROM %[1]s AS b WHERE %[4]s%[6]s AND (NOT b.%[2]s OR b.%[5]s > a.%[5]s)))",
 		t.quoted(), Quote(t.meta.marked), strings.Join(null, " OR "), strings.Join(same, " AND "), d.dialect.RowID, spared)

@@ -23,8 +23,11 @@ type table struct {
 	// foreign are the columns of the target that only other sources have.
 	foreign     []present
 	nullableKey bool
-	ready       readiness
-	seen        int // how often the target had been changed when t was settled, neverSeen before
+	// ownKey is the condition on the rows of the source, where these have a unique
+	// index of their own.
+	ownKey string
+	ready  readiness
+	seen   int // how often the target had been changed when t was settled, neverSeen before
 	// owes: the change of the target leaves values for rows that are there, or
 	// its note, to the transaction.
 	owes bool
@@ -146,12 +149,13 @@ func (d *Destination) read(t *table) string {
 }
 
 // readEvents selects the rows that the events of a table leave: of each key
-// the last state, of rows without a key as many as have come and not gone.
+// the last state, of rows without a key as many as have come and not gone. Of a
+// merged table it is the rows of this source: another may have another key.
 func (d *Destination) readEvents(t *table, list string) string {
-	m := t.meta
+	m, from := t.meta, t.quoted()+t.ownRows(" WHERE ")
 	if t.keyless() {
 		return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY %s, %s IN ('I', 'R', 'U')) AS "__leat_age", sum(CASE WHEN %[3]s = 'D' THEN 1 ELSE 0 END) OVER (PARTITION BY %[2]s) AS "__leat_gone" FROM %[4]s) AS "v" WHERE %[3]s IN ('I', 'R', 'U') AND "__leat_age" > "__leat_gone"`,
-			list, Quote(m.id), Quote(m.op), t.quoted())
+			list, Quote(m.id), Quote(m.op), from)
 	}
 	var key []string
 	for _, c := range t.columns {
@@ -162,5 +166,5 @@ func (d *Destination) readEvents(t *table, list string) string {
 	// A change of key has one position, also where the database takes the two keys
 	// for equal, as 1.0 and 1.00.
 	return fmt.Sprintf(`SELECT %s FROM (SELECT *, row_number() OVER (PARTITION BY %s ORDER BY %s DESC, %s DESC, %s = 'D') AS "__leat_age" FROM %s) AS "v" WHERE "__leat_age" = 1 AND %[5]s IN ('I', 'R', 'U')`,
-		list, strings.Join(key, ", "), Quote(m.lsn), Quote(m.ordinal), Quote(m.op), t.quoted())
+		list, strings.Join(key, ", "), Quote(m.lsn), Quote(m.ordinal), Quote(m.op), from)
 }

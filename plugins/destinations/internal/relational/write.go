@@ -312,11 +312,8 @@ func (w *writing) insertStatement() string {
 	statement := fmt.Sprintf(`INSERT INTO %s (%s) SELECT %s FROM %s AS s WHERE %s`,
 		w.table.quoted(), strings.Join(names, ", "), strings.Join(values, ", "), w.stage(), live)
 	if w.dialect.PhysicalKey {
-		spared := ""
-		if w.shared[w.table.quoted()] {
-			spared = " WHERE " + Quote(w.config.MetadataPrefix+"id") + " IS NULL"
-		}
-		statement += fmt.Sprintf(` ON CONFLICT (%s)%s DO UPDATE SET %s`, quoteAll(w.table.keyNames()), spared, strings.Join(set, ", "))
+		key := w.index(w.table, w.shared[w.table.quoted()])
+		statement += fmt.Sprintf(` ON CONFLICT (%s)%s DO UPDATE SET %s`, quoteAll(key.columns), key.where(w.Destination), strings.Join(set, ", "))
 	}
 	return statement
 }
