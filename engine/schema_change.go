@@ -415,7 +415,7 @@ func reloadReason(before, after *batch.Schema, root *step) string {
 		return "its rows have no key: they are told apart by all that they hold"
 	}
 	if before.Table != after.Table {
-		return "it has another name, and so another table at the destination"
+		return otherName
 	}
 	last := lastColumn(before)
 	for i := range after.Columns {

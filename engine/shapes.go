@@ -301,6 +301,11 @@ func (l *lane) look(ctx context.Context, t *postgres.Table) error {
 			return err
 		}
 	}
+	if noted.Table != t.ID() && !noted.Left && noted.Due == 0 && policyOf(&l.p.Spec.SchemaChanges, tableRenamed) != "block" {
+		if err := l.loadRenamed(ctx, t); err != nil {
+			return err
+		}
+	}
 	storage, definition, leaves, forms := t.Storage(), t.Definition(), t.Parts(), t.Forms()
 	why, empty, made := t.PartsMoved(noted.Leaves, noted.Storage)
 	if why == "" && len(made) > 0 {

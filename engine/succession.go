@@ -17,6 +17,9 @@ import (
 // each is loaded again under the name that it has by now, which is emptied
 // first.
 
+// otherName is why a table is loaded again that was renamed.
+const otherName = "it has another name, and so another table at the destination"
+
 // holder returns which other table than oid has its rows under the name that all
 // of these have or had: rather one that is still there.
 func holder(under []shape, oid uint32) (found shape, ok bool) {
@@ -98,6 +101,16 @@ func (l *lane) comesBack(ctx context.Context, t *postgres.Table, noted shape) er
 	}
 	l.shapes.update(t.OID, func(s *shape) { s.Due, s.Why = due, why })
 	return nil
+}
+
+// loadRenamed notes that a table is to be loaded under its new name, of which the
+// log says nothing as long as no row follows.
+func (l *lane) loadRenamed(ctx context.Context, t *postgres.Table) error {
+	system, err := l.source.System(ctx)
+	if err == nil {
+		l.shapes.promise(t.OID, system.LSN, otherName, false)
+	}
+	return err
 }
 
 // oust notes, for the delivery that empties the name of a table, that no row of

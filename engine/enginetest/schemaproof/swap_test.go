@@ -66,6 +66,12 @@ func TestNamesTaken(t *testing.T) {
 					t.Fatalf("after %q", statements)
 				}
 			}
+			// One is renamed, and no row of it follows.
+			exec(t, server, database, `ALTER TABLE logs RENAME TO quiet`)
+			catchUp(t, both...)
+			for _, p := range both {
+				p.equal(t, "quiet")
+			}
 		})
 	}
 }
