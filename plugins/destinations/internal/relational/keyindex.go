@@ -281,8 +281,8 @@ func (d *Destination) takeNulls(t *table, have physicalKey) (out []string) {
 // dropMarked removes rows that are marked as deleted and could not have the
 // table's key: another row has it, or it is NULL there.
 func (d *Destination) dropMarked(t *table, key keyIndex) string {
-	null, spared, equal := []string{"false"}, "", "="
-	var same []string
+	spared, equal := "", "="
+	var null, same []string
 	if key.nullable {
 		equal = "IS NOT DISTINCT FROM"
 	}
@@ -299,8 +299,13 @@ func (d *Destination) dropMarked(t *table, key keyIndex) string {
 	if key.own != "" {
 		spared += " AND a." + key.own
 	}
-	return fmt.Sprintf("DELETE FROM %[1]s AS a WHERE a.%[2]s AND (%[3]s OR EXISTS (SELECT 1 FROM %[1]s AS b WHERE %[4]s%[6]s AND (NOT b.%[2]s OR b.%[5]s > a.%[5]s)))",
-		t.quoted(), Quote(t.meta.marked), strings.Join(null, " OR "), strings.Join(same, " AND "), d.dialect.RowID, spared)
+	// Two statements: with OR, EXISTS would be asked anew for each row.
+	out := fmt.Sprintf("DELETE FROM %[1]s AS a WHERE a.%[2]s AND EXISTS (SELECT 1 FROM %[1]s AS b WHERE %[3]s%[5]s AND (NOT b.%[2]s OR b.%[4]s > a.%[4]s))",
+		t.quoted(), Quote(t.meta.marked), strings.Join(same, " AND "), d.dialect.RowID, spared)
+	if len(null) > 0 {
+		out = fmt.Sprintf("DELETE FROM %s AS a WHERE a.%s AND (%s); %s", t.quoted(), Quote(t.meta.marked), strings.Join(null, " OR "), out)
+	}
+	return out
 }
 
 // spareKeyless turns the key that a target has, of another source or of before
