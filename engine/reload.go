@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -296,12 +297,12 @@ func (l *lane) emptyTable(ctx context.Context, d *delivery, t *postgres.Table, w
 	return d.write(ctx, b)
 }
 
-// truncation is a TRUNCATE that the log does not have.
+// truncation is a TRUNCATE of now that the log does not have.
 func truncation(s *batch.Schema, at batch.Position) *batch.Batch {
 	builder := batch.NewBuilder(s)
 	for i := range s.Columns {
 		builder.Column(i).AppendAbsent()
 	}
-	builder.EndRow(batch.Truncate, at.LSN, at.Ordinal, 0)
+	builder.EndRow(batch.Truncate, at.LSN, at.Ordinal, time.Now().UnixMicro())
 	return builder.Finish(at)
 }

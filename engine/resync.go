@@ -72,12 +72,7 @@ func (l *lane) truncateAll(ctx context.Context) error {
 		}
 	}
 	for _, t := range tables {
-		builder := batch.NewBuilder(t.Schema)
-		for i := range t.Schema.Columns {
-			builder.Column(i).AppendAbsent()
-		}
-		builder.EndRow(batch.Truncate, at.Position.LSN, batch.EndOfTransaction, 0)
-		b := builder.Finish(at.Position)
+		b := truncation(t.Schema, batch.Position{Timeline: at.Position.Timeline, LSN: at.Position.LSN, Ordinal: batch.EndOfTransaction})
 		err := d.write(ctx, b)
 		b.Release()
 		if err != nil {

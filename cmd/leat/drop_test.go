@@ -59,6 +59,7 @@ func TestDrop(t *testing.T) {
 	s.expect(s.leat("run", "--until-caught-up", s.file), exitGap, s.database+" failed", "does not exist any more", "leat run --resync")
 	s.expect(s.leat("run", "--quiet", "--until-caught-up", "--resync", s.file), exitOK)
 	s.mended()
+	s.expect(s.leat("query", s.file, "SELECT count(*) AS n FROM orders WHERE __leat_marked_deleted AND __leat_source_modified_at > now() - INTERVAL 1 HOUR"), exitOK, "N\n10")
 }
 
 // TestDropStartsAnew drops, empties the destination, and begins again as if there
