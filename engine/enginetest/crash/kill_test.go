@@ -104,9 +104,15 @@ func byQuery(name string) bool {
 // killAt lets the program die the n-th time that it reaches a failpoint.
 func (p *pipeline) killAt(failpoint string, n int) {
 	p.t.Helper()
+	p.diesAt(p.run(fmt.Sprintf("%s:%d", failpoint, n)), failpoint, n)
+}
+
+// diesAt waits until a process that was started so dies at its failpoint.
+func (p *pipeline) diesAt(r *process, failpoint string, n int) {
+	p.t.Helper()
 	started := time.Now()
 	at := fmt.Sprintf("%s:%d", failpoint, n)
-	if code, by := p.run(at).wait(); by != syscall.SIGKILL {
+	if code, by := r.wait(); by != syscall.SIGKILL {
 		p.t.Fatalf("leat run was to die at %s and ended with code %d, signal %v", at, code, by)
 	}
 	p.killed[failpoint]++

@@ -30,7 +30,7 @@ func TestKilledAmidObjects(t *testing.T) {
 					p.killAfter(300*time.Millisecond + time.Duration(random.Int64N(int64(time.Second))))
 				case 1:
 					p.restart(random)
-					p.killAt([]string{"load-read", "load-joined", "chunk-written", "diverted-appended"}[random.IntN(4)], 1)
+					p.killAmidLoads(random, []string{"load-read", "load-joined", "chunk-written", "diverted-appended"}[random.IntN(4)])
 				case 2:
 					p.killWhileRestarting(random)
 				}
@@ -63,10 +63,29 @@ func (p *pipeline) makeTable(n int) {
 // does not.
 func (p *pipeline) restart(random *rand.Rand) {
 	p.t.Helper()
-	table := []string{stock, workload.Accounts, workload.Documents}[random.IntN(3)]
-	if code, by := p.start("", "objects restart", "public."+table, "--yes").wait(); code != 0 || by != 0 {
-		p.t.Fatalf("leat objects restart %s ended with code %d, signal %v", table, code, by)
+	if code, by := p.askRestart(random).wait(); code != 0 || by != 0 {
+		p.t.Fatalf("leat objects restart ended with code %d, signal %v", code, by)
 	}
+}
+
+func (p *pipeline) askRestart(random *rand.Rand) *process {
+	p.t.Helper()
+	table := []string{stock, workload.Accounts, workload.Documents}[random.IntN(3)]
+	return p.start("", "objects restart", "public."+table, "--yes")
+}
+
+// killAmidLoads kills the program at a failpoint of loads. The load of a small
+// table can be over before a change of the table comes: then there is another one.
+func (p *pipeline) killAmidLoads(random *rand.Rand, failpoint string) {
+	p.t.Helper()
+	r := p.run(failpoint + ":1")
+	again, over := time.NewTicker(3*time.Second), time.NewTimer(patience)
+	defer again.Stop()
+	defer over.Stop()
+	for r.runs(again.C, over.C) {
+		p.askRestart(random).wait() // it fails where the program dies meanwhile
+	}
+	p.diesAt(r, failpoint, 1)
 }
 
 // killWhileRestarting restarts an object of the running program, and kills that
