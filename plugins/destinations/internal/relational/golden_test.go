@@ -77,14 +77,18 @@ func TestStatements(t *testing.T) {
 	}
 	var out strings.Builder
 	for _, dialect := range []func() *Dialect{plain, keyed} {
-		for _, c := range []Config{{}, {Deletes: hard}, {Deletes: ignore}, {LoadMode: appended}} {
+		for _, c := range []struct {
+			Config
+			nullable bool // the second column of the key
+		}{{}, {Config: Config{Deletes: hard}}, {Config: Config{Deletes: ignore}}, {Config: Config{LoadMode: appended}}, {nullable: true}} {
 			h := &recorder{}
 			pdk.SetHost(h)
-			d, err := Open(dialect(), "shop", c)
+			schema.Columns[1].Nullable = c.nullable
+			d, err := Open(dialect(), "shop", c.Config)
 			if err != nil {
 				t.Fatal(err)
 			}
-			fmt.Fprintf(&out, "# physical key %v, %s, deletes %s, truncate %s\n", d.dialect.PhysicalKey, d.config.LoadMode, d.config.Deletes, d.config.Truncate)
+			fmt.Fprintf(&out, "# physical key %v, nullable %v, %s, deletes %s, truncate %s\n", d.dialect.PhysicalKey, c.nullable, d.config.LoadMode, d.config.Deletes, d.config.Truncate)
 			p, err := d.Plan(schema)
 			if err != nil {
 				t.Fatal(err)

@@ -43,6 +43,7 @@ type column struct {
 	source  string
 	mapping Mapping
 	key     bool
+	null    bool    // it may be NULL
 	id      int     // see identity
 	missing *string // see pdk.Column
 }
@@ -75,7 +76,7 @@ func (d *Destination) newTable(s *pdk.Schema) (*table, error) {
 	}
 	for i, name := range d.dialect.names(s.Columns) {
 		c := s.Columns[i]
-		t.wanted = append(t.wanted, column{name: name, source: c.Name, mapping: d.dialect.Type(c), key: c.Key > 0, id: identity(s.OID, c.ID), missing: c.Missing})
+		t.wanted = append(t.wanted, column{name: name, source: c.Name, mapping: d.dialect.Type(c), key: c.Key > 0, null: c.Nullable, id: identity(s.OID, c.ID), missing: c.Missing})
 	}
 	t.columns = slices.Clone(t.wanted)
 	if d.config.LoadMode != appended {

@@ -86,7 +86,7 @@ func (w *writing) sameRow() string {
 func (w *writing) sameKey(a, b string) string {
 	parts := make([]string, len(w.table.key))
 	for i, k := range w.table.key {
-		parts[i] = fmt.Sprintf("%s.%s IS NOT DISTINCT FROM %s.%[2]s", a, cell(k), b)
+		parts[i] = w.table.columns[k].equal(a+"."+cell(k), b+"."+cell(k))
 	}
 	return strings.Join(parts, " AND ")
 }

@@ -257,14 +257,20 @@ func (w *writing) replaced() string {
 func (w *writing) match(stage string) string {
 	parts := make([]string, len(w.table.key))
 	for i, k := range w.table.key {
-		name := Quote(w.table.columns[k].name)
-		operator := "="
-		if w.table.nullableKey {
-			operator = "IS NOT DISTINCT FROM"
-		}
-		parts[i] = fmt.Sprintf("t.%s %s %s.%s", name, operator, stage, cell(k))
+		c := w.table.columns[k]
+		parts[i] = c.equal("t."+Quote(c.name), stage+"."+cell(k))
 	}
 	return strings.Join(parts, " AND ")
+}
+
+// equal compares two values of the column, of which both may be NULL where it may
+// be. PostgreSQL can only join by the columns that may not.
+func (c *column) equal(a, b string) string {
+	operator := "="
+	if c.null {
+		operator = "IS NOT DISTINCT FROM"
+	}
+	return a + " " + operator + " " + b
 }
 
 // fillStatements put the target's values into absent cells of the stage: from
