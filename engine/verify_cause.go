@@ -109,7 +109,8 @@ func (c *causes) look(id batch.TableID, t *verified) error {
 	}
 	for _, table := range t.tables {
 		if table.ID() == id && table.Keyless {
-			c.add(anyKind, "%s has nothing that identifies its rows in the log, so only its inserts and truncates come: give it a primary key, or ALTER TABLE %s REPLICA IDENTITY FULL; leat objects restart %s %s loads it again", id, name, path, name)
+			_, fix := table.KeylessFix()
+			c.add(anyKind, "%s has nothing that identifies its rows in the log, so only its inserts and truncates come (%s); once that is mended, leat objects restart %s %s loads it again", id, fix, path, name)
 		}
 	}
 	var noted shape

@@ -212,5 +212,11 @@ func TestTableWithoutKey(t *testing.T) {
 	s.mended()
 	s.exec("UPDATE visits SET page = '/b'")
 	s.expect(s.run(), exitOK)
-	s.expect(s.leat("verify", s.file), exitDifferent, "only its inserts and truncates come", "REPLICA IDENTITY FULL")
+	s.expect(s.leat("verify", s.file), exitDifferent, "only its inserts and truncates come", "ADD PRIMARY KEY", "REPLICA IDENTITY FULL")
+
+	s.exec("DROP TABLE visits", "CREATE TABLE swaps (id int PRIMARY KEY DEFERRABLE)", "INSERT INTO swaps VALUES (1)", "ALTER TABLE swaps OWNER TO "+s.role)
+	s.mended()
+	s.exec("UPDATE swaps SET id = 2")
+	s.expect(s.run(), exitOK)
+	s.expect(s.leat("verify", s.file), exitDifferent, "only its inserts and truncates come", "make the key NOT DEFERRABLE", "leat objects restart")
 }

@@ -207,6 +207,23 @@ func (c *checker) adopted(ctx context.Context, tables []*Table) {
 	}
 }
 
+// KeylessFix says why the log identifies no row of a table that is Keyless, and
+// the statement that mends it.
+func (t *Table) KeylessFix() (cause, fix string) {
+	full := fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL;", t.quoted())
+	switch {
+	case t.hasPrimaryKey && t.Identity == IdentityNothing:
+		return neitherKey, fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY DEFAULT;", t.quoted())
+	case t.hasPrimaryKey && !t.immediateKey:
+		return "The primary key is DEFERRABLE: the log cannot identify rows by it.", full + " -- or make the key NOT DEFERRABLE"
+	case t.Identity == IdentityFull:
+		return "The table is under REPLICA IDENTITY FULL, a partition of it is not.", "ALTER TABLE ... REPLICA IDENTITY FULL; -- each partition"
+	}
+	return neitherKey, fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...); -- or, if it has none: %s", t.quoted(), full)
+}
+
+const neitherKey = "The table, or a partition of it, has neither a primary key nor a replica identity by index."
+
 // identity says what the log will carry of updates and deletes, and what would
 // improve it.
 func (c *checker) identity(t *Table) {
@@ -224,20 +241,8 @@ func (c *checker) identity(t *Table) {
 		item.Found = fmt.Sprintf("%s: updates and deletes by key", t.Identity)
 	default:
 		item.Outcome, item.Found = Warn, "none: inserts and truncates only"
-		item.Causes = []string{"The table, or a partition of it, has neither a primary key nor a replica identity by index."}
-		item.Fix = fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (...);", t.quoted())
-		switch {
-		case t.hasPrimaryKey && t.Identity == IdentityNothing:
-			item.Fix = fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY DEFAULT;", t.quoted())
-		case t.hasPrimaryKey && !t.immediateKey:
-			item.Causes = []string{"The primary key is DEFERRABLE: the log cannot identify rows by it."}
-			item.Fix = fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL; -- or make the key NOT DEFERRABLE", t.quoted())
-		case t.Identity == IdentityFull:
-			item.Causes = []string{"The table is under REPLICA IDENTITY FULL, a partition of it is not."}
-			item.Fix = "ALTER TABLE ... REPLICA IDENTITY FULL; -- each partition"
-		default:
-			item.Fix += fmt.Sprintf(" -- or, if it has none: ALTER TABLE %s REPLICA IDENTITY FULL;", t.quoted())
-		}
+		cause, fix := t.KeylessFix()
+		item.Causes, item.Fix = []string{cause}, fix
 	}
 	if len(t.Skipped) > 0 {
 		item.Found += "; generated columns are not in the log: " + strings.Join(t.Skipped, ", ")
