@@ -31,6 +31,7 @@ func Cases(t *testing.T, h *Host, open func(config string) pdk.Destination, sche
 	t.Run("a column gets the name of one that another source has brought", c.renamesOwn)
 	t.Run("a key turns out to be NULL in another source", c.keyWithNull)
 	t.Run("a change without rows was cut off before it was noted", c.notesLate)
+	t.Run("a column comes late, of rows that the target is ahead of", c.comesLate)
 	t.Run("the plan writes nothing", c.plansOnly)
 	t.Run("a first load ends with a table that merges", c.loads)
 }
@@ -363,6 +364,28 @@ func (c cases) notesLate(t *testing.T) {
 	wider.Columns = append(wider.Columns, more)
 	write(wider)
 	c.want(t, fmt.Sprintf(`SELECT "version" FROM "%s"."__leat_schemas" WHERE "target" LIKE '%%noted_late%%'`, c.schema), fmt.Sprint(wider.Version))
+}
+
+// comesLate writes rows of a version that the target has left behind, as after a
+// crash between a change and its rows, with a column that has been withheld until
+// then.
+func (c cases) comesLate(t *testing.T) {
+	d := c.open(`{}`)
+	version := func(number uint64, id int, last string) *batch.Schema {
+		s := modelSchema("late")
+		s.OID, s.Version, s.Columns[2].Name = 7, number, last
+		s.Columns[0].ID, s.Columns[1].ID, s.Columns[2].ID = 1, 2, id
+		return s
+	}
+	second := version(2, 3, "big")
+	c.deliver(t, d, func() error { return c.Write(d, c.plan(t, d, second), build(second, []change{insert(2, "b")})) })
+	next := c.open(`{}`)
+	first := version(1, 4, "claimed")
+	c.deliver(t, next, func() error { return c.Write(next, c.plan(t, next, first), build(first, []change{insert(1, "a")})) })
+	c.deliver(t, next, func() error { return c.Write(next, c.plan(t, next, second), build(second, []change{insert(3, "c")})) })
+	c.want(t, fmt.Sprintf(`SELECT id, name, big, claimed FROM "%s".late ORDER BY id`, c.schema), "1 a NULL big\n2 b big NULL\n3 c big NULL")
+	c.want(t, fmt.Sprintf(`SELECT "version" FROM "%s"."__leat_schemas" WHERE "target" LIKE '%%.late'`, c.schema), "2")
+	c.want(t, fmt.Sprintf(`SELECT count(*) FROM "%s"."__leat_columns" WHERE "target" LIKE '%%.late' AND "name" = 'claimed'`, c.schema), "1")
 }
 
 func (c cases) plansOnly(t *testing.T) {

@@ -3,6 +3,7 @@ package relational
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,7 +18,7 @@ type change struct {
 	evolution *evolution
 	rekey     []string
 	// adopted: the target is of a later version of the table. Rows go to the
-	// columns as they are now.
+	// columns as they are now, and evolution only adds what none has brought.
 	adopted bool
 	// noted: Leat's own tables already say what the target becomes.
 	noted bool
@@ -36,11 +37,12 @@ func (d *Destination) changeOf(t *table) (*change, error) {
 		return &change{create: append(schema, d.createTable(t)...)}, err
 	}
 	if t.version < l.version {
-		if !d.fit(t, l) {
+		c := d.fit(t, l)
+		if c == nil {
 			return nil, schemaError("rows of version %d of %s.%s do not fit into %s, which has gone on to version %d", t.version, t.source.Schema, t.source.Name, t.quoted(), l.version)
 		}
 		t.foreign = d.foreign(t, l)
-		return &change{adopted: true}, d.adoptOwn(t)
+		return c, d.adoptOwn(t)
 	}
 	c := &change{}
 	foreign := d.foreign(t, l)
@@ -56,30 +58,39 @@ func (d *Destination) changeOf(t *table) (*change, error) {
 	return c, err
 }
 
-// fit lets a table write into a target of a later version: a column that
-// has been renamed since is found by its ID.
-func (d *Destination) fit(t *table, l *layout) bool {
+// fit lets a table write into a target of a later version, nil if it cannot. A
+// column that has been renamed since is found by its ID. One that was not in any
+// row that came is added: it was withheld, or is one that a transform makes now.
+func (d *Destination) fit(t *table, l *layout) *change {
+	e := &evolution{d: d, t: t, l: l, own: maps.Clone(l.own), gone: maps.Clone(l.gone)}
 	columns := slices.Clone(t.columns)
 	for i := range columns {
 		c := &columns[i]
-		if name, ok := l.own[c.id]; ok && c.id > 0 {
+		name, known := l.own[c.id]
+		if known && c.id > 0 {
 			c.name = name
-		} else if c.id > 0 {
-			return false
 		}
 		is, ok := l.find(d.dialect, c.name)
 		switch {
-		case !ok:
-			return false
+		case !ok && !known:
+			e.alter("ADD COLUMN %s %s", Quote(c.name), c.mapping.Type)
+			if c.id > 0 {
+				e.own[c.id] = c.name
+			}
+		case !ok, !known && c.id > 0: // somebody has dropped it, or it has the name of another one
+			return nil
 		case strings.EqualFold(is.typ, c.mapping.Type):
 		case d.dialect.Widens(c.mapping.Type, is.typ) || strings.EqualFold(is.typ, d.dialect.Text):
 			c.keep(is.typ, d.dialect)
 		default:
-			return false
+			return nil
 		}
 	}
 	t.columns = columns
-	return true
+	if len(e.arrivals) == 0 {
+		return &change{adopted: true}
+	}
+	return &change{adopted: true, evolution: e}
 }
 
 // statements are those that change the target, for people.
@@ -99,7 +110,7 @@ func (c *change) alters() bool {
 // record is the SQL that notes what the target has become.
 func (d *Destination) recordOf(t *table, c *change) string {
 	switch {
-	case c.adopted:
+	case c.adopted && c.evolution == nil:
 		return ""
 	case c.evolution == nil:
 		return d.remember(t, t.ids(), nil)
@@ -215,10 +226,8 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 	if u := d.unkeyed[t.quoted()]; u != nil && t.nullableKey {
 		u.made = true // an index stands in its place
 	}
-	if !c.adopted {
-		if err := d.note(t, c); err != nil {
-			return err
-		}
+	if err := d.note(t, c); err != nil {
+		return err
 	}
 	if t.keyless() || c.create != nil {
 		d.shared[t.quoted()] = t.keyless()
@@ -240,12 +249,16 @@ func (d *Destination) settled(t *table, changed bool) {
 	t.seen = d.changed[d.target(t)]
 }
 
-// note records in the current transaction what the target is.
+// note records in the current transaction what the target is. One of a later
+// version stays that.
 func (d *Destination) note(t *table, c *change) error {
 	if sql := d.recordOf(t, c); sql != "" {
 		if err := d.run(t, sql); err != nil {
 			return err
 		}
+	}
+	if c.adopted {
+		return nil
 	}
 	return d.recordSchema(t)
 }
