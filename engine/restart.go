@@ -156,7 +156,7 @@ func (l *poller) restartAsked(ctx context.Context) (failed []error, err error) {
 // logKeys are the entries of the checkpoint that a lane of the log has made.
 func logKeys(stored *checkpointEntries, database string) []string {
 	keys := []string{positionKey(database)}
-	for _, kind := range []string{"loaded", "chunk", "diverted", shapeKind, "vacated"} {
+	for _, kind := range []string{"loaded", "chunk", "diverted", shapeKind, vacatedKind} {
 		keys = append(keys, stored.keys(checkpointKey(kind, database)+"/")...)
 	}
 	return keys

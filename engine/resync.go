@@ -41,9 +41,10 @@ func (l *lane) resync(ctx context.Context, gap *GapError) error {
 }
 
 // truncateAll truncates the tables and takes the database out of the
-// destination's checkpoint. A table on which a plugin fails stays there as one
-// that the log passes without: it is emptied and loaded when the plugin is
-// mended.
+// destination's checkpoint, but for what it has to know of rows that stay: those of
+// tables that are not selected or may not be replicated now, and of those on which
+// a plugin fails. The log passes without such a table, which is emptied and loaded
+// once it comes back.
 func (l *lane) truncateAll(ctx context.Context) error {
 	at, _, err := l.destinationPosition()
 	if err != nil {
@@ -54,7 +55,6 @@ func (l *lane) truncateAll(ctx context.Context) error {
 		return err
 	}
 	var tables []*postgres.Table
-	var left []wasm.Checkpoint
 	for _, t := range l.tables {
 		failed, err := l.pause(d.makeTables(ctx, t.Schema))
 		if err != nil {
@@ -62,13 +62,6 @@ func (l *lane) truncateAll(ctx context.Context) error {
 		}
 		if failed == 0 {
 			tables = append(tables, t)
-		} else if noted, ok := l.shapes.get(t.OID); ok {
-			noted.Left, noted.Due, noted.Why = true, 0, ""
-			entry, err := noted.entry()
-			if err != nil {
-				return d.abort(ctx, nil, err)
-			}
-			left = append(left, entry)
 		}
 	}
 	for _, t := range tables {
@@ -79,16 +72,47 @@ func (l *lane) truncateAll(ctx context.Context) error {
 			return d.abort(ctx, nil, err)
 		}
 	}
-	var entries []wasm.Checkpoint
-	for _, key := range l.stored.of(l.database) {
-		entries = append(entries, wasm.Checkpoint{Key: key})
+	entries, err := l.withoutAll(tables)
+	if err != nil {
+		return d.abort(ctx, nil, err)
 	}
-	entries = append(entries, left...)
 	if err := d.commit(ctx, entries...); err != nil {
 		return d.abort(ctx, nil, err)
 	}
 	l.stored.apply(entries)
 	return nil
+}
+
+// withoutAll takes the database out of the checkpoint, but for what tells of rows
+// that stay when some tables are emptied.
+func (l *lane) withoutAll(emptied []*postgres.Table) (entries []wasm.Checkpoint, err error) {
+	names, oids := map[batch.TableID]bool{}, map[uint32]bool{}
+	vacated := map[string]bool{}
+	for _, t := range emptied {
+		names[t.ID()], oids[t.OID], vacated[vacatedKey(t.ID())] = true, true, true
+	}
+	for _, key := range l.stored.of(l.database) {
+		if !strings.HasPrefix(key, checkpointKey(vacatedKind, l.database)+"/") || vacated[key] {
+			entries = append(entries, wasm.Checkpoint{Key: key})
+		}
+	}
+	for _, noted := range l.shapes.all() {
+		var entry wasm.Checkpoint
+		switch {
+		case names[noted.Table]:
+			continue
+		case oids[noted.OID]: // it has another name now
+			entry, err = noted.vacated()
+		default:
+			noted.Left, noted.Due, noted.Why = true, 0, ""
+			entry, err = noted.entry()
+		}
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
 }
 
 // of returns the keys that are about a database: its position, its tables and

@@ -152,9 +152,21 @@ func (l *lane) takeNames(ctx context.Context, tables []*postgres.Table, at posit
 	return nil
 }
 
+const vacatedKind = "vacated"
+
 // vacatedKey is that of the entry for rows whose table has another name.
 func vacatedKey(t batch.TableID) string {
-	return tableKey("vacated", t)
+	return tableKey(vacatedKind, t)
+}
+
+// vacated is that entry.
+func (s shape) vacated() (wasm.Checkpoint, error) {
+	text, err := json.Marshal(shape{Table: s.Table, OID: s.OID, Version: s.Version})
+	if err != nil {
+		return wasm.Checkpoint{}, fmt.Errorf("encode shape of %s: %w", s.Table, err)
+	}
+	value := string(text)
+	return wasm.Checkpoint{Key: vacatedKey(s.Table), Value: &value}, nil
 }
 
 // renamed moves what the checkpoint has of a table under another name. The rows
@@ -167,10 +179,6 @@ func (l *lane) renamed(noted shape, to batch.TableID) ([]wasm.Checkpoint, error)
 	if loaded := l.stored.get(loadKey(noted.Table)); loaded != "" {
 		entries = append(entries, wasm.Checkpoint{Key: loadKey(to), Value: &loaded})
 	}
-	text, err := json.Marshal(shape{Table: noted.Table, OID: noted.OID, Version: noted.Version})
-	if err != nil {
-		return nil, fmt.Errorf("encode shape of %s: %w", noted.Table, err)
-	}
-	value := string(text)
-	return append(entries, wasm.Checkpoint{Key: vacatedKey(noted.Table), Value: &value}), nil
+	vacated, err := noted.vacated()
+	return append(entries, vacated), err
 }
