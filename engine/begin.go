@@ -112,7 +112,7 @@ func (l *lane) begin(ctx context.Context, tables []*postgres.Table, found *postg
 	if !l.record.Durable.IsZero() {
 		return nil, &GapError{l.database,
 			fmt.Sprintf("the state folder says that the destination has everything up to %s, but the destination has no checkpoint of this pipeline", l.record.Durable),
-			fmt.Sprintf("if the destination was emptied on purpose, remove the state folder, run SELECT pg_drop_replication_slot('%s') at the source and start again", l.record.Slot)}
+			fmt.Sprintf("if the destination was emptied on purpose, leat drop %s lets the next run start anew", l.p.Spec.Path)}
 	}
 	if found != nil && !l.record.SlotCreating {
 		return nil, &GapError{l.database,
@@ -216,7 +216,10 @@ func (l *lane) checkpoint(at batch.Position, end uint64) (wasm.Checkpoint, error
 // checkContinuity makes sure that the slot still has everything after the
 // destination's position, and that the position is one of this server.
 func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
-	again := l.again(at.Slot)
+	again := l.again("")
+	if found != nil {
+		again = l.again(at.Slot)
+	}
 	gap := func(format string, args ...any) error {
 		return &GapError{l.database, fmt.Sprintf(format, args...), again}
 	}

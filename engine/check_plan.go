@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -25,6 +26,7 @@ func (c *pluginCheck) tryPlans(ctx context.Context, p *plugins, d *wasm.Destinat
 	chain := newChain(p, Databases(c.spec), c.spec.Values)
 	chain.replan(d)
 	for _, s := range schemas {
+		s.Version = math.MaxInt64 // later than what the destination has been given
 		chain.Announce(s)
 	}
 	planned := 0

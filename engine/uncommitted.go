@@ -50,5 +50,9 @@ func (l *lane) decoder() string { return l.p.Spec.Source.Decoder }
 
 // again is how to begin anew where the log has a gap.
 func (l *lane) again(slot string) string {
-	return fmt.Sprintf("leat run --resync drops slot %q and loads every table again beside what is at the destination; rows that are gone from the source are treated there as after a TRUNCATE", slot)
+	drops := ""
+	if slot != "" {
+		drops = fmt.Sprintf("drops slot %q and ", slot)
+	}
+	return fmt.Sprintf("leat run --resync %sloads every table again beside what is at the destination; rows that are gone from the source are treated there as after a TRUNCATE", drops)
 }

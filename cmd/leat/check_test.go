@@ -10,6 +10,19 @@ import (
 	"github.com/leat-etl/leat/state"
 )
 
+// TestCheckAfterChanges looks at tables that have changed since their last row.
+func TestCheckAfterChanges(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	for _, into := range []func(){func() {}, func() { s.intoPostgres() }} {
+		into()
+		s.expect(s.leat("drop", s.file, "--yes"), exitOK)
+		s.mended()
+		s.exec("ALTER TABLE orders ADD later int", "ALTER TABLE orders ALTER note TYPE bytea USING 'x'", "ALTER TABLE customers RENAME email TO address", "ALTER TABLE customers DROP CONSTRAINT customers_pkey, ADD PRIMARY KEY (id, address)")
+		s.expect(s.leat("check", s.file), exitOK, "everything that the pipeline needs is there")
+		s.exec("ALTER TABLE orders DROP later", "ALTER TABLE orders ALTER note TYPE text USING 'y'", "ALTER TABLE customers DROP CONSTRAINT customers_pkey, ADD PRIMARY KEY (id)", "ALTER TABLE customers RENAME address TO email")
+	}
+}
+
 // TestCheckLooksBehindTheSource finds what is wrong with plugins and
 // destination before anything runs, and leaves nothing behind.
 func TestCheckLooksBehindTheSource(t *testing.T) {

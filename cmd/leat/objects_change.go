@@ -101,5 +101,6 @@ func (p *program) agrees(question string) bool {
 	}
 	fmt.Fprintf(p.out, "%s [y/N] ", question)
 	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // no answer is no
-	return strings.EqualFold(strings.TrimSpace(answer), "y")
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes"
 }
