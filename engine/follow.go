@@ -60,7 +60,7 @@ func (l *lane) streamOptions(start uint64, at batch.Position) postgres.StreamOpt
 		Start: start, SkipTo: at, Binary: l.binary(),
 		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
-		StatusInterval: statusInterval, Silence: l.silence(), Until: l.until(), Tables: l.tableByOID, Types: l.source.Types,
+		StatusInterval: statusInterval, Silence: l.silence(), Until: l.until(), Tables: l.tableByOID, Visible: l.source.AwaitVisible, Types: l.source.Types,
 		Previous: l.logged, Number: l.number, Messages: l.p.Spec.Source.Messages, Capture: l.capturing(),
 	}
 }

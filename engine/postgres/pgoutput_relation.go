@@ -23,6 +23,8 @@ type relationSource struct {
 	binary   bool
 	types    func() *TypeMap
 	tables   func(ctx context.Context, relationOID uint32) (*Table, error)
+	visible  func(ctx context.Context, xid uint32) error
+	seen     uint32 // the last transaction that is visible
 	previous func(relationOID uint32, t batch.TableID) (*batch.Schema, error)
 	number   func(s *batch.Schema, after uint64) error
 	messages []string // prefixes of the logical messages that are rows
@@ -190,6 +192,12 @@ func (d *pgoutput) replace(known, rel *loggedRelation, place uint64) {
 // message's. What it does not say is known from DDL capture, or the catalogue
 // adds it.
 func (s *relationSource) resolve(ctx context.Context, m *described, known *loggedRelation) (*loggedRelation, error) {
+	if s.visible != nil && m.xid != 0 && m.xid != s.seen {
+		if err := s.visible(ctx, m.xid); err != nil {
+			return nil, err
+		}
+		s.seen = m.xid
+	}
 	now, err := s.current(ctx, m.oid)
 	if err != nil {
 		return nil, err

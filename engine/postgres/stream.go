@@ -79,7 +79,7 @@ func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stre
 	if s.wire, err = openWire(ctx, cfg, s.startReplication); err != nil {
 		return nil, wrap("open stream of slot", strconv.Quote(o.Slot), err)
 	}
-	source := relationSource{database: o.Database, binary: o.Binary, types: o.Types, tables: o.Tables, previous: o.Previous, number: o.Number, messages: o.Messages, capture: o.Capture}
+	source := relationSource{database: o.Database, binary: o.Binary, types: o.Types, tables: o.Tables, visible: o.Visible, previous: o.Previous, number: o.Number, messages: o.Messages, capture: o.Capture}
 	s.decoder = newPgoutput(source, s.o.Timeline, o.SkipTo)
 	if o.Text != nil {
 		s.text = &testDecoding{to: s.decoder, published: tablesByLeaf(o.Text.Tables), columns: o.Text.Columns, relations: map[[2]string]*textRelation{}}

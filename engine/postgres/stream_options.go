@@ -56,6 +56,8 @@ type StreamOptions struct {
 	// of class Object where it is gone. Types is asked after it.
 	Tables func(ctx context.Context, relationOID uint32) (*Table, error)
 	Types  func() *TypeMap
+	// Visible returns when Tables sees what a transaction has done. It may be nil.
+	Visible func(ctx context.Context, xid uint32) error
 	// Previous returns the shape that a relation had when it was last read, nil
 	// if it never was. Its column IDs tell what became of which column. It may
 	// be nil.
