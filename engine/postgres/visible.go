@@ -19,10 +19,11 @@ const visiblePatience = 30 * time.Second
 // the log may have at its PREPARE, is not waited for. It fails, to be tried again,
 // after half a minute.
 func (s *Source) AwaitVisible(ctx context.Context, xid uint32) error {
-	// Transaction numbers of the log have 32 bits, those of a snapshot 64.
-	sql := fmt.Sprintf(`SELECT ((%[1]d - pg_catalog.txid_snapshot_xmax(s)) & 4294967295 < 2147483648
-			OR EXISTS (SELECT FROM pg_catalog.txid_snapshot_xip(s) AS x WHERE x & 4294967295 = %[1]d))
-			AND NOT EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts WHERE transaction = '%[1]d'::pg_catalog.xid)
+	// Transaction numbers of the log have 32 bits, those of a snapshot 64. What a
+	// standby has in its log it has replayed.
+	sql := fmt.Sprintf(`SELECT NOT pg_catalog.pg_is_in_recovery() AND ((%[1]d - pg_catalog.txid_snapshot_xmax(s)) & 4294967295 < 2147483648
+		OR EXISTS (SELECT FROM pg_catalog.txid_snapshot_xip(s) AS x WHERE x & 4294967295 = %[1]d))
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts WHERE transaction = '%[1]d'::pg_catalog.xid)
 		FROM (SELECT pg_catalog.txid_current_snapshot() AS s) AS now`, xid)
 	pause := time.Millisecond
 	for over := time.Now().Add(visiblePatience); time.Now().Before(over); pause = min(2*pause, 100*time.Millisecond) {
