@@ -303,8 +303,8 @@ const leastShare = 1.0 / 64
 
 // share is the part of its fuel that a plugin gets for b. Once it has met a limit
 // on the batch, the parts of that get twice what falls to their rows, and a
-// single change all again: other tables then wait for about four times the
-// limit until one row is found, and not for one more time with each halving.
+// single change all again: other tables then wait for a few times the limit until
+// one row is found, and not for one more time with each halving.
 func (r *passage) share(b *batch.Batch) float64 {
 	if r.overrun == nil {
 		return 1

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -91,13 +90,8 @@ func checkLog(ctx context.Context, s *spec.Spec, cfg *postgres.Config, o CheckOp
 // neverRan says whether the state folder is there to be read, or not there at all,
 // and knows no run over a database.
 func neverRan(s *spec.Spec, stateDir, database string) bool {
-	store, err := state.OpenReadOnly(StateDir(s, stateDir), state.Options{Pipeline: s.Name})
-	if err != nil {
-		return errors.Is(err, os.ErrNotExist)
-	}
-	defer store.Close()
-	_, err = store.Source(database)
-	return errors.Is(err, state.ErrNotFound)
+	records, err := sourceRecords(s, stateDir)
+	return err == nil && !slices.ContainsFunc(records, func(r state.Source) bool { return r.Database == database && r.Slot != "" })
 }
 
 // pluginCheck is the part of Check behind the source.

@@ -90,8 +90,7 @@ func (m *Made) find(ctx context.Context, source *postgres.Source, slot, publicat
 }
 
 // Drop drops the slot and the publications that it may, and if capture says so DDL
-// capture. The next run finds a gap: what is at the destination
-// stays there.
+// capture. The next run finds a gap: what is at the destination stays there.
 func (m *Made) Drop(ctx context.Context, s *spec.Spec, stateDir string, capture bool) error {
 	cfg, err := SourceConfig(s)
 	if err != nil {

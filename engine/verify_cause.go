@@ -46,7 +46,7 @@ const unknownCause = "nothing that Leat knows of explains it, such as that somet
 // first.
 type causes struct {
 	v       *verifier
-	entries map[string]string // the destination's checkpoint
+	stored  *checkpointEntries
 	list    []cause
 	events  map[string]string // failed events by the key of their row
 	settled bool              // the pipeline has delivered what the source had
@@ -57,12 +57,8 @@ func (v *verifier) causesOf(ctx context.Context, t *verified, settled bool) (*ca
 	if err != nil {
 		return nil, err
 	}
-	c := &causes{v: v, entries: map[string]string{}, events: map[string]string{}, settled: settled}
-	for _, e := range entries {
-		if e.Value != nil {
-			c.entries[e.Key] = *e.Value
-		}
-	}
+	c := &causes{v: v, stored: new(checkpointEntries), events: map[string]string{}, settled: settled}
+	c.stored.set(entries)
 	for _, id := range t.sources() {
 		if err := c.look(id, t); err != nil {
 			return nil, err
@@ -114,15 +110,12 @@ func (c *causes) look(id batch.TableID, t *verified) error {
 		}
 	}
 	var noted shape
-	for key, text := range c.entries {
-		var one shape
-		if !strings.HasPrefix(key, shapePrefix) {
-			continue
-		}
-		if err := json.Unmarshal([]byte(text), &one); err != nil {
-			return fmt.Errorf("checkpoint %q at the destination: %w", key, err)
-		}
-		if one.Table == id && !one.Ousted {
+	known := new(shapes)
+	if err := known.read(c.stored, id.Database); err != nil {
+		return err
+	}
+	for _, one := range known.under(id) {
+		if !one.Ousted {
 			noted = one
 		}
 	}
@@ -131,7 +124,7 @@ func (c *causes) look(id batch.TableID, t *verified) error {
 		c.add(anyKind, "%s is to be loaded again: %s; leat run %s does it", id, noted.Why, path)
 	case !c.v.p.Spec.Source.LoadHistoricalData:
 		c.add([]string{isMissing}, "rows of %s from before the pipeline are not loaded: load_historical_data = false", id)
-	case c.entries[loadKey(id)] == "":
+	case c.stored.get(loadKey(id)) == "":
 		c.add([]string{isMissing, isDifferent}, "the historical load of %s has not finished: leat run %s goes on with it", id, path)
 	}
 	if now := c.v.p.plugins.chainOf(id); noted.Chain != "" && noted.Chain != now {

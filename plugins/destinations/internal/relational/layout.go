@@ -42,10 +42,12 @@ func (l *layout) find(d *Dialect, name string) (present, bool) {
 // record is where Leat notes which column of the target is which of a source.
 func (d *Destination) record() string { return Quote(d.config.Schema) + "." + Quote("__leat_columns") }
 
+var escapeDatabase = strings.NewReplacer("%", "%25", "/", "%2F")
+
 // source names the table behind t in Leat's own tables: database/schema.table,
 // with no slash in the name of the database.
 func (t *table) sourceName() string {
-	return strings.NewReplacer("%", "%25", "/", "%2F").Replace(t.source.Database) + "/" + t.source.Schema + "." + t.source.Name
+	return escapeDatabase.Replace(t.source.Database) + "/" + t.source.Schema + "." + t.source.Name
 }
 
 // target names the table in Leat's own tables.
