@@ -4,10 +4,10 @@ func (w *writer) op(op byte, index uint32) { w.out = appendU32(append(w.out, op)
 
 func (w *writer) global(op byte) { w.op(op, uint32(w.m.globals)) }
 
-// get pushes the counter.
+// get pushes what is charged to: the local, or the counter itself.
 func (w *writer) get() {
-	if w.cached {
-		w.op(opLocalGet, w.counter)
+	if w.self.loops {
+		w.op(opLocalGet, w.share)
 	} else {
 		w.global(opGlobalGet)
 	}
@@ -15,67 +15,75 @@ func (w *writer) get() {
 
 // set pops it.
 func (w *writer) set() {
-	if w.cached {
-		w.op(opLocalSet, w.counter)
+	if w.self.loops {
+		w.op(opLocalSet, w.share)
 	} else {
 		w.global(opGlobalSet)
 	}
 }
 
-// flush writes a cached counter back, reload reads it anew.
-func (w *writer) flush() {
-	if w.cached {
-		w.op(opLocalGet, w.counter)
-		w.global(opGlobalSet)
+// settle takes what was charged to the local off the counter, and gives the
+// local a new share. Calls need it only where the callee looks at the counter
+// when it is entered: what each function holds back is little.
+func (w *writer) settle() {
+	if !w.self.loops {
+		return
+	}
+	w.global(opGlobalGet)
+	w.op(opLocalGet, w.share)
+	w.out = append(appendSigned(append(w.out, opI64Const), w.m.share), opI64Sub, opI64Add)
+	w.global(opGlobalSet)
+	w.giveShare()
+}
+
+// leave is what a function with loops does before it ends, so that a loop that
+// calls others with loops needs no look of its own.
+func (w *writer) leave() {
+	if w.self.loops {
+		w.check()
 	}
 }
 
-func (w *writer) reload() {
-	if w.cached {
-		w.global(opGlobalGet)
-		w.op(opLocalSet, w.counter)
-	}
+func (w *writer) giveShare() {
+	w.out = appendSigned(append(w.out, opI64Const), w.m.share)
+	w.op(opLocalSet, w.share)
 }
 
-// charge takes weight off the counter.
+// charge takes weight off.
 func (w *writer) charge(weight int64) {
 	w.get()
 	w.out = append(appendSigned(append(w.out, opI64Const), weight), opI64Sub)
 	w.set()
 }
 
-// isSpent begins a block that is executed when the counter is below zero.
-func (w *writer) isSpent() {
-	w.get()
-	w.out = append(w.out, opI64Const, 0, opI64LtS, opIf, blockEmpty)
-	w.checks++
-}
-
-func (w *writer) tick() {
-	w.flush()
-	w.op(opCall, w.m.tickIndex())
-	w.reload()
-}
-
-// check calls tick if the counter is spent.
+// check settles and calls tick if the counter is spent.
 func (w *writer) check() {
-	w.isSpent()
-	w.tick()
+	w.settle()
+	w.checkCounter()
+}
+
+func (w *writer) checkCounter() {
+	w.global(opGlobalGet)
+	w.out = append(w.out, opI64Const, 0, opI64LtS, opIf, blockEmpty)
+	w.op(opCall, w.m.tickIndex())
 	w.out = append(w.out, opEnd)
+	w.checks++
 }
 
 // head is the check of a loop head: the body becomes the arm of an if, and the
 // other arm, behind the loop in the machine code, ticks.
 func (w *writer) head(l *loop, blockType []byte) {
 	if l.hasInput {
+		w.get()
+		w.out = append(w.out, opI64Const, 0, opI64LtS, opIf, blockEmpty)
 		w.check()
+		w.out = append(w.out, opEnd)
 		return
 	}
 	w.get()
 	w.out = append(w.out, opI64Const, 0, opI64GeS, opIf)
 	w.out = append(w.out, blockType...)
 	w.depth++
-	w.checks++
 	w.open[len(w.open)-1].loop = l
 }
 
@@ -93,7 +101,7 @@ func (w *writer) startOver(l *loop) {
 			w.renew(u.local)
 		}
 	}
-	w.tick()
+	w.check()
 	w.op(opBr, 1)
 }
 

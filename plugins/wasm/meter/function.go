@@ -4,7 +4,7 @@ import "fmt"
 
 // meterBodies returns the new code section.
 func (m *module) meterBodies(info *Info, limit int) ([]byte, error) {
-	leaves, err := m.leaves()
+	functions, err := m.survey()
 	if err != nil {
 		return nil, err
 	}
@@ -13,7 +13,7 @@ func (m *module) meterBodies(info *Info, limit int) ([]byte, error) {
 	}
 	size := len(m.sections[sectionCode])
 	out := appendU32(make([]byte, 0, size+size/2), uint32(len(m.bodies)))
-	w := &writer{m: m, leaves: leaves}
+	w := &writer{m: m, functions: functions}
 	for i, body := range m.bodies {
 		function := len(m.imports) + i
 		if err := w.rewrite(body, m.types[m.functions[function]].params, i); err != nil {
@@ -27,23 +27,6 @@ func (m *module) meterBodies(info *Info, limit int) ([]byte, error) {
 	}
 	info.Checks = w.checks
 	return out, nil
-}
-
-// leaves scans every body once and returns the weights that callers are
-// charged for it, -1 for a function that charges for itself.
-func (m *module) leaves() ([]int64, error) {
-	leaves := make([]int64, len(m.bodies))
-	for i, body := range m.bodies {
-		function := len(m.imports) + i
-		r := &reader{b: body}
-		l := readLocals(r, m.types[m.functions[function]].params)
-		s := m.scan(r, l.count, nil)
-		if r.err != nil {
-			return nil, fmt.Errorf("read function %d: %w", function, r.err)
-		}
-		leaves[i] = s.leaf()
-	}
-	return leaves, nil
 }
 
 // locals are the parameters and locals of a function.
@@ -98,9 +81,9 @@ type label struct {
 
 // writer rewrites one function after the other.
 type writer struct {
-	m      *module
-	leaves []int64
-	checks int
+	m         *module
+	functions []function
+	checks    int
 
 	r      *reader
 	out    []byte
@@ -110,11 +93,9 @@ type writer struct {
 	open   []label
 	depth  uint32 // open blocks of the output
 	bulks  int
-	// cached: the counter is kept in local number counter while the function
-	// runs, for it has loops. Otherwise it is used in the global.
-	cached  bool
-	counter uint32
-	length  uint32 // a local for the length of a bulk operation
+	self   *function
+	share  uint32 // the local that a function with loops charges to; others charge to the counter
+	length uint32 // a local for the length of a bulk operation
 }
 
 // rewrite leaves the metered body in w.out.
@@ -122,24 +103,20 @@ func (w *writer) rewrite(body, params []byte, defined int) error {
 	w.r = &reader{b: body}
 	w.locals = readLocals(w.r, params)
 	code := w.r.pos
-	w.shape = w.m.scan(w.r, w.locals.count, w.leaves)
+	w.shape = w.m.scan(w.r, w.locals.count, w.functions)
 	if w.r.err != nil {
 		return w.r.err
 	}
 	w.out, w.open, w.depth = w.out[:0], append(w.open[:0], label{}), 0
-	w.loop, w.bulks, w.cached = 0, 0, len(w.shape.loops) > 0
-	if w.leaves[defined] >= 0 {
-		w.out = append(w.out, body...)
-		return nil
-	}
+	w.loop, w.bulks = 0, 0
+	w.self = &w.functions[defined]
 	w.declare(body[:code])
 	w.r.pos = code
-	if w.cached {
-		w.global(opGlobalGet)
-		w.op(opLocalSet, w.counter)
+	if w.self.looks {
+		w.checkCounter()
 	}
-	if w.shape.calls {
-		w.shape.runs[0].check = true
+	if w.self.loops {
+		w.giveShare()
 	}
 	w.instructions()
 	return w.r.err
@@ -149,8 +126,8 @@ func (w *writer) rewrite(body, params []byte, defined int) error {
 func (w *writer) declare(head []byte) {
 	r := &reader{b: head}
 	n := r.count("local group")
-	w.counter = uint32(w.locals.count)
-	w.length = w.counter + 1
+	w.share = uint32(w.locals.count)
+	w.length = w.share + 1
 	w.out = appendU32(w.out, uint32(n)+2)
 	w.out = append(w.out, head[r.pos:]...)
 	w.out = append(w.out, 1, 0x7e, 1, 0x7f)
@@ -172,7 +149,7 @@ func (w *writer) instructions() {
 }
 
 func (w *writer) begin(r *run) {
-	if r.weight > 0 {
+	if r.weight > 0 && !w.self.light {
 		w.charge(r.weight)
 	}
 	if r.check {
@@ -199,22 +176,21 @@ func (w *writer) instruction() {
 	case opBr, opBrIf:
 		l := w.label(r.u32())
 		if l.depth == 0 {
-			w.flush()
+			w.leave()
 		}
 		w.op(op, w.depth-l.depth)
 	case opBrTable:
 		w.table()
 	case opReturn:
-		w.flush()
+		w.leave()
 		copied()
 	case opCall:
 		w.call(r.u32())
 	case opCallIndirect:
 		r.u32()
 		r.u32()
-		w.flush()
+		w.check()
 		copied()
-		w.reload()
 	case opRefFunc:
 		w.op(op, w.m.moved(r, r.u32()))
 	case opPrefixMisc:
@@ -246,7 +222,7 @@ func (w *writer) table() {
 	from := w.r.pos
 	for range n + 1 {
 		if w.label(w.r.u32()).depth == 0 {
-			w.flush()
+			w.leave()
 			break
 		}
 	}
@@ -267,21 +243,20 @@ func (w *writer) end() {
 		w.out = append(w.out, opEnd)
 	}
 	if l.depth == 0 {
-		w.flush()
+		w.leave()
 	}
 	w.depth = l.depth - 1
 	w.out = append(w.out, opEnd)
 }
 
-// call copies a direct call. A leaf does not touch the counter.
+// call copies a direct call.
 func (w *writer) call(f uint32) {
 	defined := int(f) - len(w.m.imports)
-	counts := defined < 0 || w.leaves[defined] < 0
-	if counts {
-		w.flush()
+	switch {
+	case defined < 0 || w.self.long && !w.functions[defined].light:
+		w.check()
+	case w.functions[defined].looks:
+		w.settle()
 	}
 	w.op(opCall, w.m.moved(w.r, f))
-	if counts {
-		w.reload()
-	}
 }

@@ -27,6 +27,7 @@ type host struct {
 	added, budget int64
 	step          int64 // what a tick gives out
 	ticks         int
+	most          int64 // the lowest that the counter was at a tick, below zero
 }
 
 func newHost(t testing.TB) *host {
@@ -43,14 +44,17 @@ func newHost(t testing.TB) *host {
 	return h
 }
 
-// tick may be called in a row until the counter is zero or more.
 func (h *host) tick(_ context.Context, m api.Module, _ []uint64) {
-	if h.ticks++; h.budget > 0 && h.added >= h.budget {
-		panic(errOutOfFuel)
-	}
-	h.added += h.step
+	h.ticks++
 	g := m.ExportedGlobal(meter.FuelGlobal).(api.MutableGlobal)
-	g.Set(g.Get() + uint64(h.step))
+	h.most = max(h.most, -int64(g.Get()))
+	for int64(g.Get()) < 0 {
+		if h.budget > 0 && h.added >= h.budget {
+			panic(errOutOfFuel)
+		}
+		h.added += h.step
+		g.Set(g.Get() + uint64(h.step))
+	}
 }
 
 func (h *host) instance(t testing.TB, wasm []byte) api.Module {

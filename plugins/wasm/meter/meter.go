@@ -4,32 +4,34 @@
 // # What a guest can and cannot do afterwards
 //
 // The counter is an i64 global that starts at Options.TickEvery and goes down.
-// At every loop head, at the entry of every function that calls, after every
-// bulk memory or table operation and every few thousand straight instructions
-// the guest looks whether it is below zero, and if so calls the imported
-// function TickModule.TickName, type () -> (). The host's tick either adds to
-// the exported global FuelGlobal until it is zero or more, or ends the call by
-// a panic. All backward control flow passes a loop head or a function entry,
-// so no guest runs for long without a tick, and the host's collector and its
-// deadlines get their turn.
+// At loop heads, before calls of the host and through tables, where functions
+// with loops end, at the entry of functions that direct calls come back to, and
+// here and there in long straight code the guest looks whether it is below
+// zero, and if so calls the imported function TickModule.TickName, type
+// () -> (). The host's tick either adds to the exported global FuelGlobal until
+// it is zero or more, or ends the call by a panic. See survey for why no guest
+// runs for long without a tick, and the host's collector and its deadlines get
+// their turn.
 //
 // # What it costs
 //
 // Each run of straight code is charged at its beginning, one unit an
-// instruction, so fuel follows the path that was taken; small functions that
-// do nothing but compute are charged to their callers and not touched. In a
-// function with loops the counter lives in a local, written back around calls.
-// Where the tick stands matters more than what it does: see startOver.
-// BenchmarkOverhead measures it: a few per cent on most kernels, up to about a
-// quarter where a loop over bytes is a handful of instructions.
+// instruction; short runs are charged with the one before them, whether they
+// are taken or not, and small functions without loops with their callers. In a
+// function with loops the charge goes to a local, and to the counter when a
+// share of a tenth of TickEvery is spent and at the end. Where the tick stands
+// matters more than what it does: see startOver. BenchmarkOverhead measures it:
+// about a tenth on most kernels, up to a quarter where a loop over bytes is a
+// handful of instructions.
 //
 // # Fuel
 //
-// Fuel is exact and deterministic: the same call on the same state takes the
-// same fuel on every machine. After a call that returned, the fuel it used is
-// what the host added to the counter since, minus the change of the counter.
-// After a trap the counter may lack what the innermost function had not yet
-// written back; the instance is to be thrown away then.
+// Fuel is deterministic: the same call on the same state takes the same fuel on
+// every machine. It is the number of instructions, with those few that were
+// charged and left out. After a call that returned, the fuel it used is what
+// the host added to the counter since, minus the change of the counter. After a
+// trap the counter may lack what the functions on the stack had not settled;
+// the instance is to be thrown away then.
 package meter
 
 import (
@@ -39,7 +41,7 @@ import (
 
 // Version changes whenever the output for the same input may change. It is
 // part of the key under which compiled modules are cached.
-const Version = "2"
+const Version = "3"
 
 // Names that Instrument adds to a module. A module that uses them itself is
 // refused.
@@ -117,6 +119,7 @@ func Instrument(input []byte, o Options) (out []byte, info *Info, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("instrument module: %w", err)
 	}
+	m.share = o.TickEvery / 10
 	info = &Info{
 		FuelGlobal: FuelGlobal, TickModule: TickModule, TickName: TickName,
 		Functions: len(m.bodies), Imports: m.imports, Exports: m.exports, Memories: m.memories,

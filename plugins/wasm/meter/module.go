@@ -41,6 +41,7 @@ type module struct {
 	elements  int
 	datas     int // from the data section
 	bodies    [][]byte
+	share     int64 // what a function with loops charges to a local before it settles with the counter
 }
 
 // signature is a function type as value type bytes.

@@ -25,6 +25,7 @@ const (
 	opI64LtS       = 0x53
 	opI64GeS       = 0x59
 	opI32Or        = 0x72
+	opI64Add       = 0x7c
 	opI64Sub       = 0x7d
 	opI64Or        = 0x84
 	opI64ShrU      = 0x88

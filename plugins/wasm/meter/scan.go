@@ -1,5 +1,7 @@
 package meter
 
+import "slices"
+
 // Weights in units of fuel, one unit being about one simple instruction.
 const (
 	weightGrow = 100 // memory.grow leaves to the host
@@ -10,14 +12,16 @@ const (
 )
 
 const (
-	// leafWeight is the size up to which a function without loops, calls and
-	// bulk operations is left as it is; its direct callers are charged for it.
-	leafWeight = 40
+	// mostLight is the weight up to which the callers of a function without
+	// loops and bulk operations are charged for it.
+	mostLight = 64
 	// longRun is the weight after which straight code looks at the counter.
 	longRun = 5_000
 	// bulkChecks is how many bulk operations may follow each other, in the
 	// text of a function, before one looks at the counter.
 	bulkChecks = 4
+	// mostMerged bounds what one run is charged for code that may be left out.
+	mostMerged = 32
 )
 
 // run is a stretch of code that is entered at its beginning only, and is
@@ -26,7 +30,9 @@ const (
 type run struct {
 	pos    int // of its first instruction in the body
 	weight int64
-	check  bool // look at the counter here too
+	merged int64 // the part of weight that is of runs behind it, which may be left out
+	check  bool  // look at the counter here too
+	loops  int   // how many loops are open around it
 }
 
 // loop is what the check at the head of a loop must know.
@@ -63,6 +69,7 @@ type frame struct {
 	targeted bool // some branch leads to its end
 	loop     int  // index of the loop, for opLoop
 	before   int  // the run that leads into it, -1 in dead code
+	first    int  // the first run that begins inside
 	out      int  // the outermost block, counted from outside, that a branch inside leads to
 }
 
@@ -70,20 +77,15 @@ type frame struct {
 type shape struct {
 	runs  []run
 	loops []loop
-	calls bool // it calls or has bulk operations
+	calls []uint32 // the functions of the module that it calls, once for each place
+	bulks int64    // bulk operations
+	asks  bool     // it calls what is not known here: through a table, or the host
 }
 
-// leaf is the weight of a function that needs no counter of its own, or -1.
-func (s *shape) leaf() int64 {
-	if s.calls || len(s.loops) > 0 {
-		return -1
-	}
-	var total int64
+// weight is that of the whole text, each loop taken once.
+func (s *shape) weight() (total int64) {
 	for _, r := range s.runs {
 		total += r.weight
-	}
-	if total > leafWeight {
-		return -1
 	}
 	return total
 }
@@ -99,14 +101,14 @@ type scanner struct {
 	dead   bool  // behind an unconditional branch
 }
 
-// scan finds the runs and loops of the instructions in r. leaves gives the
-// weight of each function for its callers, -1 where it charges for itself.
-func (m *module) scan(r *reader, locals int, leaves []int64) *shape {
+// scan finds the runs and loops of the instructions in r. Without functions it
+// takes every callee for one that charges for itself.
+func (m *module) scan(r *reader, locals int, functions []function) *shape {
 	s := &scanner{m: m, r: r, run: -1}
 	s.frames = append(s.frames, frame{})
 	s.start()
 	for len(s.frames) > 0 && r.err == nil {
-		s.step(locals, leaves)
+		s.step(locals, functions)
 	}
 	if r.err == nil && !r.done() {
 		r.fail("%d bytes follow the end of the function", r.left())
@@ -116,7 +118,7 @@ func (m *module) scan(r *reader, locals int, leaves []int64) *shape {
 
 // start begins a run at the current position.
 func (s *scanner) start() {
-	s.shape.runs = append(s.shape.runs, run{pos: s.r.pos})
+	s.shape.runs = append(s.shape.runs, run{pos: s.r.pos, loops: len(s.loops)})
 	s.run = len(s.shape.runs) - 1
 }
 
@@ -134,7 +136,7 @@ func (s *scanner) add(weight int64) {
 }
 
 // step reads one instruction.
-func (s *scanner) step(locals int, leaves []int64) {
+func (s *scanner) step(locals int, functions []function) {
 	r := s.r
 	switch op := r.byte(); op {
 	case opBlock, opLoop, opIf:
@@ -166,7 +168,7 @@ func (s *scanner) step(locals int, leaves []int64) {
 		f := r.u32()
 		s.m.checkIndex(r, "function", f, len(s.m.functions))
 		if r.err == nil {
-			s.call(leaves, int(f)-len(s.m.imports))
+			s.call(functions, int(f)-len(s.m.imports))
 		}
 	case opCallIndirect:
 		s.m.checkIndex(r, "type", r.u32(), len(s.m.types))
@@ -185,12 +187,14 @@ func (s *scanner) step(locals int, leaves []int64) {
 	}
 }
 
-func (s *scanner) call(leaves []int64, defined int) {
-	if defined >= 0 && leaves != nil && leaves[defined] >= 0 {
-		s.add(1 + leaves[defined])
+// call charges a call, of a function of the module unless defined is negative.
+func (s *scanner) call(functions []function, defined int) {
+	if defined < 0 {
+		s.shape.asks = true
+	} else if s.shape.calls = append(s.shape.calls, uint32(defined)); functions != nil && functions[defined].light {
+		s.add(1 + functions[defined].weight)
 		return
 	}
-	s.shape.calls = true
 	s.add(weightCall)
 }
 
@@ -202,7 +206,7 @@ func (s *scanner) open(op byte, inputs int) {
 	if op == opIf {
 		s.add(1)
 	}
-	f := frame{op: op, before: s.run, out: len(s.frames)}
+	f := frame{op: op, before: s.run, out: len(s.frames), first: len(s.shape.runs)}
 	if s.dead {
 		f.before = -1
 	}
@@ -233,6 +237,7 @@ func (s *scanner) close() {
 	f := s.frames[len(s.frames)-1]
 	s.frames = s.frames[:len(s.frames)-1]
 	s.leave(f.out)
+	merged := s.merge(f)
 	if f.op == opLoop {
 		s.loops = s.loops[:len(s.loops)-1]
 		if n := len(s.loops); n > 0 {
@@ -242,7 +247,7 @@ func (s *scanner) close() {
 		}
 	}
 	joins := f.targeted || f.op == opIf
-	if f.op == opLoop && !s.dead || joins {
+	if (f.op == opLoop || merged) && !s.dead || joins {
 		s.dead = s.dead && !joins
 		s.follow(f)
 	}
@@ -257,6 +262,36 @@ func (s *scanner) follow(f frame) {
 		return
 	}
 	s.run = f.before
+}
+
+// merge charges the runs that begin in a block, and in no loop inside it, with
+// the run that leads into it, if they are short enough together. To charge a
+// few instructions that are left out costs less than to count them. A loop,
+// and a function, has no run before it that is executed as often: there the
+// first run inside takes the others.
+func (s *scanner) merge(f frame) bool {
+	into, first := f.before, f.first
+	if f.op == opLoop || len(s.frames) == 0 {
+		into, first = f.first, f.first+1
+	}
+	if into < 0 || first >= len(s.shape.runs) {
+		return false
+	}
+	inside := func(r run) bool { return r.loops == len(s.loops) }
+	var weight int64
+	for _, r := range s.shape.runs[first:] {
+		if inside(r) {
+			weight += r.weight
+		}
+	}
+	to := &s.shape.runs[into]
+	if to.merged+weight > mostMerged {
+		return false
+	}
+	to.weight += weight
+	to.merged += weight
+	s.shape.runs = append(s.shape.runs[:first], slices.DeleteFunc(s.shape.runs[first:], inside)...)
+	return true
 }
 
 // leave notes for the innermost block a branch to block i, counted from outside.
@@ -348,11 +383,11 @@ func (m *module) operands(r *reader, op byte, s *shape) int64 {
 		checkRefType(r, r.byte())
 	case immBulkFill:
 		r.u32()
-		s.calls = true
+		s.bulks++
 	case immBulkCopy:
 		r.u32()
 		r.u32()
-		s.calls = true
+		s.bulks++
 	default:
 		if op == opRefFunc {
 			m.moved(r, r.u32())

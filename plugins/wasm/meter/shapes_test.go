@@ -18,6 +18,25 @@ func tree(call string) string {
 	return "\x20\x00\x04\x40" + strings.Repeat("\x20\x00\x41\x01\x6b"+call+"\x1a", 2) + "\x0b\x20\x00"
 }
 
+// chain is n functions, each of which calls the next by code given its index;
+// the last is given.
+func chain(n int, code func(next string) string, last function) []function {
+	var f []function
+	for i := range n {
+		f = append(f, function{locals: "\x01\x01\x7f", code: code("\x10" + string(rune(i+1)))})
+	}
+	return append(f, last)
+}
+
+var (
+	// rounds: loop { local = local + 1; next }, 60 times.
+	rounds = func(next string) string {
+		return "\x41\x00\x21\x00\x03\x40" + next + "\x20\x00\x41\x01\x6a\x22\x00\x41\x3c\x49\x0d\x00\x0b"
+	}
+	twice = func(next string) string { return next + next }
+	nops  = function{code: strings.Repeat("\x01", 100)}
+)
+
 var endless = map[string][]function{
 	"br":               {{code: "\x03\x40\x0c\x00\x0b"}},
 	"br_if":            {{code: "\x03\x40\x41\x01\x0d\x00\x0b"}},
@@ -31,12 +50,17 @@ var endless = map[string][]function{
 	"return in a loop": {{code: "\x03\x40\x41\x00\x04\x40\x0f\x0b\x0c\x00\x0b"}},
 	"recursion":        {{code: "\x41\x3c\x10\x01\x1a"}, {typ: typeI32, code: tree("\x10\x01")}},
 	"mutual recursion": {{code: "\x41\x3c\x41\x01\x11\x01\x00\x1a"}, {typ: typeI32, code: tree("\x41\x02\x11\x01\x00")}, {typ: typeI32, code: tree("\x41\x01\x11\x01\x00")}},
-	"memory.fill":      {{code: "\x03\x40\x41\x00\x41\x00\x41\x80\x80\x04\xfc\x0b\x00\x0c\x00\x0b"}},
-	"memory.copy":      {{code: "\x03\x40\x41\x00\x41\x00\x41\x80\x80\x04\xfc\x0a\x00\x00\x0c\x00\x0b"}},
-	"memory.grow":      {{code: "\x03\x40\x41\x00\x40\x00\x1a\x0c\x00\x0b"}},
-	"table.fill":       {{code: "\x03\x40\x41\x00\xd0\x70\x41\x10\xfc\x11\x00\x0c\x00\x0b"}},
-	"table.grow":       {{code: "\x03\x40\xd0\x70\x41\x01\xfc\x0f\x00\x1a\x0c\x00\x0b"}},
-	"fills in a row":   {{code: "\x03\x40" + strings.Repeat("\x10\x01", 50) + "\x0c\x00\x0b"}, {code: strings.Repeat("\x41\x00\x41\x00\x41\x80\x80\x04\xfc\x0b\x00", 50)}},
+	"doubled calls":    chain(32, twice, nops),
+	"loops over calls": chain(8, rounds, nops),
+	"loops over loops": chain(7, rounds, function{locals: "\x01\x01\x7f", code: rounds("")}),
+	"recursion after a loop": {{code: "\x41\x3c\x10\x01\x1a"}, {typ: typeI32, locals: "\x01\x01\x7f",
+		code: "\x03\x40\x20\x01\x41\x01\x6a\x22\x01\x41\x80\x03\x49\x0d\x00\x0b" + tree("\x10\x01")}},
+	"memory.fill":    {{code: "\x03\x40\x41\x00\x41\x00\x41\x80\x80\x04\xfc\x0b\x00\x0c\x00\x0b"}},
+	"memory.copy":    {{code: "\x03\x40\x41\x00\x41\x00\x41\x80\x80\x04\xfc\x0a\x00\x00\x0c\x00\x0b"}},
+	"memory.grow":    {{code: "\x03\x40\x41\x00\x40\x00\x1a\x0c\x00\x0b"}},
+	"table.fill":     {{code: "\x03\x40\x41\x00\xd0\x70\x41\x10\xfc\x11\x00\x0c\x00\x0b"}},
+	"table.grow":     {{code: "\x03\x40\xd0\x70\x41\x01\xfc\x0f\x00\x1a\x0c\x00\x0b"}},
+	"fills in a row": {{code: "\x03\x40" + strings.Repeat("\x10\x01", 50) + "\x0c\x00\x0b"}, {code: strings.Repeat("\x41\x00\x41\x00\x41\x80\x80\x04\xfc\x0b\x00", 50)}},
 }
 
 func TestEveryEndlessShapeIsStopped(t *testing.T) {
@@ -53,6 +77,36 @@ func TestEveryEndlessShapeIsStopped(t *testing.T) {
 				t.Errorf("%d fuel was given out, not %d", h.added, h.budget)
 			}
 		})
+	}
+}
+
+// Between two ticks pass no more than so many seconds' worth of instructions,
+// whatever calls what.
+func TestTicksAreNotFarApart(t *testing.T) {
+	for _, name := range []string{"doubled calls", "loops over calls", "loops over loops", "recursion after a loop"} {
+		h := newHost(t)
+		h.budget = 100 * tickEvery
+		wasm, _ := instrument(t, assemble(endless[name]...))
+		m := h.instance(t, wasm)
+		h.call(m, "f0")
+		if h.most > 20*tickEvery {
+			t.Errorf("%s: %d fuel passed before a tick", name, h.most)
+		}
+	}
+}
+
+// The callers of a light function are charged for it; what it refers to is the same as before.
+func TestLightFunctions(t *testing.T) {
+	h := newHost(t)
+	wasm, _ := instrument(t, assemble(
+		function{typ: typeI32, code: "\x20\x00\x10\x01"},                     // f1(x)
+		function{typ: typeI32, code: "\x20\x00\x10\x02\x41\x01\x6a"},         // f2(x)+1
+		function{typ: typeI32, code: "\xd2\x00\xd1\x20\x00\x6a\x41\x02\x6a"}, // x+2, ref.func of f0 is not null
+	))
+	m := h.instance(t, wasm)
+	got, fuel, err := h.call(m, "f0", 40)
+	if err != nil || got[0] != 43 || fuel != 0 {
+		t.Errorf("%d, %v, fuel %d", got, err, fuel)
 	}
 }
 
