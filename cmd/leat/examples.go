@@ -9,6 +9,7 @@ var examples = map[string]string{
   leat demo --for 2m --keep`,
 	"leat init": `  leat init postgres://leat@db.example.com:5432/shop
   leat init 'postgres://leat@a.example.com,b.example.com/shop?sslmode=verify-full&sslrootcert=ca.pem'
+  leat init postgres://postgres@db.example.com/shop --role leat
   leat init service=shop
   leat init postgres://leat@10.0.0.5/shop --ssh me@bastion.example.com --ssh-key ~/.ssh/id_ed25519`,
 	"leat check": `  leat check shop.toml

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,34 +19,42 @@ import (
 )
 
 func (p *program) initCommand() *cobra.Command {
-	var output, destination string
-	var ssh sshFlags
+	var o initOptions
 	cmd := &cobra.Command{
 		Use:   "init DSN",
 		Short: "Write a pipeline file for a database, and print the GRANTs it needs",
 		Long: `Init connects to a database, looks at its tables, writes a pipeline file that
 replicates them into a DuckDB file beside it, and prints the statements that
-give a role of its own what replication needs. On a terminal it asks for the
-password that neither the DSN nor PGPASSWORD nor the password file has.`,
+give the role of the DSN what replication needs. With --role the pipeline is one
+of another role, which may be still to be made: the statements make it, and the
+DSN is that of an administrator, say, which the file says nothing of. Init
+changes nothing at the database. On a terminal it asks for the password that
+neither the DSN nor PGPASSWORD nor the password file has.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.initialise(cmd.Context(), args[0], ssh, output, destination)
+			return p.initialise(cmd.Context(), args[0], o)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "pipeline file to write (default DATABASE.toml)")
-	cmd.Flags().StringVar(&destination, "duckdb", "", "DuckDB file to replicate into (default DATABASE.duckdb)")
-	cmd.Flags().StringVar(&ssh.server, "ssh", "", "SSH server USER@HOST[:PORT] to go through")
-	cmd.Flags().StringVar(&ssh.key, "ssh-key", "", "its private key (default the SSH agent); the passphrase of an encrypted one is taken from SSH_KEY_PASSPHRASE")
-	cmd.Flags().StringVar(&ssh.knownHosts, "ssh-known-hosts", "", "file that has its host key (default ~/.ssh/known_hosts)")
+	cmd.Flags().StringVar(&o.role, "role", "", "role that replicates, there or still to be made (default the role of the DSN)")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "pipeline file to write (default DATABASE.toml)")
+	cmd.Flags().StringVar(&o.destination, "duckdb", "", "DuckDB file to replicate into (default DATABASE.duckdb)")
+	cmd.Flags().StringVar(&o.ssh.server, "ssh", "", "SSH server USER@HOST[:PORT] to go through")
+	cmd.Flags().StringVar(&o.ssh.key, "ssh-key", "", "its private key (default the SSH agent); the passphrase of an encrypted one is taken from SSH_KEY_PASSPHRASE")
+	cmd.Flags().StringVar(&o.ssh.knownHosts, "ssh-known-hosts", "", "file that has its host key (default ~/.ssh/known_hosts)")
 	return cmd
 }
 
-func (p *program) initialise(ctx context.Context, dsn string, ssh sshFlags, output, destination string) (err error) {
+type initOptions struct {
+	role, output, destination string
+	ssh                       sshFlags
+}
+
+func (p *program) initialise(ctx context.Context, dsn string, o initOptions) (err error) {
 	cfg, err := postgres.ParseDSN(dsn)
 	if err != nil {
 		return err
 	}
-	tunnel, err := ssh.config()
+	tunnel, err := o.ssh.config()
 	if err != nil {
 		return err
 	}
@@ -63,50 +72,82 @@ func (p *program) initialise(ctx context.Context, dsn string, ssh sshFlags, outp
 		source, err = postgres.Open(ctx, &cfg.Config, database)
 	}
 	if err != nil {
-		return err
+		return withRoleHint(err, o.role)
 	}
 	defer func() { err = errors.Join(err, source.Close(context.WithoutCancel(ctx))) }()
 	tables, err := source.Tables(ctx, postgres.Selection{Include: []string{"*"}})
 	if err != nil {
 		return err
 	}
-	if output == "" {
-		output = database + ".toml"
+	o.output, o.destination = cmp.Or(o.output, database+".toml"), cmp.Or(o.destination, database+".duckdb")
+	if o.role != "" {
+		cfg.User, cfg.Password = o.role, passwordToFill
 	}
-	if destination == "" {
-		destination = database + ".duckdb"
-	}
-	f, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(o.output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, os.ErrExist) {
-		return errUsage{fmt.Errorf("%s exists: remove it, or name another file with --output", output)}
+		return errUsage{fmt.Errorf("%s exists: remove it, or name another file with --output", o.output)}
 	}
 	if err != nil {
 		return err
 	}
 	section, err := sourceSection(cfg, tunnel)
 	if err == nil {
-		_, err = f.WriteString(section + pipelineFile(destination, tables))
+		_, err = f.WriteString(section + pipelineFile(o.destination, tables))
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write pipeline file: %w", err)
 	}
-	creators, err := source.Creators(ctx, slices.DeleteFunc(slices.Clone(tables), func(t *postgres.Table) bool { return t.Reason != "" }))
+	fmt.Fprintf(p.out, "wrote %s\n\n", o.output)
+	if err := p.printGrants(ctx, source, cfg.User, o.output, tables); err != nil {
+		return err
+	}
+	then, export := "Then", ""
+	if o.role != "" {
+		then += ", with the password of " + o.role
+	}
+	if cfg.Password != "" && (cfg.Service == "" || o.role != "") {
+		export = "export PGPASSWORD=..., "
+	}
+	fmt.Fprintf(p.out, "\n%[3]s: %[2]sleat check %[1]s, leat plan %[1]s, leat run %[1]s\n", o.output, export, then)
+	return nil
+}
+
+// passwordToFill stands for the password of a role that is still to be made. A
+// pipeline file takes any password from the environment.
+const passwordToFill = "..."
+
+// withRoleHint says how a pipeline is made for a role that does not exist yet.
+func withRoleHint(err error, role string) error {
+	var source *postgres.Error
+	if role == "" && errors.As(err, &source) && source.Code == postgres.CodePassword {
+		source.Hint += "\nIf the role is still to be made: leat init with the DSN of a role that is there, and --role for the new one"
+	}
+	return err
+}
+
+// printGrants prints what makes a role fit to replicate tables.
+func (p *program) printGrants(ctx context.Context, source *postgres.Source, name, file string, tables []*postgres.Table) error {
+	role, err := source.Role(ctx, name)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.out, "wrote %s\n\nA role that may replicate is made by an administrator with:\n\n", output)
-	for _, sql := range postgres.Grants(cfg.User, []string{database}, creators) {
-		fmt.Fprintf(p.out, "  %s\n", sql)
+	if role.Superuser {
+		fmt.Fprintf(p.out, "%s is a superuser, and needs no rights. leat init with --role NAME makes a pipeline of a role that may do no more than it has to, and prints what makes that role\n", name)
+		return nil
 	}
-	if err := p.printPublication(ctx, source, output, tables); err != nil {
+	creators, err := source.Creators(ctx, name, slices.DeleteFunc(slices.Clone(tables), func(t *postgres.Table) bool { return t.Reason != "" }))
+	if err != nil {
 		return err
 	}
-	export := ""
-	if cfg.Password != "" && cfg.Service == "" {
-		export = "export PGPASSWORD=..., "
+	makes := "An administrator makes the role, and gives it what replication needs, with (psql):"
+	if role.Exists {
+		makes = "An administrator gives the role what replication needs with (psql):"
 	}
-	fmt.Fprintf(p.out, "\nThen: %[2]sleat check %[1]s, leat plan %[1]s, leat run %[1]s\n", output, export)
-	return nil
+	fmt.Fprintf(p.out, "%s\n\n", makes)
+	for _, sql := range postgres.Grants(name, role.Exists, []string{source.Database}, creators) {
+		fmt.Fprintf(p.out, "  %s\n", sql)
+	}
+	return p.printPublication(ctx, source, name, file, tables)
 }
 
 // isPasswordMissing says whether a server wants a password that it did not get.
@@ -115,14 +156,14 @@ func isPasswordMissing(err error) bool {
 	return errors.As(err, &source) && source.Code == postgres.CodePassword
 }
 
-// printPublication prints what it takes to publish tables that the role does
+// printPublication prints what it takes to publish tables that a role does
 // not own.
-func (p *program) printPublication(ctx context.Context, source *postgres.Source, file string, tables []*postgres.Table) error {
+func (p *program) printPublication(ctx context.Context, source *postgres.Source, role, file string, tables []*postgres.Table) error {
 	s, err := spec.Load(file)
 	if err != nil {
 		return err
 	}
-	choices, err := source.PublicationChoices(ctx, engine.PublicationName(s, source.Database), tables)
+	choices, err := source.PublicationChoices(ctx, engine.PublicationName(s, source.Database), role, tables)
 	if len(choices) > 0 {
 		fmt.Fprintln(p.out)
 	}

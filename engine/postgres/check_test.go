@@ -119,7 +119,7 @@ func TestGrantsAreEnough(t *testing.T) {
 	cfg := *f.cfg
 	cfg.User, cfg.Password = f.database+" role", "..."
 	f.dropLater(t, cfg.User)
-	for _, sql := range Grants(cfg.User, []string{f.database}, []GrantedSchema{{"public", []string{f.cfg.User}}}) {
+	for _, sql := range Grants(cfg.User, false, []string{f.database}, []GrantedSchema{{"public", []string{f.cfg.User}}}) {
 		if !strings.HasPrefix(sql, `\`) {
 			f.exec(t, sql)
 		}

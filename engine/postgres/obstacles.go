@@ -17,7 +17,7 @@ type Obstacle struct{ Reason, Fix string }
 // owned is who may publish and read a relation.
 type owned struct {
 	owner string
-	mine  bool // the role is the owner, or has the owner's rights
+	mine  bool // the role asked for is the owner, or has the owner's rights
 	super bool // the owner is a superuser, whose rights nobody should be given
 	access
 }
@@ -29,7 +29,7 @@ type owned struct {
 func (s *Source) Obstacles(ctx context.Context, name string, tables []*Table, load func(*Table) bool) (map[uint32]Obstacle, error) {
 	out := make(map[uint32]Obstacle)
 	err := s.do(ctx, func(conn *pgx.Conn) error {
-		relations, err := readOwned(ctx, conn, tables)
+		relations, err := readOwned(ctx, conn, tables, s.cfg.User)
 		if err != nil {
 			return err
 		}
@@ -101,7 +101,9 @@ func (s *Source) unpublishable(t *Table, name string, have published, is owned) 
 	return Obstacle{}, false
 }
 
-func readOwned(ctx context.Context, conn *pgx.Conn, tables []*Table) (map[uint32]owned, error) {
+// readOwned reads who owns relations, and what the session may do with them. role
+// need not exist.
+func readOwned(ctx context.Context, conn *pgx.Conn, tables []*Table, role string) (map[uint32]owned, error) {
 	oids := oidsOf(tables)
 	for _, t := range tables {
 		for _, l := range t.Leaves {
@@ -109,9 +111,10 @@ func readOwned(ctx context.Context, conn *pgx.Conn, tables []*Table) (map[uint32
 		}
 	}
 	// A standby publishes nothing by itself: what is missing there is another message.
-	rows, err := conn.Query(ctx, `SELECT c.oid, pg_catalog.pg_get_userbyid(c.relowner)::text, pg_catalog.pg_has_role(c.relowner, 'usage') OR pg_catalog.pg_is_in_recovery(), o.rolsuper,
+	rows, err := conn.Query(ctx, `SELECT c.oid, pg_catalog.pg_get_userbyid(c.relowner)::text,
+			coalesce((SELECT pg_catalog.pg_has_role(r.oid, c.relowner, 'usage') FROM pg_catalog.pg_roles r WHERE r.rolname = $2), false) OR pg_catalog.pg_is_in_recovery(), o.rolsuper,
 			pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT'), pg_catalog.row_security_active(c.oid)
-		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles o ON o.oid = c.relowner WHERE c.oid = ANY($1::oid[])`, oids)
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles o ON o.oid = c.relowner WHERE c.oid = ANY($1::oid[])`, oids, role)
 	if err != nil {
 		return nil, err
 	}
@@ -126,15 +129,15 @@ func readOwned(ctx context.Context, conn *pgx.Conn, tables []*Table) (map[uint32
 }
 
 // Creators are the schemas of tables with the owners of these, who will create
-// others: all but the role itself.
-func (s *Source) Creators(ctx context.Context, tables []*Table) ([]GrantedSchema, error) {
+// others: all but role itself.
+func (s *Source) Creators(ctx context.Context, role string, tables []*Table) ([]GrantedSchema, error) {
 	owners := map[string][]string{}
 	err := s.do(ctx, func(conn *pgx.Conn) error {
-		relations, err := readOwned(ctx, conn, tables)
+		relations, err := readOwned(ctx, conn, tables, role)
 		for _, t := range tables {
 			schema, owner := t.ID().Schema, relations[t.OID].owner
 			known := owners[schema]
-			if owner != s.cfg.User && !slices.Contains(known, owner) {
+			if owner != role && !slices.Contains(known, owner) {
 				known = append(known, owner)
 			}
 			owners[schema] = known
@@ -152,7 +155,7 @@ func (s *Source) Creators(ctx context.Context, tables []*Table) ([]GrantedSchema
 // PublicationFix is PublicationChoices for a role that may also lack CREATE on the
 // database, without which it makes no publication.
 func (s *Source) PublicationFix(ctx context.Context, name string, tables []*Table) ([]string, error) {
-	choices, err := s.PublicationChoices(ctx, name, tables)
+	choices, err := s.PublicationChoices(ctx, name, s.cfg.User, tables)
 	if err != nil {
 		return nil, err
 	}
@@ -181,11 +184,11 @@ const superuserPublishes = "-- or a superuser makes the publications, and adds e
 // PublicationChoices are the ways for a role to have its tables published that
 // owns not all of them: statements for an administrator, and comments that
 // tell them apart. It returns nothing where the role may publish them all.
-func (s *Source) PublicationChoices(ctx context.Context, name string, tables []*Table) ([]string, error) {
+func (s *Source) PublicationChoices(ctx context.Context, name, role string, tables []*Table) ([]string, error) {
 	var owners []string
 	joins := true
 	err := s.do(ctx, func(conn *pgx.Conn) error {
-		relations, err := readOwned(ctx, conn, tables)
+		relations, err := readOwned(ctx, conn, tables, role)
 		for _, t := range tables {
 			if o := relations[t.OID]; t.Reason == "" && !o.mine && !slices.Contains(owners, o.owner) {
 				owners, joins = append(owners, o.owner), joins && !o.super
@@ -210,7 +213,7 @@ func (s *Source) PublicationChoices(ctx context.Context, name string, tables []*
 	}
 	out := []string{"-- Publishing a table takes its ownership. Either the role joins the owners (it may then write their tables, too):"}
 	for _, owner := range owners {
-		out = append(out, fmt.Sprintf("GRANT %s TO %s;", quoteIdent(owner), quoteIdent(s.cfg.User)))
+		out = append(out, fmt.Sprintf("GRANT %s TO %s;", quoteIdent(owner), quoteIdent(role)))
 	}
 	out = append(out, superuserPublishes)
 	return append(out, strings.Split(strings.Join(missing, ";\n")+";", "\n")...), nil
