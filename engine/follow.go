@@ -295,11 +295,11 @@ func (l *lane) idle(stream *postgres.Stream) error {
 func (l *lane) reached() bool { return l.has(l.goal) }
 
 // has says whether everything before lsn is at the destination, and all
-// history.
+// history; a lane without a table that may be replicated has nothing to bring.
 func (l *lane) has(lsn uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.following && l.begun && l.settled() && l.record.Relay == nil && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
+	return l.waits || l.following && l.begun && l.settled() && l.record.Relay == nil && max(l.record.Durable.LSN, l.record.Acknowledged.LSN, l.record.IdleAcknowledged) >= lsn
 }
 
 // until is where a run that is to end does so, 0 for one that goes on.

@@ -68,6 +68,7 @@ type lane struct {
 	record    state.Source
 	following bool          // the log is followed
 	begun     bool          // the loads that the session starts with are known
+	waits     bool          // see awaitRights
 	moved     chan struct{} // closed with the next move of the position; nil while nobody waits
 	resuming  []uint32      // tables whose changes have waited and are being delivered
 	// failing are, for as long as the process lives, the tables that are paused
@@ -143,7 +144,7 @@ func (l *lane) progress(change func(*DatabaseProgress)) {
 func (l *lane) session(ctx context.Context) (err error) {
 	l.progress(func(d *DatabaseProgress) { d.Phase = "connecting" })
 	l.mu.Lock()
-	l.following, l.begun, l.rekeyed = false, false, false
+	l.following, l.begun, l.waits, l.rekeyed = false, false, false, false
 	l.mu.Unlock()
 	cfg, err := SourceConfig(l.p.Spec)
 	if err != nil {
@@ -186,6 +187,9 @@ func (l *lane) session(ctx context.Context) (err error) {
 	defer l.diverted.close()
 	if l.tables, err = l.selectTables(ctx); err != nil {
 		return err
+	}
+	if l.refused.none != nil && l.stored.get(positionKey(l.database)) == "" {
+		return l.awaitRights(ctx)
 	}
 	first, err := l.prepare(ctx, l.tables)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -91,6 +92,31 @@ func (l *lane) sayRefused(all []*postgres.Table) {
 	}
 }
 
+// awaitRights is the session of a lane that has not begun and of whose tables none
+// may be replicated: it makes nothing at the source. A slot would keep log for
+// nobody, and statements that leat check has printed for an administrator to make
+// the publications would fail.
+func (l *lane) awaitRights(ctx context.Context) error {
+	if l.untilCaughtUp {
+		fix, err := l.publicationFix(ctx, PublicationName(l.p.Spec, l.database))
+		if err != nil {
+			return err
+		}
+		l.refused.none.add(fix)
+		return l.refused.none
+	}
+	l.mu.Lock()
+	l.waits = true
+	l.mu.Unlock()
+	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "waiting for rights", "" })
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(l.p.Spec.Source.Heartbeat):
+		return errAnew
+	}
+}
+
 // refusedError says that a run of a database has come to its end without any of
 // its tables.
 type refusedError struct{ err *postgres.Error }
@@ -100,6 +126,17 @@ func (e *refusedError) Error() string { return e.err.Error() }
 
 // Unwrap returns the cause.
 func (e *refusedError) Unwrap() error { return e.err }
+
+// add puts further statements to what would mend it, each line once.
+func (e *refusedError) add(fix []string) {
+	lines := strings.Split(e.err.Hint, "\n")
+	for _, line := range fix {
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	e.err.Hint = strings.Join(lines, "\n")
+}
 
 // shownRefusals bounds how many of the tables that a refusedError is about it
 // names.
@@ -143,15 +180,21 @@ func (l *lane) explainPublication(ctx context.Context, name string, err error) e
 	if !errors.As(err, &refused) || refused.SQLState != "42501" {
 		return err
 	}
-	all, listErr := l.source.Tables(ctx, selection(l.p.Spec))
-	if listErr != nil {
-		return errors.Join(err, listErr)
-	}
-	fix, fixErr := l.source.PublicationFix(ctx, name, all)
+	fix, fixErr := l.publicationFix(ctx, name)
 	if len(fix) > 0 {
 		refused.Hint = strings.Join(fix, "\n")
 	}
 	return errors.Join(err, fixErr)
+}
+
+// publicationFix is what has all selected tables published, nothing where the role
+// may do that.
+func (l *lane) publicationFix(ctx context.Context, name string) ([]string, error) {
+	all, err := l.source.Tables(ctx, selection(l.p.Spec))
+	if err != nil {
+		return nil, err
+	}
+	return l.source.PublicationFix(ctx, name, all)
 }
 
 // onlyTheirs notes which tables the log is followed for where the publication

@@ -56,9 +56,9 @@ func (t *TableProgress) Changes() int64 { return t.Inserts + t.Updates + t.Delet
 // DatabaseProgress is where one source database stands.
 type DatabaseProgress struct {
 	Database string `json:"database"`
-	// Phase is connecting, spooling, draining, loading beside the stream,
-	// streaming, retrying, or failed where an operator has to act; of a pipeline
-	// that runs now and then also reading, or waiting for its next run.
+	// Phase is connecting, waiting for rights, spooling, draining, loading beside the
+	// stream, streaming, retrying, or failed where an operator has to act; of a
+	// pipeline that runs now and then also reading, or waiting for its next run.
 	Phase string `json:"phase"`
 	// Durable is what the destination has.
 	Durable batch.Position `json:"durable"`

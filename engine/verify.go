@@ -159,6 +159,7 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 		if _, err := p.showVisible(ctx, database, found); err != nil {
 			return nil, err
 		}
+		before := len(tables)
 		for _, t := range found {
 			leaves, err := p.leavesOut(t.ID())
 			if err != nil {
@@ -172,6 +173,9 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 			}
 			v.chain.Announce(t.Schema)
 			tables = append(tables, t)
+		}
+		if len(tables) == before {
+			continue // nothing of it is compared
 		}
 		if err := v.measureLag(ctx, database, source); err != nil {
 			return nil, err

@@ -93,13 +93,18 @@ func TestNoTableMayBeReplicated(t *testing.T) {
 	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
 	s.exec(fmt.Sprintf("REVOKE SELECT ON orders, customers FROM %s", s.role), fmt.Sprintf("REVOKE CREATE ON DATABASE %s FROM %s", s.database, s.role))
 	create, read := fmt.Sprintf(`GRANT CREATE ON DATABASE "%s" TO "%s";`, s.database, s.role), fmt.Sprintf(`GRANT SELECT ON "public"."orders" TO "%s";`, s.role)
-	s.expect(s.run(), exitSource, "publish the tables", create, `FOR TABLE ONLY "public"."customers", ONLY "public"."orders"`)
+	s.expect(s.run(), exitSource, "none of the selected tables", read, create, `FOR TABLE ONLY "public"."customers", ONLY "public"."orders"`)
 	s.expect(s.leat("check", s.file), exitSource, create, "FOR TABLE ONLY", read)
 	s.exec(create)
 	s.expect(s.run(), exitSource, "none of the selected tables", "orders: the role may not SELECT it", "what to do: GRANT SELECT", read)
 	s.expect(s.leat("verify", s.file), exitSource, "no table was compared")
 	p := s.start()
 	p.says("the pipeline waits until one can")
+	p.shows("waiting for rights")
+	s.expect(s.leat("verify", s.file), exitSource, "no table was compared")
+	if left := s.left(); left != "0 slots, 0 publications" {
+		t.Errorf("the source has %s for a pipeline that may read nothing", left)
+	}
 	s.exec(read)
 	p.says("historical load finished")
 	if code := p.stop(); code != exitOK {
