@@ -17,8 +17,10 @@ import (
 // PlannedTable is what the pipeline would make of a source table.
 type PlannedTable struct {
 	Source batch.TableID `json:"source"`
-	// Reason is why the table is not replicated, empty if it is.
+	// Reason is why the table is not replicated, empty if it is. Fix is what mends
+	// that, where something does: the table is then planned all the same.
 	Reason string `json:"reason,omitempty"`
+	Fix    string `json:"fix,omitempty"`
 	// QueryMode is how the table is read, empty for the log. RestartFrom is how
 	// it was read when that has changed: its ingestion starts anew.
 	QueryMode string `json:"query_mode,omitempty"`
@@ -117,7 +119,7 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 		return nil, err
 	}
 	defer own.close(context.WithoutCancel(ctx))
-	var tables []*postgres.Table
+	var tables, refused []*postgres.Table
 	withheld := map[batch.TableID][]string{}
 	indexes := map[batch.TableID][]postgres.Index{}
 	for _, database := range Databases(p.Spec) {
@@ -142,12 +144,14 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 		}
 		maps.Copy(withheld, kept)
 		for _, t := range found {
-			if t.Reason == "" {
-				own.chain.Announce(t.Schema)
-				indexes[t.ID()] = have[t.OID]
+			indexes[t.ID()] = have[t.OID]
+			if t.Reason != "" {
+				refused = append(refused, t)
+				continue
 			}
+			own.chain.Announce(t.Schema)
+			tables = append(tables, t)
 		}
-		tables = append(tables, found...)
 	}
 	chains, err := own.chains(ctx)
 	if err != nil {
@@ -157,8 +161,11 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]PlannedTable, len(tables))
-	for i, t := range tables {
+	out := make([]PlannedTable, len(tables)+len(refused))
+	for i, t := range slices.Concat(tables, refused) {
+		if i == len(tables) { // the others do not wait for what these bring to a merged table
+			own.announceMendable(refused)
+		}
 		if out[i], err = own.planTable(ctx, t); err != nil {
 			return nil, err
 		}
@@ -175,9 +182,20 @@ func (p *Pipeline) Plan(ctx context.Context) (_ []PlannedTable, err error) {
 	return out, nil
 }
 
+func (own *ownChain) announceMendable(tables []*postgres.Table) {
+	for _, t := range tables {
+		if mendable(t) {
+			own.chain.Announce(t.Schema)
+		}
+	}
+}
+
+// mendable says whether a table is replicated, or is as soon as the role may.
+func mendable(t *postgres.Table) bool { return t.Reason == "" || t.Fix != "" }
+
 func (own *ownChain) planTable(ctx context.Context, t *postgres.Table) (PlannedTable, error) {
-	out := PlannedTable{Source: t.ID(), Reason: obstacleOf(t), Skipped: t.Skipped}
-	if t.Reason != "" {
+	out := PlannedTable{Source: t.ID(), Reason: t.Reason, Fix: t.Fix, Skipped: t.Skipped}
+	if !mendable(t) {
 		return out, nil
 	}
 	switch {

@@ -26,7 +26,7 @@ type PlannedIndex struct {
 func indexesOf(ctx context.Context, source *postgres.Source, tables []*postgres.Table) (map[uint32][]postgres.Index, error) {
 	oids := make([]uint32, 0, len(tables))
 	for _, t := range tables {
-		if t.Reason == "" {
+		if mendable(t) {
 			oids = append(oids, t.OID)
 		}
 	}

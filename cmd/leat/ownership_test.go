@@ -17,7 +17,7 @@ func TestTablesOfAnotherOwner(t *testing.T) {
 	owner := "app_" + s.database
 	p := s.start()
 	p.listens()
-	s.exec("CREATE ROLE "+owner, "CREATE TABLE payroll (id integer PRIMARY KEY, pay numeric)", "ALTER TABLE payroll OWNER TO "+owner, "INSERT INTO payroll VALUES (1, 100)", "GRANT SELECT ON payroll TO "+s.role,
+	s.exec("CREATE ROLE "+owner, "CREATE TABLE payroll (id integer PRIMARY KEY, pay numeric(9,2))", "ALTER TABLE payroll OWNER TO "+owner, "INSERT INTO payroll VALUES (1, 100)", "GRANT SELECT ON payroll TO "+s.role,
 		"CREATE TABLE hidden (id integer PRIMARY KEY)", "INSERT INTO hidden VALUES (1)", "ALTER TABLE hidden OWNER TO "+s.role, "REVOKE SELECT ON hidden FROM "+s.role,
 		"UPDATE orders SET note = 'goes on' WHERE id = 1")
 	p.saysTimes("table is not replicated", 2) // as soon as they are seen
@@ -31,7 +31,7 @@ func TestTablesOfAnotherOwner(t *testing.T) {
 	s.expect(s.leat("query", s.file, "SELECT note FROM orders WHERE id = 1"), exitOK, "goes on")
 	s.expect(s.leat("objects", "list", s.file), exitOK, "payroll", "INACCESSIBLE", "belongs to role", fmt.Sprintf(`GRANT "%s" TO "%s";`, owner, s.role), "ADD TABLE ONLY",
 		"hidden", "may not SELECT", fmt.Sprintf(`GRANT SELECT ON "public"."hidden" TO "%s";`, s.role))
-	s.expect(s.leat("plan", s.file), exitOK, "payroll is not replicated", "hidden is not replicated")
+	s.expect(s.leat("plan", s.file), exitOK, "payroll is not replicated yet: it belongs to role", "hidden is not replicated yet", "DECIMAL(9,2)", "3 columns with a loss")
 	s.expect(s.leat("check", s.file), exitSource, `GRANT "`+owner+`" TO`, "ALTER PUBLICATION", "GRANT SELECT ON")
 
 	s.exec("GRANT "+owner+" TO "+s.role, "GRANT SELECT ON hidden TO "+s.role, "INSERT INTO payroll VALUES (2, 200)")

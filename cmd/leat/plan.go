@@ -88,11 +88,15 @@ func (p *program) printIndexes(tables []engine.PlannedTable) {
 func (p *program) printPlan(tables []engine.PlannedTable) error {
 	losses := 0
 	for _, t := range tables {
-		if t.Reason != "" {
+		switch {
+		case t.Fix != "":
+			fmt.Fprintf(p.out, "%s is not replicated yet: %s: %s\n", t.Source, t.Reason, t.Fix)
+		case t.Reason != "":
 			fmt.Fprintf(p.out, "%s is not replicated: %s\n\n", t.Source, t.Reason)
 			continue
+		default:
+			fmt.Fprintf(p.out, "%s\n", t.Source)
 		}
-		fmt.Fprintf(p.out, "%s\n", t.Source)
 		if t.QueryMode != "" {
 			decided := ""
 			if t.Decided {
