@@ -50,6 +50,25 @@ func TestPartitionsOfARoot(t *testing.T) {
 	p.verify()
 }
 
+// TestFirstPartition attaches a table with rows to a partitioned table that has no
+// partition yet, or has none any more.
+func TestFirstPartition(t *testing.T) {
+	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)`)
+	p.exec(`CREATE TABLE a0 (LIKE a INCLUDING ALL)`, `INSERT INTO a0 VALUES (1, 'brought')`)
+	p.open("", "[objects]\ninclude = [\"public.a\"]")
+	p.mustRun()
+	p.expect("")
+	for range 2 {
+		p.exec(`ALTER TABLE a ATTACH PARTITION a0 FOR VALUES FROM (0) TO (100)`)
+		p.mustRun()
+		p.expect("1brought")
+		p.verify()
+		p.exec(`ALTER TABLE a DETACH PARTITION a0`)
+		p.mustRun()
+		p.expect("")
+	}
+}
+
 // TestReplicatedTableBecomesAPartition attaches a table that was replicated on
 // its own, with its columns at other places.
 func TestReplicatedTableBecomesAPartition(t *testing.T) {

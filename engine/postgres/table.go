@@ -115,10 +115,16 @@ func (t *Table) Storage() string {
 	return strings.Join(nodes, ",")
 }
 
+// noParts is Parts of a partitioned table that has no partition.
+const noParts = "none"
+
 // Parts names the relations that hold the rows of a partitioned table.
 func (t *Table) Parts() string {
 	if t.Kind != PartitionedTable {
 		return ""
+	}
+	if len(t.Leaves) == 0 {
+		return noParts
 	}
 	oids := make([]string, len(t.Leaves))
 	for i, l := range t.Leaves {
@@ -141,7 +147,7 @@ func (t *Table) PartsMoved(parts, storage string) (why string, less bool, made [
 	nodes := strings.Split(storage, ",")
 	before := map[string]string{}
 	for i, oid := range strings.Split(parts, ",") {
-		if i < len(nodes) {
+		if i < len(nodes) && parts != noParts {
 			before[oid] = nodes[i]
 		}
 	}
