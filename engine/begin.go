@@ -37,9 +37,6 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	}
 	failpoint("left-noted")
 	slot, publication := names(l.p.Spec, l.database)
-	if err := l.publish(ctx, publication, tables); err != nil {
-		return nil, err
-	}
 	l.record, err = l.p.store.Source(l.database)
 	switch {
 	case errors.Is(err, state.ErrNotFound):
@@ -49,7 +46,8 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	case err != nil:
 		return nil, err
 	}
-	if l.record.Slot == "" { // none yet, or dropped
+	l.givenUp = err == nil && l.record.Slot == ""
+	if l.record.Slot == "" {
 		l.record = state.Source{Database: l.database, Slot: slot, Publication: publication}
 	}
 	position, started, err := l.destinationPosition()
@@ -67,6 +65,9 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 		return nil, err
 	}
 	if err := l.checkContinuity(position, found); err != nil {
+		return nil, err
+	}
+	if err := l.publish(ctx, PublicationName(l.p.Spec, l.database), tables); err != nil {
 		return nil, err
 	}
 	if err := l.applier.dropUnsettled(ctx, l.database); err != nil {
@@ -118,6 +119,9 @@ func (l *lane) begin(ctx context.Context, tables []*postgres.Table, found *postg
 		return nil, &GapError{l.database,
 			fmt.Sprintf("slot %q exists, but neither the state folder nor the destination knows it", found.Name),
 			fmt.Sprintf("if no other pipeline uses it, run SELECT pg_drop_replication_slot('%s') at the source and start again; otherwise give this pipeline another name or slot", found.Name)}
+	}
+	if err := l.publish(ctx, PublicationName(l.p.Spec, l.database), tables); err != nil {
+		return nil, err
 	}
 	l.record.SlotCreating, l.record.SystemIdentifier = true, strconv.FormatUint(l.system.ID, 10)
 	if err := l.p.store.PutSource(l.record); err != nil {
@@ -239,6 +243,8 @@ func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
 		return gap("the server is another one: its system identifier is %d, the destination's position is of %d", l.system.ID, at.System)
 	case l.diverged != "":
 		return gap("%s", l.diverged)
+	case found == nil && l.givenUp:
+		return gap("leat drop has given the pipeline up, and slot %q does not exist any more", at.Slot)
 	case found == nil && at.Position.Timeline != l.system.Timeline:
 		return gap("the server is on timeline %d, the destination's position %s on %d, and slot %q is not there: %s", l.system.Timeline, at.Position, at.Position.Timeline, at.Slot, noFailoverSlot)
 	case found == nil:

@@ -73,8 +73,10 @@ func checkLog(ctx context.Context, s *spec.Spec, cfg *postgres.Config, o CheckOp
 		one := *cfg
 		one.Databases = []string{database}
 		slot, publication := names(s, database)
-		want := postgres.Requirements{Selection: selection(s), Fixed: !s.Source.IncludeNewTables, Slot: slot, Publication: publication, Running: o.Running,
-			Strange: !o.Running && neverRan(s, o.StateDir, database), DDLCapture: s.Source.DDLCapture}
+		want := postgres.Requirements{Selection: selection(s), Fixed: !s.Source.IncludeNewTables, Slot: slot, Publication: publication, Running: o.Running, DDLCapture: s.Source.DDLCapture}
+		if !o.Running {
+			want.Past = pastOf(s, o.StateDir, database)
+		}
 		r := postgres.Check(ctx, &one, want)
 		for _, item := range r.Items {
 			if !slices.ContainsFunc(out.Items, func(seen postgres.Item) bool {
@@ -87,11 +89,22 @@ func checkLog(ctx context.Context, s *spec.Spec, cfg *postgres.Config, o CheckOp
 	return out
 }
 
-// neverRan says whether the state folder is there to be read, or not there at all,
-// and knows no run over a database.
-func neverRan(s *spec.Spec, stateDir, database string) bool {
+// pastOf is what the state folder, if it can be read, knows of runs over a database.
+func pastOf(s *spec.Spec, stateDir, database string) postgres.Past {
 	records, err := sourceRecords(s, stateDir)
-	return err == nil && !slices.ContainsFunc(records, func(r state.Source) bool { return r.Database == database && r.Slot != "" })
+	if err != nil {
+		return postgres.Untold
+	}
+	i := slices.IndexFunc(records, func(r state.Source) bool { return r.Database == database })
+	switch {
+	case i < 0:
+		return postgres.NeverRan
+	case records[i].Slot == "":
+		return postgres.GivenUp
+	case records[i].Durable.IsZero():
+		return postgres.Untold // its slot may be still to be made
+	}
+	return postgres.Ran
 }
 
 // pluginCheck is the part of Check behind the source.

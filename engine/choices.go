@@ -34,6 +34,13 @@ func (l *lane) chooseTables(ctx context.Context, all []*postgres.Table) ([]*post
 	if err != nil {
 		return nil, err
 	}
+	listed := make(map[batch.TableID]bool, len(all))
+	for _, t := range all {
+		listed[t.ID()] = true
+	}
+	if err := l.p.noteAbsent(ctx, l.source, listed, records); err != nil {
+		return nil, err
+	}
 	var out []*postgres.Table
 	return out, l.p.store.Update(func(tx *state.Tx) error {
 		for i, t := range all {
@@ -49,9 +56,9 @@ func (l *lane) chooseTables(ctx context.Context, all []*postgres.Table) ([]*post
 }
 
 // note writes down where a table stands. One that is replicated keeps the state
-// that its load has got to.
+// that its load has got to, also that nothing follows until something does.
 func (p place) note(o *state.Object) {
-	if p.joins && p.state != state.Paused && (o.Restart || slices.Contains([]string{state.HistoricalLoad, state.HistoricalLoadFinished, state.Streaming}, o.State)) {
+	if p.joins && p.state != state.Paused && (o.Restart || slices.Contains([]string{state.HistoricalLoad, state.HistoricalLoadFinished, state.Streaming, state.Finished}, o.State)) {
 		return
 	}
 	o.State, o.Reason, o.Fix = p.state, p.reason, p.fix
@@ -126,13 +133,16 @@ func (l *lane) place(t *postgres.Table, record state.Object) place {
 	case t.Reason != "":
 		return place{state: state.Inaccessible, reason: t.Reason, fix: t.Fix}
 	case record.Choice == state.Skip:
-		return place{state: state.Skipped, reason: record.Reason, fix: record.Fix}
+		return place{state: state.Skipped, reason: skippedByChoice, fix: "leat objects include loads it again"}
 	case record.Choice == "" && !l.p.Spec.Source.IncludeNewTables && l.isNew(t, record):
 		return place{state: state.Skipped, reason: "it was created after the pipeline, and include_new_tables is off",
 			fix: fmt.Sprintf("leat objects include %s %s.%s", l.p.Spec.Path, t.ID().Schema, t.ID().Name)}
 	}
 	if record.Choice == state.Pause {
 		loaded := !l.p.Spec.Source.LoadHistoricalData || l.stored.get(loadKey(t.ID())) != ""
+		if record.State != state.Paused { // it was given up, or none of the pipeline's, for a while
+			record.Reason, record.Fix = pausedByChoice, resumesInOrder
+		}
 		return place{joins: loaded, state: state.Paused, reason: record.Reason, fix: record.Fix}
 	}
 	held, _ := l.diverted.get(t.OID)

@@ -143,11 +143,11 @@ func forgetSource(s *spec.Spec, stateDir, database string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(store.PutSource(state.Source{Database: database}), store.Close())
+	return errors.Join(store.Update(func(tx *state.Tx) error { return giveUp(tx, s, database) }), store.Close())
 }
 
 // sayLeft names the databases that were in the pipeline file before: their slots
-// keep log at the source for ever.
+// keep log at the source for ever, and their tables are not followed.
 func (p *Pipeline) sayLeft() error {
 	records, err := p.store.Sources()
 	for _, r := range records {
@@ -156,5 +156,5 @@ func (p *Pipeline) sayLeft() error {
 				"database", r.Database, "slot", r.Slot, "fix", fmt.Sprintf("leat drop %s %s, while the pipeline is stopped, drops the slot", p.Spec.Path, r.Database))
 		}
 	}
-	return err
+	return errors.Join(err, p.noteElsewhere())
 }

@@ -47,6 +47,7 @@ type lane struct {
 	tables      []*postgres.Table
 	publication *postgres.Publication
 	system      postgres.System
+	givenUp     bool   // leat drop has given the pipeline up in the database
 	diverged    string // why the destination has what the server has not, empty if that is not so
 	stored      checkpointEntries
 	shapes      shapes

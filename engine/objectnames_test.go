@@ -15,6 +15,11 @@ func TestNamesOfObjects(t *testing.T) {
 	object := func(database, name string, choice state.Choice) state.Object {
 		return state.Object{Table: batch.TableID{Database: database, Schema: "public", Name: name}, State: state.Streaming, Choice: choice}
 	}
+	every, err := spec.ParsePattern("*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := &spec.Spec{Source: spec.Source{Databases: []string{"eu", "us"}}, Objects: spec.Objects{Include: []spec.Pattern{every}}}
 	objects := []state.Object{object("eu", "t", state.Pause), object("us", "t", ""), object("eu", "u", ""), object("us", "u", "")}
 	for _, c := range []struct{ names, want, refused string }{
 		{"public.t", "eu.public.t", ""},
@@ -27,7 +32,7 @@ func TestNamesOfObjects(t *testing.T) {
 		{"public.v", "", "not one of the pipeline's"},
 	} {
 		r := ObjectRequest{Verb: ResumeObjects, Tables: strings.Fields(c.names)}
-		chosen, err := r.choose(&spec.Spec{}, objects)
+		chosen, err := r.choose(file, objects)
 		var got []string
 		for _, o := range chosen {
 			got = append(got, o.Table.String())

@@ -23,6 +23,13 @@ const (
 	SetPosition    = "set-position"
 )
 
+// What an operator's choice makes of an object.
+const (
+	skippedByChoice = "an operator skips it; its rows stay at the destination"
+	pausedByChoice  = "an operator pauses it: its changes wait"
+	resumesInOrder  = "leat objects resume delivers them in order"
+)
+
 // ObjectRequest is what an operator asks of some objects. It is noted in the
 // state folder, where the lanes find it: those of a running pipeline at once,
 // those of a stopped one when they start.
@@ -95,6 +102,10 @@ func (r *ObjectRequest) apply(s *spec.Spec, o *state.Object) error {
 		return &RequestError{fmt.Sprintf("%s cannot %s: %s", o.Table, r.Verb, reason), hint}
 	}
 	switch {
+	case !slices.Contains(Databases(s), o.Table.Database):
+		return refuse("its database is not in the pipeline file", "add it to databases under [source]")
+	case !selects(s, o.Table):
+		return refuse("the pipeline file does not select it", "include it under [objects]: it is then loaded again")
 	case o.State == state.Deleted:
 		return refuse("the source has the table no more", "a table that is created under the name joins by itself, or by leat objects include if include_new_tables is off")
 	case o.State == state.Inaccessible:
@@ -103,7 +114,7 @@ func (r *ObjectRequest) apply(s *spec.Spec, o *state.Object) error {
 	switch r.Verb {
 	case SkipObjects:
 		o.Choice, o.Restart = state.Skip, false
-		o.State, o.Reason, o.Fix = state.Skipped, "an operator skips it; its rows stay at the destination", "leat objects include loads it again"
+		o.State, o.Reason, o.Fix = state.Skipped, skippedByChoice, "leat objects include loads it again"
 	case IncludeObjects:
 		if o.Choice == state.Include || o.Choice == "" && o.State != state.Skipped {
 			return nil // it is one already
@@ -116,7 +127,7 @@ func (r *ObjectRequest) apply(s *spec.Spec, o *state.Object) error {
 		if o.State == state.Skipped {
 			return refuse("it is skipped", "leat objects include takes it in")
 		}
-		o.Choice, o.State, o.Reason, o.Fix = state.Pause, state.Paused, "an operator pauses it: its changes wait", "leat objects resume delivers them in order"
+		o.Choice, o.State, o.Reason, o.Fix = state.Pause, state.Paused, pausedByChoice, resumesInOrder
 	case ResumeObjects:
 		if pausedByPlugin(o) {
 			tryPluginAgain(o)

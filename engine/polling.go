@@ -142,6 +142,20 @@ func (l *poller) find(ctx context.Context) (failed []error, err error) {
 			return nil, err
 		}
 	}
+	listed := map[batch.TableID]bool{}
+	for _, q := range queryables {
+		listed[q.ID()] = true
+	}
+	for _, f := range refused {
+		listed[f.table] = true
+	}
+	records, err := objectRecords(l.p.store)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.p.noteAbsent(ctx, l.source, listed, records); err != nil {
+		return nil, err
+	}
 	l.objects = nil
 	var schemas []*batch.Schema
 	for i, q := range queryables {

@@ -12,6 +12,7 @@ import (
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/state"
 )
 
 // ask reads one value at the source.
@@ -55,11 +56,29 @@ func TestDrop(t *testing.T) {
 	if left := s.left(); left != "0 slots, 0 publications" {
 		t.Errorf("after: %s", left)
 	}
+	givenUp := func(orders string) {
+		t.Helper()
+		s.expect(s.leat("status", s.file), exitOK, "given up with leat drop", "2       FINISHED")
+		s.becomes("public.orders", orders)
+		s.expect(s.leat("objects", "list", s.file), exitOK, "leat drop has given the pipeline up", "--resync loads every table again")
+		s.expect(s.leat("check", s.file), exitOK, "not there: leat drop has given the pipeline up", "stops with exit code 8", "--resync")
+	}
+	givenUp(state.Finished)
 	s.exec("DELETE FROM orders WHERE id <= 10", "INSERT INTO orders VALUES (501, 'later', 1, NULL)")
-	s.expect(s.leat("run", "--until-caught-up", s.file), exitGap, s.database+" failed", "does not exist any more", "leat run --resync")
+	s.expect(s.leat("run", "--until-caught-up", s.file), exitGap, s.database+" failed", "given the pipeline up", "does not exist any more", "leat run --resync")
+	givenUp(state.Finished)
+	if left := s.left(); left != "0 slots, 0 publications" {
+		t.Errorf("after a run that found the gap: %s", left)
+	}
+	s.exec(fmt.Sprintf("SELECT pg_create_logical_replication_slot('%s', 'pgoutput')", made[0].Slot.Name))
+	s.expect(s.run(), exitGap, "was advanced to")
+	s.expect(s.leat("drop", s.file, "--yes"), exitOK)
 	s.expect(s.leat("run", "--quiet", "--until-caught-up", "--resync", s.file), exitOK)
 	s.mended()
 	s.expect(s.leat("query", s.file, "SELECT count(*) AS n FROM orders WHERE __leat_marked_deleted AND __leat_source_modified_at > now() - INTERVAL 1 HOUR"), exitOK, "N\n10")
+	s.becomes("public.orders", state.Streaming)
+	s.exec(fmt.Sprintf("SELECT pg_drop_replication_slot('%s')", made[0].Slot.Name))
+	s.expect(s.leat("check", s.file), exitSource, "does not exist any more", "--resync")
 }
 
 // TestDropStartsAnew drops, empties the destination, and begins again as if there
@@ -114,6 +133,9 @@ func TestDatabaseLeavesThePipeline(t *testing.T) {
 	}
 	s.write()
 	s.expect(s.run(), exitOK, "a database is no longer in the pipeline file", "leat drop "+s.file+" "+s.database)
+	s.becomes("public.orders", state.Skipped)
+	s.expect(s.leat("objects", "list", s.file), exitOK, "its database is no longer in the pipeline file")
+	s.expect(s.leat("objects", "restart", s.file, "public.orders", "--yes"), exitUsage, "its database is not in the pipeline file")
 	s.expect(s.leat("drop", s.file, s.database, "--yes"), exitOK, "slot leat_shop_", "dropped")
 	if left := s.left(); left != "0 slots, 0 publications" {
 		t.Errorf("after: %s", left)

@@ -219,6 +219,10 @@ func (p *program) printStopped(file *spec.Spec, store *state.Store) (err error) 
 	out := newTable(p.out)
 	out.head("database", "slot", "durable position")
 	for _, d := range s.Sources {
+		if d.Slot == "" {
+			out.row(d.Database, "given up with leat drop", "-")
+			continue
+		}
 		out.row(d.Database, d.Slot, d.Durable)
 	}
 	if err := out.end(); err != nil {

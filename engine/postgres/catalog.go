@@ -198,6 +198,49 @@ func (s *Source) Exist(ctx context.Context, oids []uint32) (map[uint32]bool, err
 	return out, wrap("look for tables of", "database "+s.Database, err)
 }
 
+// Part is why a relation is no object by itself, empty where it may be one, and the
+// table at the top if it is a partition.
+type Part struct {
+	Why  string
+	Root batch.TableID
+}
+
+// Parts looks for relations by name: those that are there.
+func (s *Source) Parts(ctx context.Context, names []batch.TableID) (map[batch.TableID]Part, error) {
+	schemas, tables := make([]string, len(names)), make([]string, len(names))
+	for i, id := range names {
+		schemas[i], tables[i] = id.Schema, id.Name
+	}
+	out := map[batch.TableID]Part{}
+	err := s.do(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `SELECT n.nspname::text, c.relname::text, c.relkind = 'p', c.relispartition, rn.nspname::text, r.relname::text
+			FROM unnest($1::text[], $2::text[]) AS named(schema, name)
+			JOIN pg_catalog.pg_namespace n ON n.nspname = named.schema JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = named.name,
+			LATERAL (WITH RECURSIVE up(oid, level) AS (SELECT c.oid, 0
+				UNION ALL SELECT i.inhparent, level + 1 FROM up JOIN pg_catalog.pg_inherits i ON c.relispartition AND i.inhrelid = up.oid)
+				SELECT oid FROM up ORDER BY level DESC LIMIT 1) top
+			JOIN pg_catalog.pg_class r ON r.oid = top.oid JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace`, schemas, tables)
+		if err != nil {
+			return err
+		}
+		id, root := batch.TableID{Database: s.Database}, batch.TableID{Database: s.Database}
+		var parted, part bool
+		_, err = pgx.ForEachRow(rows, []any{&id.Schema, &id.Name, &parted, &part, &root.Schema, &root.Name}, func() error {
+			why := ""
+			switch {
+			case part && !s.cfg.ByLeaf:
+				why = fmt.Sprintf("it is a partition of %s.%s: its rows are replicated as that table's", root.Schema, root.Name)
+			case parted && s.cfg.ByLeaf:
+				why = `its partitions are replicated instead, each by itself: partitions = "leaf"`
+			}
+			out[id] = Part{why, root}
+			return nil
+		})
+		return err
+	})
+	return out, wrap("look for tables of", "database "+s.Database, err)
+}
+
 // chosenOIDs lists the relations that could be an object and that choose
 // takes.
 func chosenOIDs(ctx context.Context, conn *pgx.Conn, byLeaf bool, version int, choose *selector) (oids []uint32, err error) {

@@ -63,12 +63,23 @@ type Requirements struct {
 	Slot        string
 	Publication string
 	Adopt       []string
-	// Running: this pipeline's own engine may hold the slot. Strange: no run is
-	// known that made it.
-	Running, Strange bool
+	// Running: this pipeline's own engine may hold the slot.
+	Running bool
+	Past    Past
 	// DDLCapture: event triggers are to write schema changes into the log.
 	DDLCapture bool
 }
+
+// Past is what is known of earlier runs of the pipeline.
+type Past int
+
+// What may be known. GivenUp is a pipeline whose slot leat drop has dropped.
+const (
+	Untold Past = iota
+	NeverRan
+	Ran
+	GivenUp
+)
 
 // Check looks at every prerequisite of logical replication from every database
 // of cfg. It changes nothing. What an early failure hides is reported as
@@ -189,12 +200,21 @@ func (c *checker) slot(ctx context.Context) {
 	if c.want.Slot == "" {
 		return
 	}
+	const loadAgain = "leat run --resync, which creates the slot and loads every table again beside the rows that are there"
 	slot, err := c.source.Slot(ctx, c.want.Slot)
 	item := Item{Name: "slot", Object: c.want.Slot, Outcome: OK}
 	switch {
 	case err != nil:
 		c.error("slot", c.want.Slot, err)
 		return
+	case slot == nil && c.want.Past == GivenUp:
+		item.Outcome, item.Found = Warn, "not there: leat drop has given the pipeline up"
+		item.Causes = []string{"The log since then is gone. A run stops with exit code 8 and changes nothing, unless the destination was emptied: then it begins anew."}
+		item.Fix = loadAgain
+	case slot == nil && c.want.Past == Ran:
+		item.Outcome, item.Found = Fail, "does not exist any more, and with it the log that the destination needs"
+		item.Causes = []string{"Somebody dropped it, or the server was restored or failed over to a standby without a copy of it."}
+		item.Fix = loadAgain
 	case slot == nil:
 		item.Found = "not there yet: the first run creates it"
 	case slot.Plugin != string(c.cfg.decoder()) || slot.Database != c.database:
@@ -216,7 +236,7 @@ func (c *checker) slot(ctx context.Context) {
 		if slot.WALStatus == "unreserved" {
 			item.Outcome, item.Fix = Warn, "ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf();"
 		}
-		if c.want.Strange && !slot.Active {
+		if c.want.Past == NeverRan && !slot.Active {
 			item.Outcome = Warn
 			item.Found += ", made by no run that the state folder knows"
 			item.Causes = []string{"The state folder is another one, or was removed: a run goes on if the destination has what was loaded, and refuses to start otherwise.", "Another pipeline of this name uses the slot."}
