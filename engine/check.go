@@ -60,6 +60,13 @@ func Check(ctx context.Context, s *spec.Spec, o CheckOptions) (*postgres.Report,
 			out.Items = append(out.Items, postgres.Item{Name: checkPattern, Object: p.Key, Found: p.String(), Outcome: postgres.Warn,
 				Causes: []string{"The name is mistyped, the table is not there yet, or [objects] leaves it out."}, Fix: "Correct the pattern; leat plan lists the tables."})
 		}
+		refused, err := Deselected(ctx, s, o.StateDir)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range refused {
+			out.Items = append(out.Items, postgres.Item{Name: checkPattern, Object: "objects", Found: r.Reason, Outcome: postgres.Fail, Causes: []string{"A name is mistyped; a run refuses rather than take all tables out."}, Fix: r.Hint})
+		}
 	}
 	c := &pluginCheck{Report: out, spec: s, options: o, sourceGood: out.OK()}
 	c.run(ctx)

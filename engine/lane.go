@@ -32,6 +32,8 @@ type lane struct {
 	restartChanged bool          // see RunOptions
 	needsText      bool          // a value came up that binary form does not have
 	mayResync      bool          // see RunOptions
+	mayDeselect    bool          // see RunOptions
+	saidNothing    bool          // that no table is selected
 	asked          atomic.Bool   // an operator asks something of the objects
 	spooling       atomic.Bool   // the slot keeps more log than wal_budget: see relay
 	costs          costs
@@ -84,7 +86,7 @@ func newLane(p *Pipeline, database string) *lane {
 
 // ingest implements databaseLane.
 func (l *lane) ingest(ctx context.Context, o RunOptions) error {
-	l.untilCaughtUp, l.retryFor, l.restartChanged, l.mayResync, l.goal = o.UntilCaughtUp, o.RetryFor, o.RestartChanged, o.Resync, 0
+	l.untilCaughtUp, l.retryFor, l.restartChanged, l.mayResync, l.mayDeselect, l.goal = o.UntilCaughtUp, o.RetryFor, o.RestartChanged, o.Resync, o.DeselectAll, 0
 	return l.run(ctx)
 }
 
@@ -241,6 +243,9 @@ func (l *lane) selectTables(ctx context.Context) ([]*postgres.Table, error) {
 		return nil, err
 	}
 	l.sayRefused(all)
+	if err := l.refuseDeselection(ctx, all); err != nil {
+		return nil, err
+	}
 	if err := l.missTables(ctx, all); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -98,7 +99,13 @@ func TestNewTables(t *testing.T) {
 	p.verify()
 
 	p.open("", "[objects]\nexclude = [\"*.*\"]") // nothing is selected
-	p.mustRun()
+	var refused *engine.RequestError
+	if err := p.run(engine.RunOptions{}); !errors.As(err, &refused) || !strings.Contains(refused.Hint, "--deselect-all") {
+		t.Errorf("a run that would take all tables out: %v", err)
+	}
+	if err := p.run(engine.RunOptions{DeselectAll: true}); err != nil {
+		t.Error(err)
+	}
 	p.open(`include_new_tables = false`, "")
 	p.exec(`UPDATE a SET v = 'unseen'`)
 	p.mustRun()

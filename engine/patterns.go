@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -51,6 +52,11 @@ func idlePatterns(s *spec.Spec, all []batch.TableID) []IdlePattern {
 			var names []string
 			for _, t := range tables {
 				names = append(names, t.Schema+"."+t.Name)
+				if _, part, _ := strings.Cut(p.String(), "."); strings.ContainsAny(part, "*?") {
+					if near, err := spec.ParsePattern(t.Schema + "." + part); err == nil && near.Match(t.Schema, t.Name) {
+						names = append(names, near.String())
+					}
+				}
 			}
 			out = append(out, IdlePattern{key, p.String(), among, strict.Nearest(p.String(), names)})
 		}

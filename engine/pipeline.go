@@ -159,6 +159,9 @@ type RunOptions struct {
 	// RestartChanged lets objects be ingested anew that are to be read in
 	// another way than before.
 	RestartChanged bool
+	// DeselectAll lets every table of a database be taken out that the pipeline
+	// file does not select any more.
+	DeselectAll bool
 	// Tables are the only ones that a pipeline reads which queries its source;
 	// none are all.
 	Tables []string

@@ -73,7 +73,7 @@ func (s *schedule) replicate(ctx context.Context, o RunOptions) error {
 		case <-timer.C:
 		}
 		started := time.Now()
-		err := s.once(ctx, RunOptions{UntilCaughtUp: true, RetryFor: o.RetryFor, RestartChanged: o.RestartChanged, Tables: one.tables})
+		err := s.once(ctx, RunOptions{UntilCaughtUp: true, RetryFor: o.RetryFor, RestartChanged: o.RestartChanged, DeselectAll: o.DeselectAll, Tables: one.tables})
 		if one.done != nil {
 			one.done <- err
 		}

@@ -221,12 +221,12 @@ func (s *shapes) promise(oid uint32, lsn uint64, why string, empty bool) bool {
 }
 
 // anyPromise says whether it waits to be noted that a table is to be loaded
-// again, or is not selected.
+// again, is not selected, or is gone.
 func (s *shapes) anyPromise() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for oid := range s.unsaved {
-		if one := s.byOID[oid]; one.Left || one.Due != 0 {
+		if one := s.byOID[oid]; one.Left || one.Due != 0 || one.Dropped {
 			return true
 		}
 	}

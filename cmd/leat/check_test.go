@@ -101,7 +101,7 @@ func TestPatternsThatNameNothing(t *testing.T) {
 	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
 	s.extra = `[objects]
 include = ["public.*", "public.odrers"]
-exclude = ["audit.*"]
+exclude = ["audit.*", "pubic.cust*"]
 [objects."public.custmers"]
 query_mode = "full_load"
 [[transforms]]
@@ -113,6 +113,7 @@ config = { columns = ["email"] }
 	want := []string{
 		`objects.include: "public.odrers" names no table of the source (case counts); did you mean "public.orders"?`,
 		`objects.exclude: "audit.*" names no table of the source (case counts)`,
+		`objects.exclude: "pubic.cust*" names no table of the source (case counts); did you mean "public.cust*"?`,
 		`objects: "public.custmers" names no table that the pipeline reads (case counts); did you mean "public.customers"?`,
 		`transforms[1].tables of mask: "public.Customers" names no table that the pipeline reads (case counts); did you mean "public.customers"?`,
 	}
@@ -123,11 +124,56 @@ config = { columns = ["email"] }
 		logged[i] = strings.ReplaceAll(text, `"`, `\"`)
 	}
 	s.expect(s.leat("run", "--log-json", "--quiet", "--until-caught-up", s.file), exitOK, logged...)
-	s.extra = strings.NewReplacer(`, "public.odrers"`, "", `"audit.*"`, "", "custmers", "customers", "Customers", "customers").Replace(s.extra)
+	s.extra = strings.NewReplacer(`, "public.odrers"`, "", `"audit.*", "pubic.cust*"`, "", "custmers", "customers", "Customers", "customers").Replace(s.extra)
 	s.write()
 	if r := s.leat("check", s.file); r.code != exitOK || strings.Contains(r.out, "names no") {
 		t.Errorf("a pattern that names a table is complained of:\n%s%s", r.out, r.err)
 	}
+}
+
+// TestNothingIsSelected warns of a new pipeline that selects no table, and does not
+// let a mistyped pattern take out all tables of one that has replicated some.
+func TestNothingIsSelected(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	include := func(pattern string) {
+		s.extra = "[objects]\ninclude = [\"" + pattern + "\"]\n"
+		s.write()
+	}
+	include("pubic.*")
+	for _, verb := range [][]string{{"check"}, {"plan"}, {"run", "--quiet", "--until-caught-up"}} {
+		s.expect(s.leat(append(verb, s.file)...), exitOK, "no table", "include", "public.*")
+	}
+	include("public.*")
+	s.mended()
+	include("pubic.*")
+	s.exec("INSERT INTO customers VALUES (901, 'later')", "DELETE FROM orders WHERE id = 7")
+	refuses := []string{"selects no table of database " + s.database + " any more", "public.customers, public.orders", `"pubic.*" names no table of the source (case counts); did you mean "public.*"?`, "leat run --deselect-all"}
+	s.expect(s.leat("check", s.file), exitSource, refuses...)
+	s.expect(s.leat("plan", s.file), exitOK, refuses...)
+	r := s.run()
+	s.expect(r, exitUsage, refuses...)
+	s.expect(s.leat("objects", "list", s.file), exitOK, "STREAMING")
+	include("public.*")
+	r = s.run()
+	s.expect(r, exitOK)
+	if strings.Contains(r.err, "loading a table again") {
+		t.Errorf("the tables are loaded again:\n%s", r.err)
+	}
+	s.mended()
+	include("pubic.*")
+	s.expect(s.leat("run", "--quiet", "--until-caught-up", "--deselect-all", s.file), exitOK, "table is no longer selected")
+	s.expect(s.run(), exitOK) // they are out
+	s.expect(s.leat("check", s.file), exitOK)
+	include("public.*")
+	s.mended()
+	s.exec("DROP TABLE orders, customers") // which is no mistake of the file
+	s.expect(s.run(), exitOK, "was dropped")
+	r = s.run()
+	s.expect(r, exitOK)
+	if strings.Contains(r.err, "was dropped") {
+		t.Errorf("said again:\n%s", r.err)
+	}
+	s.expect(s.leat("status", s.file), exitOK, "2       DELETED")
 }
 
 // TestPlanSaysLossesOfTransforms has a transform whose result cannot hold all

@@ -49,11 +49,15 @@ func (p *program) planCommand() *cobra.Command {
 			for _, pattern := range idle {
 				fmt.Fprintf(p.err, "warning: %s\n", pattern)
 			}
+			deselected, deselectedErr := engine.Deselected(cmd.Context(), s, p.stateDir)
+			for _, one := range deselected {
+				fmt.Fprintf(p.err, "warning: leat run refuses: %s\n  what to do: %s\n", one.Reason, one.Hint)
+			}
 			uncaptured, uncapturedErr := engine.Uncaptured(cmd.Context(), s)
 			for _, one := range uncaptured {
 				fmt.Fprintf(p.err, "warning: %s\n", one)
 			}
-			return errors.Join(err, idleErr, uncapturedErr)
+			return errors.Join(err, idleErr, deselectedErr, uncapturedErr)
 		},
 	}
 	cmd.Flags().BoolVar(&indexes, "indexes", false, "print, for the destination, the indexes and constraints of the source's tables as SQL; Leat runs none of it (with --json they are part of the plan)")
@@ -157,6 +161,10 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 			}
 		}
 		fmt.Fprintln(p.out)
+	}
+	if len(tables) == 0 {
+		fmt.Fprintln(p.out, "no table is selected: include under [objects] of the pipeline file names none that is there, or exclude takes it out")
+		return nil
 	}
 	fmt.Fprintf(p.out, "%d tables, %d columns with a loss\n", len(tables), losses)
 	return nil

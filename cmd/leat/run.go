@@ -48,6 +48,7 @@ destination stands.`,
 	}
 	cmd.Flags().BoolVar(&o.resync, "resync", false, "where the log has a gap, load every table again beside what is at the destination")
 	cmd.Flags().BoolVar(&o.restartChanged, "restart-changed", false, "ingest tables anew that the pipeline file now reads, or transforms, in another way")
+	cmd.Flags().BoolVar(&o.deselectAll, "deselect-all", false, "let every table of a database be taken out that the pipeline file does not select any more")
 	cmd.Flags().BoolVar(&o.untilCaughtUp, "until-caught-up", false, "end with exit code 0 once everything committed at the source by now is at the destination")
 	cmd.Flags().DurationVar(&o.retryFor, "retry-for", 0, "give up after failing for so long, for example 30s; 0 is never (with --until-caught-up the default is 5m)")
 	cmd.Flags().StringVar(&o.metrics, "metrics", "", "serve Prometheus metrics at this address, for example 127.0.0.1:9187")
@@ -58,7 +59,7 @@ destination stands.`,
 
 type runOptions struct {
 	restartChanged       bool
-	resync               bool
+	resync, deselectAll  bool
 	untilCaughtUp, quiet bool
 	dev                  bool
 	metrics              string
@@ -103,7 +104,7 @@ func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (er
 	g, running := errgroup.WithContext(ctx)
 	for _, pipeline := range pipelines {
 		g.Go(func() error {
-			return pipeline.Run(running, engine.RunOptions{Resync: o.resync, RestartChanged: o.restartChanged, UntilCaughtUp: o.untilCaughtUp, RetryFor: o.retryFor})
+			return pipeline.Run(running, engine.RunOptions{Resync: o.resync, RestartChanged: o.restartChanged, DeselectAll: o.deselectAll, UntilCaughtUp: o.untilCaughtUp, RetryFor: o.retryFor})
 		})
 	}
 	err = g.Wait()

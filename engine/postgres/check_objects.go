@@ -18,7 +18,11 @@ func (c *checker) objects(ctx context.Context) {
 		c.error("objects", c.database, err)
 		return
 	}
-	c.add(Item{Name: "objects", Object: c.database, Found: fmt.Sprintf("%d tables selected", len(tables)), Outcome: OK})
+	selected := Item{Name: "objects", Object: c.database, Found: fmt.Sprintf("%d tables selected", len(tables)), Outcome: OK}
+	if len(tables) == 0 {
+		selected.Outcome, selected.Causes, selected.Fix = Warn, []string{"Nothing is replicated until include under [objects] names a table that is there, and exclude does not."}, "Correct include and exclude under [objects]."
+	}
+	c.add(selected)
 	var usable []*Table
 	for _, t := range tables {
 		if t.Reason != "" {
