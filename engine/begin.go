@@ -48,7 +48,7 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	}
 	l.givenUp = err == nil && l.record.Slot == ""
 	if l.record.Slot == "" {
-		l.record = state.Source{Database: l.database, Slot: slot, Publication: publication}
+		l.record = state.Source{Database: l.database, Slot: slot, Publication: publication, Beside: l.record.Beside}
 	}
 	position, started, err := l.destinationPosition()
 	if err != nil {

@@ -22,6 +22,9 @@ type checkpointEntries struct {
 // escapeKey escapes what separates the names of a key, and what escapes it.
 var escapeKey = strings.NewReplacer("%", "%25", "/", "%2F")
 
+// unescapeKey takes it back.
+var unescapeKey = strings.NewReplacer("%25", "%", "%2F", "/")
+
 // checkpointKey is the key of a kind of entry: about a database, a table of it, or
 // what else the names are of.
 func checkpointKey(kind string, names ...string) string {

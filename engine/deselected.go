@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -93,16 +92,12 @@ func Deselected(ctx context.Context, s *spec.Spec, stateDir string) (out []*Requ
 	if s.Queries() {
 		return nil, nil // they keep their cursors
 	}
-	store, err := state.OpenReadOnly(StateDir(s, stateDir), state.Options{Pipeline: s.Name})
+	_, objects, err := noted(s, stateDir)
 	var running *state.LockedError
-	if errors.Is(err, os.ErrNotExist) || errors.As(err, &running) {
+	if errors.As(err, &running) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
-	}
-	objects, err := store.Objects()
-	if err := errors.Join(err, store.Close()); err != nil {
 		return nil, err
 	}
 	err = eachSource(ctx, s, func(source *postgres.Source) error {

@@ -23,6 +23,8 @@ type Made struct {
 	Publications []postgres.MadePublication `json:"publications"`
 	// Capture: DDL capture is installed, for all pipelines of the database.
 	Capture bool `json:"ddl_capture"`
+
+	gone bool // the database was dropped as a whole
 }
 
 // Droppable says whether there is a slot or a publication that Drop drops.
@@ -33,15 +35,21 @@ func (m *Made) Droppable() bool {
 // FindMade looks for what a pipeline that does not run has made in databases: none
 // are all of its file, and those that were in its file before.
 func FindMade(ctx context.Context, s *spec.Spec, stateDir string, databases []string) ([]Made, error) {
-	records, err := sourceRecords(s, stateDir)
+	records, objects, err := noted(s, stateDir)
 	if err != nil {
 		return nil, err
 	}
 	all := slices.Clone(Databases(s))
-	for _, r := range records {
-		if !slices.Contains(all, r.Database) {
-			all = append(all, r.Database)
+	know := func(database string) {
+		if !slices.Contains(all, database) {
+			all = append(all, database)
 		}
+	}
+	for _, r := range records {
+		know(r.Database)
+	}
+	for _, o := range objects { // of a pipeline that queries there is nothing else
+		know(o.Table.Database)
 	}
 	for _, one := range databases {
 		if !slices.Contains(all, one) {
@@ -67,7 +75,7 @@ func FindMade(ctx context.Context, s *spec.Spec, stateDir string, databases []st
 		})
 		var gone *postgres.Error
 		if errors.As(err, &gone) && gone.Code == postgres.CodeNoDatabase && !slices.Contains(Databases(s), database) {
-			continue // dropped as a whole
+			m.gone, err = true, nil
 		}
 		if err != nil {
 			return nil, err
@@ -92,6 +100,9 @@ func (m *Made) find(ctx context.Context, source *postgres.Source, slot, publicat
 // Drop drops the slot and the publications that it may, and if capture says so DDL
 // capture. The next run finds a gap: what is at the destination stays there.
 func (m *Made) Drop(ctx context.Context, s *spec.Spec, stateDir string, capture bool) error {
+	if m.gone {
+		return forgetSource(s, stateDir, m.Database)
+	}
 	cfg, err := SourceConfig(s)
 	if err != nil {
 		return err
@@ -122,15 +133,25 @@ func (m *Made) Drop(ctx context.Context, s *spec.Spec, stateDir string, capture 
 
 // sourceRecords are those of the state folder, none where there is no folder.
 func sourceRecords(s *spec.Spec, stateDir string) ([]state.Source, error) {
+	records, _, err := noted(s, stateDir)
+	return records, err
+}
+
+// noted is what the state folder of a pipeline that does not run has of its
+// databases and tables, nothing where there is no folder.
+func noted(s *spec.Spec, stateDir string) (records []state.Source, objects []state.Object, err error) {
 	store, err := state.OpenReadOnly(StateDir(s, stateDir), state.Options{Pipeline: s.Name})
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	records, err := store.Sources()
-	return records, errors.Join(err, store.Close())
+	records, err = store.Sources()
+	if err == nil {
+		objects, err = store.Objects()
+	}
+	return records, objects, errors.Join(err, store.Close())
 }
 
 // forgetSource lets the state folder know of no slot of a database.
@@ -153,7 +174,7 @@ func (p *Pipeline) sayLeft() error {
 	for _, r := range records {
 		if r.Slot != "" && !slices.Contains(Databases(p.Spec), r.Database) {
 			p.log.Warn("a database is no longer in the pipeline file, and its slot keeps log at the source",
-				"database", r.Database, "slot", r.Slot, "fix", fmt.Sprintf("leat drop %s %s, while the pipeline is stopped, drops the slot", p.Spec.Path, r.Database))
+				"database", r.Database, "slot", r.Slot, "fix", fmt.Sprintf("leat drop %s %s, while the pipeline is stopped, drops the slot, and with --rows takes its rows out of merged tables", p.Spec.Path, r.Database))
 		}
 	}
 	return errors.Join(err, p.noteElsewhere())

@@ -192,6 +192,26 @@ func besideRows(s *spec.Spec, database string) state.Source {
 // one are taken back as by a TRUNCATE, in the same transaction, and those of
 // every table if empty says so; at is then what is behind all of them.
 func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys []string, schemas []*batch.Schema, at batch.Position, empty bool) error {
+	var emptied []*batch.Schema
+	for _, s := range schemas {
+		if s != nil && (empty || len(s.Key()) == 0 && (p.applier.compacts || p.applier.fills)) {
+			emptied = append(emptied, s)
+		}
+	}
+	if err := p.takeBack(ctx, stored, keys, emptied, at); err != nil {
+		return err
+	}
+	for _, s := range schemas {
+		if s != nil {
+			p.log.Info("ingestion of a table starts anew", "table", s.Table.String())
+		}
+	}
+	return nil
+}
+
+// takeBack takes the rows of tables back as by a TRUNCATE, and in the same
+// transaction removes entries from the checkpoint.
+func (p *Pipeline) takeBack(ctx context.Context, stored *checkpointEntries, keys []string, schemas []*batch.Schema, at batch.Position) error {
 	entries := make([]wasm.Checkpoint, len(keys))
 	for i, key := range keys {
 		entries[i] = wasm.Checkpoint{Key: key}
@@ -202,9 +222,6 @@ func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys 
 	}
 	ctx = context.WithoutCancel(ctx)
 	for _, s := range schemas {
-		if s == nil || !empty && (len(s.Key()) > 0 || !p.applier.compacts && !p.applier.fills) {
-			continue
-		}
 		if err := d.makeTables(ctx, s); err != nil {
 			return d.abort(ctx, nil, err)
 		}
@@ -219,11 +236,6 @@ func (p *Pipeline) restart(ctx context.Context, stored *checkpointEntries, keys 
 		return d.abort(ctx, nil, err)
 	}
 	stored.apply(entries)
-	for _, s := range schemas {
-		if s != nil {
-			p.log.Info("ingestion of a table starts anew", "table", s.Table.String())
-		}
-	}
 	return nil
 }
 

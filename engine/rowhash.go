@@ -19,6 +19,7 @@ type rowHasher struct {
 	losses []loss
 	arrays []*arrayColumn // nil for a column that is no array
 	texts  []*postgres.TextColumn
+	sieve  *sieve // leaves rows out, nil for none
 	buf    []byte
 }
 
@@ -133,6 +134,9 @@ func (h *rowHasher) rows(columns []arrow.Array, n int, sink rowSink) error {
 		return err
 	}
 	for row := range n {
+		if h.sieve.takes(columns, row) {
+			continue
+		}
 		h.buf = h.buf[:0]
 		var err error
 		for _, col := range h.key {

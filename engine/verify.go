@@ -28,6 +28,9 @@ type TableVerification struct {
 	Sources         []batch.TableID `json:"sources"`
 	SourceRows      int64           `json:"source_rows"`
 	DestinationRows int64           `json:"destination_rows"`
+	// Departed counts rows of databases that are not in the pipeline file any more:
+	// they are not compared, and in none of the other counts.
+	Departed []DepartedRows `json:"departed,omitempty"`
 	// SetAside counts source rows that a plugin refused while comparing.
 	SetAside int64 `json:"set_aside"`
 	// Changed is the number of keys whose rows were not the same when the sides
@@ -107,6 +110,8 @@ type verifier struct {
 	targets []*verified
 	left    []LeftOut
 	lag     int64
+	// departed are the databases that have left the pipeline file.
+	departed map[string]bool
 }
 
 // verified is a destination table and what lands in it.
@@ -132,6 +137,13 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 			v.close(context.WithoutCancel(ctx))
 		}
 	}()
+	entries, err := v.destination.Checkpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stored := new(checkpointEntries)
+	stored.set(entries)
+	v.departed = stored.departed(p.Spec)
 	cfg, err := SourceConfig(p.Spec)
 	if err != nil {
 		return nil, err
@@ -295,9 +307,11 @@ func (v *verifier) compare(ctx context.Context, t *verified, settle func(context
 	if out.SetAside, err = v.readSource(ctx, t, here.add); err != nil {
 		return nil, err
 	}
-	if err := v.readDestination(ctx, t, there.add); err != nil {
+	departed, err := v.readDestination(ctx, t, there.add)
+	if err != nil {
 		return nil, err
 	}
+	out.Departed = departed
 	out.SourceRows, out.DestinationRows = here.rows, there.rows
 	different, keys, err := here.differences(there, t.counts)
 	if err != nil || different == 0 {
@@ -338,7 +352,7 @@ func (v *verifier) confirm(ctx context.Context, t *verified, out *TableVerificat
 		if _, err := v.readSource(ctx, t, collect(0)); err != nil {
 			return err
 		}
-		if err := v.readDestination(ctx, t, collect(1)); err != nil {
+		if _, err := v.readDestination(ctx, t, collect(1)); err != nil {
 			return err
 		}
 		out.Keys = nil
@@ -462,11 +476,14 @@ func (v *verifier) through(ctx context.Context, t *verified, hash *rowHasher, si
 	}
 }
 
-func (v *verifier) readDestination(ctx context.Context, t *verified, sink rowSink) error {
+// readDestination passes the destination's rows to sink, but for those of departed
+// databases, which it counts.
+func (v *verifier) readDestination(ctx context.Context, t *verified, sink rowSink) ([]DepartedRows, error) {
 	hash, err := newRowHasher(t)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	hash.sieve = v.sieve(t)
 	err = v.sql.Read(ctx, t.plan.Read, func(r arrow.RecordBatch) error {
 		if int(r.NumCols()) != len(t.schema.Columns) {
 			return fmt.Errorf("the destination returned %d columns, want %d", r.NumCols(), len(t.schema.Columns))
@@ -474,7 +491,7 @@ func (v *verifier) readDestination(ctx context.Context, t *verified, sink rowSin
 		return hash.rows(r.Columns(), int(r.NumRows()), sink)
 	})
 	if capability.IsNoTable(err) {
-		return nil // it has no rows
+		return nil, nil // it has no rows
 	}
-	return err
+	return hash.sieve.counted(), err
 }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 	"github.com/leat-etl/leat/state"
 )
@@ -40,6 +43,55 @@ func TestTablesThatLeft(t *testing.T) {
 	s.becomes("public.customers", state.Streaming)
 	s.becomes("public.monday", state.Streaming)
 	s.expect(s.leat("query", s.file, "SELECT (SELECT count(*) FROM customers WHERE NOT __leat_marked_deleted) AS c, (SELECT count(*) FROM monday WHERE NOT __leat_marked_deleted) AS m, (SELECT count(*) FROM days WHERE NOT __leat_marked_deleted) AS d"), exitOK, "90  1  0")
+}
+
+// TestDatabaseLeavesMergedTables compares what is left of a pipeline, takes the rows
+// of the other database out, and loads them anew when it comes back.
+func TestDatabaseLeavesMergedTables(t *testing.T) {
+	server := pgserver.Test(t, pgserver.Options{})
+	for _, plugin := range []string{"duckdb", "postgres"} {
+		t.Run(plugin, func(t *testing.T) {
+			s := newSite(t, server)
+			other, table := server.Database(t), "orders"
+			if err := server.Exec(t.Context(), other, "CREATE TABLE orders (id integer PRIMARY KEY, note text, region text)", "INSERT INTO orders SELECT i, 'other ' || i, 'us' FROM generate_series(1, 50) i",
+				"CREATE TABLE bare (note text)", "INSERT INTO bare VALUES ('x'), ('x')", fmt.Sprintf("ALTER TABLE orders OWNER TO %[1]s; ALTER TABLE bare OWNER TO %[1]s; GRANT CREATE ON DATABASE %[2]s TO %[1]s", s.role, other)); err != nil {
+				t.Fatal(err)
+			}
+			if plugin == "postgres" {
+				s.intoPostgres()
+				table = "shop.orders"
+			}
+			alone, both := fmt.Sprintf("databases = [%q]\nmerge_tables = true", s.database), fmt.Sprintf("databases = [%q, %q]\nmerge_tables = true", s.database, other)
+			s.edit(fmt.Sprintf("database = %q", s.database), both)
+			s.mended()
+			s.expect(s.leat("drop", s.file, other, "--rows"), exitUsage, "is in the pipeline file")
+			s.expect(s.leat("drop", s.file, "--rows"), exitUsage, "--rows needs the databases")
+			s.edit(both, alone)
+			s.expect(s.run(), exitOK, "--rows takes its rows out of merged tables")
+			s.expect(s.leat("verify", s.file), exitOK, "50 rows of database "+other+" are not compared", "leat drop "+s.file+" "+other+" --rows", "what was compared is equal")
+			v := decode[engine.Verification](s, s.leat("--json", "verify", s.file))
+			if i := slices.IndexFunc(v.Tables, func(t engine.TableVerification) bool { return strings.Contains(t.Target, "orders") }); i < 0 || len(v.Tables[i].Departed) != 1 || v.Tables[i].DestinationRows != 500 {
+				t.Errorf("verify --json: %+v", v.Tables)
+			}
+			s.expect(s.leat("drop", s.file, other), exitUsage, "nothing was dropped")
+			s.expect(s.leat("drop", s.file, other, "--yes", "--rows"), exitOK, "its rows in merged tables", "the rows of "+other+" are taken out")
+			rows := func(want string) {
+				t.Helper()
+				s.expect(s.leat("query", s.file, fmt.Sprintf("SELECT count(*) AS all, count(CASE WHEN __leat_marked_deleted THEN 1 END) AS deleted FROM %s", table)), exitOK, "\n"+want)
+			}
+			rows("550  50")
+			s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal")
+			s.expect(s.run(), exitOK)
+			s.expect(s.leat("objects", "list", s.file), exitOK, other+".public.orders", "DELETED", "taken out as by a TRUNCATE")
+
+			s.edit(alone, both)
+			if err := server.Exec(t.Context(), other, "DELETE FROM orders WHERE id <= 10"); err != nil {
+				t.Fatal(err)
+			}
+			s.mended()
+			rows("550  10")
+		})
+	}
 }
 
 // TestQueriedTablesThatLeft shows the same of a pipeline that queries its source.

@@ -43,7 +43,7 @@ may not read a table, and 1 if there was none to compare.`,
 			if p.json {
 				err = json.NewEncoder(p.out).Encode(v)
 			} else {
-				err = p.printVerification(v, keys)
+				err = p.printVerification(s.Path, v, keys)
 			}
 			switch {
 			case err == nil && !v.Equal():
@@ -60,7 +60,7 @@ may not read a table, and 1 if there was none to compare.`,
 	return cmd
 }
 
-func (p *program) printVerification(v *engine.Verification, most int) error {
+func (p *program) printVerification(path string, v *engine.Verification, most int) error {
 	out := newTable(p.out)
 	out.head("table", "source rows", "destination rows", "set aside", "differing keys")
 	for _, t := range v.Tables {
@@ -72,13 +72,20 @@ func (p *program) printVerification(v *engine.Verification, most int) error {
 	for i := range v.Tables {
 		p.printDifferences(&v.Tables[i], most)
 	}
+	departed := false
+	for _, t := range v.Tables {
+		for _, d := range t.Departed {
+			departed = true
+			fmt.Fprintf(p.out, "%s: %d rows of database %s are not compared: it is not in the pipeline file any more. They may stay, or leat drop %s %s --rows takes them out\n", t.Target, d.Rows, d.Database, path, d.Database)
+		}
+	}
 	for _, l := range v.LeftOut {
 		fmt.Fprintf(p.out, "%s is not compared: %s\n", l.Table, l.Reason)
 	}
 	switch {
 	case len(v.Tables) == 0:
 		fmt.Fprintln(p.out, "nothing is proven: no table was compared")
-	case v.Equal() && len(v.LeftOut) > 0:
+	case v.Equal() && (departed || len(v.LeftOut) > 0):
 		fmt.Fprintln(p.out, "what was compared is equal")
 	case v.Equal():
 		fmt.Fprintln(p.out, "source and destination are equal")
