@@ -16,8 +16,10 @@ import (
 // IdlePattern is a pattern of the pipeline file that names no table: most
 // likely it is mistyped.
 type IdlePattern struct {
-	// Key is where the pattern stands in the file.
+	// Key is where the pattern stands in the file, Place that as
+	// file:line:column.
 	Key     string `json:"key"`
+	Place   string `json:"place"`
 	Pattern string `json:"pattern"`
 	// Among says among which tables it was looked for, Nearest is the one that
 	// was probably meant, empty if none is near.
@@ -27,7 +29,7 @@ type IdlePattern struct {
 
 // String is a sentence.
 func (p IdlePattern) String() string {
-	s := fmt.Sprintf("%s: %q names no %s (case counts)", p.Key, p.Pattern, p.Among)
+	s := fmt.Sprintf("%s: %s: %q names no %s (case counts)", p.Place, p.Key, p.Pattern, p.Among)
 	if p.Nearest != "" {
 		s += fmt.Sprintf("; did you mean %q?", p.Nearest)
 	}
@@ -44,8 +46,8 @@ func idlePatterns(s *spec.Spec, all []batch.TableID) []IdlePattern {
 		}
 	}
 	var out []IdlePattern
-	look := func(key, among string, patterns []spec.Pattern, tables []batch.TableID) {
-		for _, p := range patterns {
+	look := func(key, among string, at strict.Path, patterns []spec.Pattern, tables []batch.TableID) {
+		for i, p := range patterns {
 			if p.String() == "*.*" || slices.ContainsFunc(tables, func(t batch.TableID) bool { return p.Match(t.Schema, t.Name) }) {
 				continue
 			}
@@ -58,19 +60,19 @@ func idlePatterns(s *spec.Spec, all []batch.TableID) []IdlePattern {
 					}
 				}
 			}
-			out = append(out, IdlePattern{key, p.String(), among, strict.Nearest(p.String(), names)})
+			out = append(out, IdlePattern{key, s.Place(at.Index(i)), p.String(), among, strict.Nearest(p.String(), names)})
 		}
 	}
 	const any, selected = "table of the source", "table that the pipeline reads"
 	if s.Source.Mode != spec.ModeSQL {
-		look("objects.include", any, s.Objects.Include, all)
-		look("objects.exclude", any, s.Objects.Exclude, all)
+		look("objects.include", any, strict.Path{"objects", "include"}, s.Objects.Include, all)
+		look("objects.exclude", any, strict.Path{"objects", "exclude"}, s.Objects.Exclude, all)
 	}
 	for _, r := range s.Objects.Rules {
-		look("objects", selected, []spec.Pattern{r.Pattern}, chosen)
+		look("objects", selected, strict.Path{"objects", r.Pattern.String()}, []spec.Pattern{r.Pattern}, chosen)
 	}
 	for i, t := range s.Transforms {
-		look(fmt.Sprintf("transforms[%d].tables of %s", i+1, t.Plugin), selected, t.Tables, chosen)
+		look(fmt.Sprintf("transforms[%d].tables of %s", i+1, t.Plugin), selected, strict.Path{"transforms"}.Index(i).Key("tables"), t.Tables, chosen)
 	}
 	return out
 }

@@ -91,7 +91,7 @@ func TestChecksOfQueryModes(t *testing.T) {
 		{"[objects.\"public.a\"]\nquery_mode = \"delta_timestamp\"\ntimestamp_column = \"v\"", `fail|public.a|timestamp_column names column "v" of type text: want a timestamp or a date`},
 		{"[objects.\"public.a\"]\nquery_mode = \"delta_timestamp\"\ntimestamp_column = \"At\"", `fail|public.a|timestamp_column names column "At", which does not exist|Its columns are id, v, at, seq.`},
 		{"[objects.\"public.a\"]\nquery_mode = \"incrementing_append_only\"\nincrementing_column = \"seq\"", `its sequence gives 50 values to a session at once`},
-		{"[objects.\"public.nothing\"]\nquery_mode = \"xmin\"", `warn|objects|objects: "public.nothing" names no table`},
+		{"[objects.\"public.nothing\"]\nquery_mode = \"xmin\"", `test.toml:9:10: objects: "public.nothing" names no table`},
 		{"[objects.\"public.w\"]\nquery_mode = \"xmin\"", `fail|public.w|a view has no xmin`},
 	} {
 		if got := report(c.objects); !strings.Contains(got, c.want) {

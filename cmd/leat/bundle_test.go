@@ -126,7 +126,7 @@ func TestSharedPlugin(t *testing.T) {
 	if err := os.WriteFile(lockFile, bytes.Replace(text, []byte("module = \"sha256:"), []byte("module = \"sha256:0"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.refused([]string{"run", "--until-caught-up", w.file}, "leat.lock", `key "plugins[0].module"`)
+	w.refused([]string{"run", "--until-caught-up", w.file}, "leat.lock", `key "plugins[1].module"`)
 	if err := os.WriteFile(lockFile, text, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,7 @@ func Parse(name string, text []byte) (*Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.place = doc.Place
 	s.inQuery = func(char int) (line, column int) {
 		at := strict.Path{"source", "query"}
 		if char == 0 {
@@ -63,6 +64,13 @@ func Parse(name string, text []byte) (*Spec, error) {
 		s.Engine.StateDir = beside(s.Dir, s.Engine.StateDir)
 	}
 	return s, nil
+}
+
+// Place says where a key stands in the file, given as file:line:column, or what is
+// nearest above it.
+func (s *Spec) Place(path strict.Path) string {
+	line, column := s.place(path)
+	return fmt.Sprintf("%s:%d:%d", s.Path, line, column)
 }
 
 // folderName turns a pipeline's name into that of a folder.

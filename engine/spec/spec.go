@@ -32,6 +32,7 @@ type Spec struct {
 	// of the key itself for 0. It is a function for the reason that Secret's
 	// from is one.
 	inQuery func(char int) (line, column int)
+	place   func(strict.Path) (line, column int)
 }
 
 // Source is the server and how it is read.

@@ -128,8 +128,8 @@ func (e *ConfigError) collect(schema any, v *jsonschema.ValidationError) {
 func configPath(location []string) string {
 	path := "config"
 	for _, step := range location {
-		if _, err := strconv.Atoi(step); err == nil {
-			path += "[" + step + "]"
+		if i, err := strconv.Atoi(step); err == nil {
+			path += fmt.Sprintf("[%d]", i+1)
 		} else {
 			path += "." + step
 		}

@@ -69,12 +69,12 @@ func TestFaults(t *testing.T) {
 	for want, text := range map[string]string{
 		`key "version" is 2: this leat knows 1`:             "version = 2\n",
 		`key "version" is missing`:                          "",
-		`key "plugins[0].plugin" is "mask": want`:           "version = 1\n" + entry("mask", a, b),
-		`key "plugins[0].plugin" is "acme/mask": want`:      "version = 1\n" + entry("acme/mask", a, b),
-		`key "plugins[1].plugin" is "acme/mask@1.0.0" once`: "version = 1\n" + entry("acme/mask@1.0.0", a, b) + entry("acme/mask@1.0.0", b, b),
-		`key "plugins[0].digest" is not of the form`:        "version = 1\n" + entry("acme/mask@1.0.0", "sha256:../../x", b),
-		`key "plugins[0].module" is not of the form`:        "version = 1\n" + entry("acme/mask@1.0.0", a, strings.ToUpper(b)),
-		`key "plugins[0].granted" is unknown`:               "version = 1\n" + entry("acme/mask@1.0.0", a, b) + "granted = []\n",
+		`key "plugins[1].plugin" is "mask": want`:           "version = 1\n" + entry("mask", a, b),
+		`key "plugins[1].plugin" is "acme/mask": want`:      "version = 1\n" + entry("acme/mask", a, b),
+		`key "plugins[2].plugin" is "acme/mask@1.0.0" once`: "version = 1\n" + entry("acme/mask@1.0.0", a, b) + entry("acme/mask@1.0.0", b, b),
+		`key "plugins[1].digest" is not of the form`:        "version = 1\n" + entry("acme/mask@1.0.0", "sha256:../../x", b),
+		`key "plugins[1].module" is not of the form`:        "version = 1\n" + entry("acme/mask@1.0.0", a, strings.ToUpper(b)),
+		`key "plugins[1].granted" is unknown`:               "version = 1\n" + entry("acme/mask@1.0.0", a, b) + "granted = []\n",
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, Name), []byte(text), 0o600); err != nil {

@@ -16,13 +16,14 @@ func (p Path) Key(name string) Path { return append(p[:len(p):len(p)], name) }
 // Index returns the path of an element of p.
 func (p Path) Index(i int) Path { return append(p[:len(p):len(p)], i) }
 
-// String prints the path as a person would write it: transforms[0].plugin.
+// String prints the path for people, who count from 1: transforms[1].plugin is the
+// plugin of the first transform.
 func (p Path) String() string {
 	var b strings.Builder
 	for _, step := range p {
 		switch step := step.(type) {
 		case int:
-			b.WriteString("[" + strconv.Itoa(step) + "]")
+			b.WriteString("[" + strconv.Itoa(step+1) + "]")
 		case string:
 			if b.Len() > 0 {
 				b.WriteByte('.')

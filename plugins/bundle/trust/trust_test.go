@@ -183,12 +183,12 @@ func TestFaultsOfAStore(t *testing.T) {
 		return "[[publishers]]\nname = \"acme\"\n[[publishers.keys]]\nkey = '''\n" + k + "'''\n" + more
 	}
 	for want, text := range map[string]string{
-		`key "publishers[0].keys[0].key" is wrong: not a public key`:             "[[publishers]]\nname = \"acme\"\n[[publishers.keys]]\nkey = \"x\"\n",
-		`key "publishers[0].keys[0].valid_until" is "never": want a day`:         block("valid_until = \"never\"\n"),
-		`key "publishers[0].keys[0].valid_from" must be a day such as`:           block("valid_from = 2026-01-01\n"),
-		`key "publishers[0].keys[0].revoke" is unknown: did you mean "revoked"?`: block("revoke = \"x\"\n"),
-		`key "publishers[1].keys[0].key" is the key of acme already`:             block("") + block(""),
-		`key "publishers[0].name" is "A C"`:                                      "[[publishers]]\nname = \"A C\"\n",
+		`key "publishers[1].keys[1].key" is wrong: not a public key`:             "[[publishers]]\nname = \"acme\"\n[[publishers.keys]]\nkey = \"x\"\n",
+		`key "publishers[1].keys[1].valid_until" is "never": want a day`:         block("valid_until = \"never\"\n"),
+		`key "publishers[1].keys[1].valid_from" must be a day such as`:           block("valid_from = 2026-01-01\n"),
+		`key "publishers[1].keys[1].revoke" is unknown: did you mean "revoked"?`: block("revoke = \"x\"\n"),
+		`key "publishers[2].keys[1].key" is the key of acme already`:             block("") + block(""),
+		`key "publishers[1].name" is "A C"`:                                      "[[publishers]]\nname = \"A C\"\n",
 	} {
 		_, err := Parse("trust.toml", []byte(text))
 		var faults strict.Errors
