@@ -35,7 +35,7 @@ func (t *table) row(cells ...any) {
 	t.n++
 }
 
-// rows prints a part of a result, NULL as an empty cell.
+// rows prints a part of a result.
 func (t *table) rows(r engine.Rows) error {
 	if !t.headed {
 		t.head(r.Columns...)
@@ -43,7 +43,7 @@ func (t *table) rows(r engine.Rows) error {
 	for _, row := range r.Rows {
 		cells := make([]any, len(row))
 		for i, c := range row {
-			cells[i] = ""
+			cells[i] = "NULL"
 			if c != nil {
 				cells[i] = *c
 			}

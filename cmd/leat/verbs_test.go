@@ -160,6 +160,9 @@ func TestQueryOnlyReads(t *testing.T) {
 			t.Errorf("exit code %d\n%s", code, p.out)
 		}
 	}
+	for _, sql := range []string{"SHOW TABLES", "describe orders"} {
+		pg.expect(pg.leat("query", pg.file, sql), exitUsage, "information_schema.tables")
+	}
 }
 
 // printsValues asks for values of every kind, as text and as JSON.
@@ -167,7 +170,7 @@ func printsValues(s *site, table string) {
 	s.t.Helper()
 	const columns = "u, b, ts, td, d, tm, big, ok, f, n, long"
 	s.expect(s.leat("query", s.file, "SELECT "+columns+" FROM "+table+" ORDER BY id"), exitOK, "161ece9d-56bd-4d0f-b4a5-62df064c0471  \\xdeadbeef  infinity  ", "0044-03-15 00:00:00 BC", "  -infinity", "12:34:56  ",
-		"true   NaN  2.50   "+strings.Repeat("long ", 30), "2026-11-30T03:51:42.5Z  2026-11-30T03:51:42 ", "  2026-11-30  ", "00:00:00.25")
+		"\nNULL                                  \\x          2026-11-30", "true   NaN  2.50   "+strings.Repeat("long ", 30), "2026-11-30T03:51:42.5Z  2026-11-30T03:51:42 ", "  2026-11-30  ", "00:00:00.25")
 	s.expect(s.leat("--json", "query", s.file, "SELECT "+columns+" FROM "+table+" ORDER BY id"), exitOK,
 		`{"u":"161ece9d-56bd-4d0f-b4a5-62df064c0471","b":"\\xdeadbeef","ts":"infinity","td":"0044-03-15 00:00:00 BC","d":"-infinity","tm":"12:34:56","big":"9007199254740993","ok":true,"f":"NaN","n":2.50,"long":"long `,
 		`{"u":null,"b":"\\x","ts":"2026-11-30T03:51:42.5Z","td":"2026-11-30T03:51:42","d":"2026-11-30","tm":"00:00:00.25","big":9007199254740992,"ok":false,"f":1.5,"n":-0.10,"long":"<a \"b\">"}`)
