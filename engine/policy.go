@@ -124,18 +124,19 @@ const (
 // for ever. The first failure of a row of them says how long it goes on, and how
 // to end it. It is the only back-off loop.
 func persist(ctx context.Context, log *slog.Logger, what string, patience time.Duration, run func(context.Context) error) error {
-	pause, failing := firstPause, time.Now()
+	pause, failing, tries := firstPause, time.Now(), 0
 	for said := false; ; said = true {
+		tries++
 		started := time.Now()
 		err := run(ctx)
 		if err == nil || ctx.Err() != nil || actionFor(err) != retry {
 			return err
 		}
 		if time.Since(started) > calm || movesOn(err) {
-			pause, failing, said = firstPause, time.Now(), false
+			pause, failing, tries, said = firstPause, time.Now(), 1, false
 		}
 		if patience > 0 && time.Since(failing) >= patience {
-			return fmt.Errorf("given up after %s: %w", patience, err)
+			return fmt.Errorf("%s was given up after %s, as --retry-for has it, and %d attempts, of which the last failed: %w", what, patience, tries, err)
 		}
 		wait := pause/2 + rand.N(pause)
 		log.Warn(what+" failed, trying again", "error", err, "in", wait.Round(time.Millisecond).String(), fixAttr(fixOf(err)))

@@ -56,7 +56,7 @@ func TestAuthorsLoop(t *testing.T) {
 		t.Errorf("as JSON: %v %+v", err, r)
 	}
 	edit(t, filepath.Join(dir, "tests", "replace.toml"), `name = "the text`, `nam = "the text`)
-	s.expect(s.leat("plugin", "test", "--no-build", dir), exitPlugin, "replace.toml:31:1", `unknown: did you mean "name"?`)
+	s.expect(s.leat("plugin", "test", "--no-build", dir), exitPlugin, "replace.toml:34:1", `unknown: did you mean "name"?`)
 	edit(t, filepath.Join(dir, "plugin.c"), "leat_keep_all(p);", "leat_keep_everything(p);")
 	s.expect(s.leat("plugin", "build", dir), exitPlugin, "clang: exit status 1", "leat_keep_everything")
 	if err := os.RemoveAll(filepath.Join(dir, "leat")); err != nil {

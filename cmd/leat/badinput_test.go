@@ -46,7 +46,7 @@ func TestUnreachableSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.expect(s.leat("check", s.file), exitSource, "1006", "pg_isready")
-	s.expect(s.leat("run", "--until-caught-up", "--retry-for", "1s", s.file), exitSource, "given up after 1s", "[1006]", "pg_isready", "waiting for what replication", "for 1s", "Ctrl-C", "--retry-for")
+	s.expect(s.leat("run", "--until-caught-up", "--retry-for", "1s", s.file), exitSource, "replication was given up after 1s, as --retry-for has it, and ", " attempts, of which the last failed: connect ", "[1006]", "pg_isready", "waiting for what replication", "for 1s", "Ctrl-C", "--retry-for")
 	p := s.start()
 	p.says("trying again")
 	p.says("[1006]")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/leat-etl/leat/engine"
+	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/state"
 )
@@ -59,7 +60,7 @@ func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
 	out := newTable(p.out)
 	out.head("database", "phase", "durable position", "behind", "retained wal", "error")
 	for _, d := range s.Databases {
-		out.row(d.Database, d.Phase, d.Durable, size(d.LagBytes), size(d.RetainedWAL), d.Error)
+		out.row(d.Database, d.Phase, placeOf(d.Durable), size(d.LagBytes), size(d.RetainedWAL), d.Error)
 	}
 	if err := out.end(); err != nil {
 		return err
@@ -165,6 +166,14 @@ func setAside(file *spec.Spec, n int64) string {
 	return fmt.Sprintf("%s: %d failed events: rows that are set aside and not at the destination; leat failed list %s shows them\n", file.Name, n, file.Path)
 }
 
+// placeOf prints a position, a dash for none: a pipeline that queries has none.
+func placeOf(p batch.Position) string {
+	if p.IsZero() {
+		return "-"
+	}
+	return p.String()
+}
+
 // moment prints a time for people, a dash for none.
 func moment(t time.Time) string {
 	if t.IsZero() {
@@ -223,7 +232,7 @@ func (p *program) printStopped(file *spec.Spec, store *state.Store) (err error) 
 			out.row(d.Database, "given up with leat drop", "-")
 			continue
 		}
-		out.row(d.Database, d.Slot, d.Durable)
+		out.row(d.Database, d.Slot, placeOf(d.Durable))
 	}
 	if err := out.end(); err != nil {
 		return err
