@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -44,11 +45,20 @@ func (l *lane) refuseDeselection(ctx context.Context, all []*postgres.Table) err
 	if refused := deselected(l.p.Spec, l.database, followed, names); refused != nil {
 		return refused
 	}
-	if len(followed) == 0 && !l.saidNothing {
-		l.saidNothing = true
-		l.log.Warn("no table is selected: nothing is replicated until the pipeline file names one that is there", "fix", "include under [objects]")
+	if len(followed) == 0 {
+		l.nothing.say(l.log)
 	}
 	return nil
+}
+
+// nothingSelected says once that no table is.
+type nothingSelected struct{ said bool }
+
+func (n *nothingSelected) say(log *slog.Logger) {
+	if !n.said {
+		n.said = true
+		log.Warn("no table is selected: nothing is replicated until the pipeline file names one that is there", "fix", "correct include and exclude under [objects]")
+	}
 }
 
 // followedOf are the objects of a database that are replicated, or about to be.

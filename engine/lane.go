@@ -33,9 +33,9 @@ type lane struct {
 	needsText      bool          // a value came up that binary form does not have
 	mayResync      bool          // see RunOptions
 	mayDeselect    bool          // see RunOptions
-	saidNothing    bool          // that no table is selected
-	asked          atomic.Bool   // an operator asks something of the objects
-	spooling       atomic.Bool   // the slot keeps more log than wal_budget: see relay
+	nothing        nothingSelected
+	asked          atomic.Bool // an operator asks something of the objects
+	spooling       atomic.Bool // the slot keeps more log than wal_budget: see relay
 	costs          costs
 	refused        refusals
 	pausedAt       int64  // bytes that the slot kept when guard last paused a table, 0 for none

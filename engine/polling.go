@@ -33,6 +33,8 @@ type poller struct {
 	stored  checkpointEntries
 	objects []*object
 
+	nothing nothingSelected
+
 	// known keeps the schema of a table from run to run, so that the chain is
 	// planned anew only when a table has changed.
 	known map[batch.TableID]*batch.Schema
@@ -155,6 +157,9 @@ func (l *poller) find(ctx context.Context) (failed []error, err error) {
 	}
 	if err := l.p.noteAbsent(ctx, l.source, listed, records); err != nil {
 		return nil, err
+	}
+	if len(listed) == 0 {
+		l.nothing.say(l.log)
 	}
 	l.objects = nil
 	var schemas []*batch.Schema

@@ -39,7 +39,7 @@ func checkObjects(ctx context.Context, s *spec.Spec, source *postgres.Source) ([
 	if err != nil {
 		return nil, err
 	}
-	items := []postgres.Item{{Name: "objects", Object: source.Database, Found: fmt.Sprintf("%d objects selected", len(objects)+len(refused)), Outcome: postgres.OK}}
+	items := []postgres.Item{postgres.SelectedItem(source.Database, len(objects)+len(refused))}
 	for _, f := range refused {
 		items = append(items, postgres.Item{Name: "query mode", Object: f.table.String(), Found: causeOf(f.err), Outcome: postgres.Fail, Fix: fixOf(f.err)})
 	}

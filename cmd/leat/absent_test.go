@@ -106,6 +106,8 @@ func TestQueriedTablesThatLeft(t *testing.T) {
 	s.expect(s.run(), exitOK)
 	s.becomes("public.customers", state.Skipped)
 	s.becomes("public.orders", state.Deleted)
+	s.expect(s.run(), exitOK, "no table is selected")
+	s.expect(s.leat("check", s.file), exitOK, "0 tables selected", "[objects]")
 	s.extra = ""
 	s.write()
 	s.expect(s.run(), exitOK)

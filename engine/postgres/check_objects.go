@@ -18,11 +18,7 @@ func (c *checker) objects(ctx context.Context) {
 		c.error("objects", c.database, err)
 		return
 	}
-	selected := Item{Name: "objects", Object: c.database, Found: fmt.Sprintf("%d tables selected", len(tables)), Outcome: OK}
-	if len(tables) == 0 {
-		selected.Outcome, selected.Causes, selected.Fix = Warn, []string{"Nothing is replicated until include under [objects] names a table that is there, and exclude does not."}, "Correct include and exclude under [objects]."
-	}
-	c.add(selected)
+	c.add(SelectedItem(c.database, len(tables)))
 	var usable []*Table
 	for _, t := range tables {
 		if t.Reason != "" {
@@ -36,6 +32,15 @@ func (c *checker) objects(ctx context.Context) {
 	for _, t := range usable {
 		c.identity(t)
 	}
+}
+
+// SelectedItem says how many tables of a database a pipeline file selects.
+func SelectedItem(database string, n int) Item {
+	item := Item{Name: "objects", Object: database, Found: fmt.Sprintf("%d tables selected", n), Outcome: OK}
+	if n == 0 {
+		item.Outcome, item.Causes, item.Fix = Warn, []string{"Nothing is replicated until include under [objects] names a table that is there, and exclude does not."}, "Correct include and exclude under [objects]."
+	}
+	return item
 }
 
 // privileges checks CONNECT, which has held, USAGE and SELECT, of partitions
