@@ -104,7 +104,7 @@ func pastOf(s *spec.Spec, stateDir, database string) postgres.Past {
 	}
 	i := slices.IndexFunc(records, func(r state.Source) bool { return r.Database == database })
 	switch {
-	case i < 0:
+	case i < 0, records[i].Slot == "" && records[i].Beside: // its rows were taken out
 		return postgres.NeverRan
 	case records[i].Slot == "":
 		return postgres.GivenUp

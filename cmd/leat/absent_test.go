@@ -85,6 +85,9 @@ func TestDatabaseLeavesMergedTables(t *testing.T) {
 			s.expect(s.leat("objects", "list", s.file), exitOK, other+".public.orders", "DELETED", "taken out as by a TRUNCATE")
 
 			s.edit(alone, both)
+			if r := s.leat("check", s.file); r.code != exitOK || strings.Contains(r.out, "given the pipeline up") {
+				t.Errorf("check says of a database that comes back:\n%s", r.out)
+			}
 			if err := server.Exec(t.Context(), other, "DELETE FROM orders WHERE id <= 10"); err != nil {
 				t.Fatal(err)
 			}

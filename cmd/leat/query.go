@@ -22,9 +22,10 @@ it runs, which holds the lock of a DuckDB file, otherwise directly. It only
 reads: a statement that would change something is refused.
 
 Values are printed as PostgreSQL prints them, times in UTC, and NULL as NULL. On a
-terminal long ones are cut, in a pipe or a file they are whole. --json writes an object for each row:
-booleans and numbers as such where no reader of JSON changes them, which are integers
-up to 2^53, floats and decimals of up to 15 digits; every other value is a string.`,
+terminal long ones are cut, in a pipe or a file they are whole. --json writes an
+object for each row: booleans and numbers as such where no reader of JSON changes
+them, which are integers up to 2^53, floats and decimals of up to 15 digits; NULL
+as null, and every other value as a string.`,
 		Args: exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, client, err := p.locate(args[0])

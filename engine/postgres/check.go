@@ -236,7 +236,7 @@ func (c *checker) slot(ctx context.Context) {
 		if slot.WALStatus == "unreserved" {
 			item.Outcome, item.Fix = Warn, "ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf();"
 		}
-		if c.want.Past == NeverRan && !slot.Active {
+		if (c.want.Past == NeverRan || c.want.Past == GivenUp) && !slot.Active {
 			item.Outcome = Warn
 			item.Found += ", made by no run that the state folder knows"
 			item.Causes = []string{"The state folder is another one, or was removed: a run goes on if the destination has what was loaded, and refuses to start otherwise.", "Another pipeline of this name uses the slot."}
