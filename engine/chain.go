@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/spec"
@@ -15,10 +16,42 @@ import (
 // A plugin that fails on more is broken, not the rows.
 const maxIsolated = 100
 
-// maxOverruns bounds how often a plugin may run out of fuel, time or memory on
-// a table before a batch passes: other tables wait meanwhile. Halving finds one
-// row among 2^20, the most that a batch has, in 21.
-const maxOverruns = 24
+// maxOverruns bounds what a plugin may use up on a table, in whole limits of a
+// call, by running out of fuel, time or memory within overrunsWithin: other
+// tables wait meanwhile. Batches that pass between give nothing back, for then a
+// row in every second one would cost a limit for ever. Halving finds one row
+// among 2^20, the most that a batch has, for about 6.
+const (
+	maxOverruns    = 24
+	overrunsWithin = time.Hour
+)
+
+// overruns are the calls in which a plugin met a limit on a table.
+type overruns struct {
+	first time.Time
+	calls int
+	worth float64 // in whole limits
+}
+
+// leastOverrun is what a call with a small share of its fuel counts for: the
+// instance is lost in any case.
+const leastOverrun = 1.0 / 8
+
+// add counts a call that had a share of its fuel and ended at a limit.
+func (o *overruns) add(share float64, limit wasm.Kind) {
+	if time.Since(o.first) > overrunsWithin {
+		*o = overruns{first: time.Now()}
+	}
+	if limit == wasm.KindDeadline {
+		share = 1
+	}
+	o.calls, o.worth = o.calls+1, o.worth+max(share, leastOverrun)
+}
+
+// explain says why err is one too many.
+func (o *overruns) explain(err error) error {
+	return fmt.Errorf("%w; calls on this table have met their limits %d times within %s, and other tables wait meanwhile", err, o.calls, max(time.Second, time.Since(o.first).Round(time.Second)))
+}
 
 // Chain is the transforms of a pipeline followed by its destination, planned
 // once for each version of each source table. It belongs to whoever holds the
@@ -34,11 +67,9 @@ type Chain struct {
 	roots   map[*batch.Schema]*step
 	// naming is the transform that gives tables their names, -1 for none, and
 	// landed the table that has each.
-	naming int
-	landed map[batch.TableID]batch.TableID
-	// overruns counts, for each source table, the calls in which a plugin met a
-	// limit since a batch has passed.
-	overruns map[batch.TableID]int
+	naming   int
+	landed   map[batch.TableID]batch.TableID
+	overruns map[batch.TableID]*overruns // of source tables
 	// kept has the calls of plugins that stop the pipeline, nil for none.
 	kept *capsuleKeeper
 }
@@ -80,7 +111,7 @@ type rowFailure struct {
 func newChain(p *plugins, databases []string, values spec.Values) *Chain {
 	return &Chain{transforms: p.transforms, databases: databases, values: values,
 		current: map[[2]string]map[string]*batch.Schema{}, roots: map[*batch.Schema]*step{}, naming: p.naming,
-		landed: map[batch.TableID]batch.TableID{}, overruns: map[batch.TableID]int{}}
+		landed: map[batch.TableID]batch.TableID{}, overruns: map[batch.TableID]*overruns{}}
 }
 
 // replan forgets every plan: they are made for one connection of the
@@ -211,15 +242,18 @@ func (c *Chain) Process(ctx context.Context, b *batch.Batch) ([]Output, []rowFai
 	if err != nil {
 		return nil, nil, err
 	}
-	before := c.overruns[b.Schema.Table]
-	r := &passage{source: b.Schema, rows: b.Len(), failures: refused, overruns: before, kept: c.kept}
+	id := b.Schema.Table
+	if c.overruns[id] == nil {
+		c.overruns[id] = &overruns{}
+	}
+	r := &passage{source: b.Schema, rows: b.Len(), failures: refused, overruns: c.overruns[id], kept: c.kept}
 	if err := r.pass(ctx, root, shaped); err != nil {
-		delete(c.overruns, b.Schema.Table)
+		var failure *PluginFailure
+		if errors.As(err, &failure) {
+			delete(c.overruns, id) // it begins anew when the table is tried again
+		}
 		r.release()
 		return nil, nil, err
-	}
-	if c.overruns[b.Schema.Table] = r.overruns; r.overruns == before {
-		delete(c.overruns, b.Schema.Table)
 	}
 	return r.outputs, r.failures, nil
 }
@@ -227,8 +261,8 @@ func (c *Chain) Process(ctx context.Context, b *batch.Batch) ([]Output, []rowFai
 // passage is one batch on its way through the chain.
 type passage struct {
 	source   *batch.Schema
-	rows     int   // that it began with
-	overruns int   // see Chain
+	rows     int // that it began with
+	overruns *overruns
 	overrun  error // the first on this batch, of a call with all its fuel
 	outputs  []Output
 	failures []rowFailure
@@ -256,8 +290,13 @@ func (r *passage) pass(ctx context.Context, s *step, b *batch.Batch) error {
 		}
 		return nil
 	}
-	result, err := s.transform.plugin.Process(wasm.WithShare(ctx, r.share(b)), s.plan, b)
+	share := r.share(b)
+	result, err := s.transform.plugin.Process(wasm.WithShare(ctx, share), s.plan, b)
 	if err != nil {
+		if limit := metLimit(err); limit != "" {
+			r.overruns.add(share, limit)
+			r.overrun = cmp.Or(r.overrun, err)
+		}
 		return r.isolate(ctx, s, b, err)
 	}
 	s.observe(ctx, b, result)
@@ -318,13 +357,13 @@ func (r *passage) share(b *batch.Batch) float64 {
 // isolate halves a batch on which a plugin failed as a whole until the rows
 // that make it fail stand alone.
 func (r *passage) isolate(ctx context.Context, s *step, b *batch.Batch, cause error) error {
-	if metLimit(cause) {
-		r.overruns++
-		r.overrun = cmp.Or(r.overrun, cause)
-	}
-	if actionFor(cause) != setAside || len(r.failures) >= maxIsolated || r.overruns > maxOverruns {
-		if metLimit(cause) {
+	tooOften := r.overruns.worth > maxOverruns
+	if actionFor(cause) != setAside || len(r.failures) >= maxIsolated || tooOften {
+		if metLimit(cause) != "" {
 			cause = r.overrun
+		}
+		if tooOften {
+			cause = r.overruns.explain(cause)
 		}
 		if r.kept != nil && ctx.Err() == nil {
 			r.kept.keep(ctx, s, b)

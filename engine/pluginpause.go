@@ -54,10 +54,14 @@ func pluginFailure(source *batch.Schema, err error) error {
 	return &PluginFailure{source.Table, source.OID, err}
 }
 
-// metLimit says whether a plugin ran out of what a call may use.
-func metLimit(err error) bool {
+// metLimit returns what a plugin ran out of, empty if it is nothing that a call
+// is limited in.
+func metLimit(err error) wasm.Kind {
 	var plugin *wasm.Error
-	return errors.As(err, &plugin) && (plugin.Kind == wasm.KindFuel || plugin.Kind == wasm.KindDeadline || plugin.Kind == wasm.KindMemory)
+	if errors.As(err, &plugin) && (plugin.Kind == wasm.KindFuel || plugin.Kind == wasm.KindDeadline || plugin.Kind == wasm.KindMemory) {
+		return plugin.Kind
+	}
+	return ""
 }
 
 // pause takes note of a table on which a plugin has failed, and returns its

@@ -229,6 +229,35 @@ func TestPluginMeetsItsLimitRowByRow(t *testing.T) {
 	p.verify()
 }
 
+// TestPluginMeetsItsLimitNowAndThen: one row of every second batch takes the
+// plugin to its limit. The batches that pass between are no reason to go on so
+// for ever.
+func TestPluginMeetsItsLimitNowAndThen(t *testing.T) {
+	p := pausable(t, "", "good")
+	p.through(shout(t, "broken"))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	stop := p.started(ctx)
+	p.stands(ctx, "b", state.Streaming)
+	for id := 1000; p.object("b").State == state.Streaming && id < 1200; id += 4 {
+		p.exec(fmt.Sprintf(`INSERT INTO b VALUES (%d, 'good'), (%d, 'loop')`, id, id+1), fmt.Sprintf(`INSERT INTO b VALUES (%d, 'good'), (%d, 'good')`, id+2, id+3))
+		waitFor(t, ctx, "the rows, or the pause", func() bool {
+			passed := false
+			err := p.Query(ctx, fmt.Sprintf(`SELECT 1 FROM b WHERE id = %d`, id+3), func(r engine.Rows) error {
+				passed = len(r.Rows) > 0
+				return nil
+			})
+			return err == nil && (passed || p.object("b").State == state.Paused)
+		})
+	}
+	if o := p.object("b"); o.State != state.Paused || !strings.Contains(o.Reason, "used up its 50000000 units of fuel; calls on this table have met their limits ") {
+		t.Errorf("the table is noted as %+v", o)
+	}
+	p.exec(`INSERT INTO a VALUES (500, 'goes on')`)
+	p.arrives(ctx, `SELECT max(name) FROM a WHERE id = 500`, "GOES ON")
+	stop()
+}
+
 // TestPluginFailsOnAQueriedTable: the other tables of a run go on, and the next
 // run tries the table again.
 func TestPluginFailsOnAQueriedTable(t *testing.T) {

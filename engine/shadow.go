@@ -141,7 +141,7 @@ func (s *shadow) observe(ctx context.Context, at *step, b *batch.Batch, live was
 	if err != nil {
 		s.report.Errors++
 		s.report.LastError = err.Error()
-		if metLimit(err) {
+		if metLimit(err) != "" {
 			s.report.overruns++
 		}
 		s.report.Stopped = s.report.overruns >= maxShadowOverruns
