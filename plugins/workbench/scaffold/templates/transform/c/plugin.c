@@ -19,7 +19,8 @@ static bool plan(leat_plan *p) {
     for (leat_each names = leat_begin(leat_get(p->config, "columns")); leat_next(&names);) {
         leat_text name = leat_string(names.value);
         int i = leat_find_text(&p->table, name);
-        if (i < 0) continue;
+        if (i < 0)
+            return leat_refuse(p, "table ", leat_cstr(p->table.name), " has no column ", leat_cstr(name), ": correct columns, or leave the table out under tables of the pipeline file");
         if (p->table.columns[i].key)
             return leat_refuse(p, "column ", leat_cstr(name), " of table ", leat_cstr(p->table.name), " is part of the key: one text for all would make one row of all");
         if (!leat_is(p->table.columns[i].format, "u"))

@@ -26,7 +26,7 @@ class Plugin extends Transform {
     for (let n = 0; n < names.length; n++) {
       const name = names[n].text();
       const i = p.table.find(name);
-      if (i < 0) continue;
+      if (i < 0) return p.refuse("table " + p.table.name + " has no column " + name + ": correct columns, or leave the table out under tables of the pipeline file");
       const column = p.table.columns[i];
       if (column.key > 0) return p.refuse("column " + name + " of table " + p.table.name + " is part of the key: one text for all would make one row of all");
       if (column.format != "u") return p.refuse("column " + name + " of table " + p.table.name + " is not text");

@@ -13,7 +13,7 @@ fn plan(p: &mut leat::Plan) -> Result<(), String> {
     for name in names {
         let i = match p.table.find(&name) {
             Some(i) => i,
-            None => continue,
+            None => return Err(format!("table {} has no column {}: correct columns, or leave the table out under tables of the pipeline file", p.table.name, name)),
         };
         if p.table.columns[i].key > 0 {
             return Err(format!("column {} of table {} is part of the key: one text for all would make one row of all", name, p.table.name));
