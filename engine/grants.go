@@ -26,7 +26,7 @@ func grantsOf(g spec.Grants, b *bundle.Bundle) (out wasm.Grants, err error) {
 		}
 	}
 	if g.Blob != "" {
-		if out.Blob, err = capability.NewBlob(g.Blob); err != nil {
+		if out.Blob, err = newBlob(g.Blob, g); err != nil {
 			return fail(err)
 		}
 	}
@@ -34,6 +34,10 @@ func grantsOf(g spec.Grants, b *bundle.Bundle) (out wasm.Grants, err error) {
 		out.KV = &pluginKV{plugin: b.Manifest.Ref().ID(), quota: int64(g.KV)}
 	}
 	return out, nil
+}
+
+func newBlob(dir string, g spec.Grants) (*capability.Blob, error) {
+	return capability.NewBlob(dir, capability.BlobUse{Bytes: int64(g.BlobBytes), Files: g.BlobFiles})
 }
 
 // apart are the grants of a candidate, what it makes is to be thrown away: what
@@ -44,7 +48,7 @@ func apart(g wasm.Grants, granted spec.Grants, b *bundle.Bundle) (_ wasm.Grants,
 		g.KV = &pluginKV{plugin: b.Manifest.Ref().String() + " (shadow)", quota: kv.quota}
 	}
 	if g.Blob != nil {
-		g.Blob, err = capability.NewBlob(granted.Blob + ".shadow")
+		g.Blob, err = newBlob(granted.Blob+".shadow", granted)
 	}
 	return g, err
 }

@@ -78,7 +78,7 @@ func TestGrantsAreChecked(t *testing.T) {
 	if _, err := grantsOf(spec.Grants{HTTP: spec.HTTPGrant{Hosts: []string{"a/b"}}}, b); !errors.As(err, &e) || !strings.Contains(err.Error(), `grants of plugin one: "a/b" is neither a host`) {
 		t.Errorf("a path as host: %v", err)
 	}
-	if _, err := grantsOf(spec.Grants{Blob: "\x00"}, b); !errors.As(err, &e) {
+	if _, err := grantsOf(spec.Grants{Blob: "\x00", BlobBytes: 1, BlobFiles: 1}, b); !errors.As(err, &e) {
 		t.Errorf("a folder that cannot be: %v", err)
 	}
 	if g, err := grantsOf(spec.Grants{}, b); err != nil || g.HTTP != nil || g.KV != nil || g.Blob != nil || g.Clock || g.Random {
@@ -96,7 +96,7 @@ func TestACandidateKeepsApart(t *testing.T) {
 	}
 	defer s.Close()
 	b := &bundle.Bundle{Manifest: bundle.Manifest{Publisher: "acme", Name: "one", Version: "1.0.0"}}
-	granted := spec.Grants{KV: 1000, Blob: filepath.Join(dir, "files"), Clock: true}
+	granted := spec.Grants{KV: 1000, Blob: filepath.Join(dir, "files"), BlobBytes: 1000, BlobFiles: 10, Clock: true}
 	live, err := grantsOf(granted, b)
 	if err != nil {
 		t.Fatal(err)

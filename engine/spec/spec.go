@@ -141,11 +141,13 @@ type Destination struct {
 
 // Grants are capabilities with their bounds.
 type Grants struct {
-	HTTP   HTTPGrant    `toml:"http" doc:"Requests to servers."`
-	KV     strict.Bytes `toml:"kv" doc:"How much the plugin may keep between runs, in a space of its own in the state folder; 0B is nothing." default:"0B" max:"1GB"`
-	Blob   string       `toml:"blob" doc:"Folder of this machine in which the plugin may read and write files; a relative one is below that of the pipeline file."`
-	Clock  bool         `toml:"clock" doc:"Let the plugin know the time of day."`
-	Random bool         `toml:"random" doc:"Let the plugin draw random numbers."`
+	HTTP      HTTPGrant    `toml:"http" doc:"Requests to servers."`
+	KV        strict.Bytes `toml:"kv" doc:"How much the plugin may keep between runs, in a space of its own in the state folder; 0B is nothing." default:"0B" max:"1GB"`
+	Blob      string       `toml:"blob" doc:"Folder of this machine in which the plugin may read and write files; a relative one is below that of the pipeline file."`
+	BlobBytes strict.Bytes `toml:"blob_bytes" doc:"The most bytes that the folder of blob may hold before the plugin is refused another." default:"1GB"`
+	BlobFiles int          `toml:"blob_files" doc:"The most files and folders that the folder of blob may hold before the plugin is refused another." default:"10000" min:"1"`
+	Clock     bool         `toml:"clock" doc:"Let the plugin know the time of day."`
+	Random    bool         `toml:"random" doc:"Let the plugin draw random numbers."`
 }
 
 // HTTPGrant is an allow-list. It is granted where Hosts has an entry.

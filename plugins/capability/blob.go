@@ -9,21 +9,91 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 )
 
-// Blob is a folder that a plugin may keep files in. Names are slash-separated
-// and cannot lead out of it, by links neither.
-type Blob struct{ dir string }
+// Blob is a folder that a plugin may keep files in, up to a quota. Names are
+// slash-separated and cannot lead out of it, by links neither.
+type Blob struct {
+	dir   string
+	quota BlobUse
+
+	mu   sync.Mutex
+	used *BlobUse // nil until the first write has looked
+}
+
+// BlobUse is what a folder holds, whoever has put it there.
+type BlobUse struct {
+	Bytes int64
+	Files int // and folders
+}
 
 // MaxBlob bounds one file that passes through a plugin's memory.
 const MaxBlob = 64 << 20
 
 // NewBlob makes the folder if it is not there.
-func NewBlob(dir string) (*Blob, error) {
+func NewBlob(dir string, quota BlobUse) (*Blob, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of a plugin: %w", err)
 	}
-	return &Blob{dir}, nil
+	return &Blob{dir: dir, quota: quota}, nil
+}
+
+// use looks at what the folder holds.
+func use(root *os.Root) (*BlobUse, error) {
+	u := &BlobUse{}
+	err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." {
+			return err
+		}
+		u.Files++
+		if info, err := d.Info(); err == nil && d.Type().IsRegular() {
+			u.Bytes += info.Size()
+		}
+		return nil
+	})
+	return u, err
+}
+
+// added is what a file would add, the folders above it included.
+func added(root *os.Root, name string, size int) BlobUse {
+	a := BlobUse{Bytes: int64(size)}
+	for at := name; at != "."; at = path.Dir(at) {
+		if info, err := root.Lstat(at); err != nil {
+			a.Files++
+		} else if at == name {
+			a.Bytes -= info.Size()
+		}
+	}
+	return a
+}
+
+// admit keeps a file within the quota. The folder is looked at again before one
+// is refused: others may have made room.
+func (b *Blob) admit(root *os.Root, name string, size int) (err error) {
+	a := added(root, name, size)
+	for again := b.used != nil; ; again = false {
+		if b.used == nil {
+			if b.used, err = use(root); err != nil {
+				return err
+			}
+		}
+		u := BlobUse{b.used.Bytes + a.Bytes, b.used.Files + a.Files}
+		over := ""
+		switch {
+		case a.Bytes > 0 && u.Bytes > b.quota.Bytes:
+			over = fmt.Sprintf("%d bytes, the most are %d: delete files, or raise blob_bytes in the plugin's grants in the pipeline file", u.Bytes, b.quota.Bytes)
+		case a.Files > 0 && u.Files > b.quota.Files:
+			over = fmt.Sprintf("%d files and folders, the most are %d: delete files, or raise blob_files in the plugin's grants in the pipeline file", u.Files, b.quota.Files)
+		}
+		if over == "" {
+			*b.used = u
+			return nil
+		}
+		if b.used = nil; !again {
+			return &Error{Class: Resource, Message: fmt.Sprintf("with %q the folder %s would hold %s", name, b.dir, over)}
+		}
+	}
 }
 
 // within runs f on a file, or on the folder itself, which it cannot leave.
@@ -50,7 +120,12 @@ func (b *Blob) Put(name string, data []byte) error {
 	if name == "." {
 		return refused("%q is not the name of a file below the plugin's folder", name)
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return b.within("write", name, func(root *os.Root) error {
+		if err := b.admit(root, name, len(data)); err != nil {
+			return err
+		}
 		if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 			return err
 		}
@@ -83,7 +158,12 @@ func (b *Blob) Get(name string) (data []byte, err error) {
 
 // Delete removes a file; it is no error where there is none.
 func (b *Blob) Delete(name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return b.within("delete", name, func(root *os.Root) error {
+		if info, err := root.Lstat(name); err == nil && b.used != nil {
+			b.used.Bytes, b.used.Files = b.used.Bytes-info.Size(), b.used.Files-1
+		}
 		if err := root.Remove(name); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -5,13 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 )
 
 func TestBlobStaysInItsFolder(t *testing.T) {
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "files")
-	b, err := NewBlob(dir)
+	b, err := NewBlob(dir, BlobUse{1 << 20, 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,4 +61,49 @@ func TestBlobStaysInItsFolder(t *testing.T) {
 	if text, err := os.ReadFile(secret); err != nil || string(text) != "s" {
 		t.Errorf("the file outside holds %q, %v", text, err)
 	}
+}
+
+func TestBlobQuota(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *Blob {
+		b, err := NewBlob(dir, BlobUse{Bytes: 100, Files: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	b := open()
+	put := func(name string, size int, want string) {
+		t.Helper()
+		err := b.Put(name, make([]byte, size))
+		var e *Error
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("put %s: %v", name, err)
+		case want != "" && (!errors.As(err, &e) || e.Class != Resource || !strings.Contains(e.Message, want)):
+			t.Errorf("put %s: %v, want %q", name, err, want)
+		}
+	}
+	put("a", 60, "")
+	put("b", 41, "would hold 101 bytes, the most are 100: delete files, or raise blob_bytes in the plugin's grants")
+	put("a", 100, "") // another content of the same file
+	put("a", 10, "")
+	put("d/e", 1, "")
+	put("d/f", 1, "")
+	put("g/h", 0, "would hold 6 files and folders, the most are 4: delete files, or raise blob_files in the plugin's grants")
+	if names, err := b.List("", 10); err != nil || len(names) != 3 {
+		t.Errorf("files are %v, %v: what was refused is there", names, err)
+	}
+	if err := b.Delete("d/f"); err != nil {
+		t.Error(err)
+	}
+	put("c", 89, "")
+	put("c", 90, "101 bytes")
+	if err := os.Remove(filepath.Join(dir, "c")); err != nil { // somebody makes room
+		t.Fatal(err)
+	}
+	put("i", 80, "")
+	b = open() // what is there counts after a new start, too
+	put("i", 90, "101 bytes")
+	put("j", 0, "5 files")
 }

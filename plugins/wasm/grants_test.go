@@ -70,7 +70,7 @@ func usesGrants(t *testing.T, code []byte, server string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blob, err := capability.NewBlob(filepath.Join(t.TempDir(), "blob"))
+	blob, err := capability.NewBlob(filepath.Join(t.TempDir(), "blob"), capability.BlobUse{Bytes: 1 << 20, Files: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
