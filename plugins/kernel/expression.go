@@ -59,7 +59,7 @@ func bindExpression(b *binding) (*Kernel, error) {
 	if put == nil {
 		return nil, fmt.Errorf("as: an expression does not give %s", to)
 	}
-	named, nils, steps, err := b.names(p.Source)
+	named, found, err := b.names(p.Source)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +75,9 @@ func bindExpression(b *binding) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{Output: to, Uses: named, Steps: steps}
+	k := &Kernel{Output: to, Uses: named, Steps: found.nodes + found.steps}
 	k.run = func(in []Column, rows int, out *result) error {
-		e := evaluation{program: program, nils: nils, row: make(map[string]any, len(named))}
+		e := evaluation{program: program, found: found, out: out, row: make(map[string]any, len(named))}
 		for _, i := range named {
 			e.cells = append(e.cells, cell{b.inputs[i].Name, in[i], readerOf(in[i].Array)})
 		}
@@ -86,30 +86,30 @@ func bindExpression(b *binding) (*Kernel, error) {
 	return k, nil
 }
 
-// names finds the inputs that an expression names, in their order, and whether
-// it deals with nil. steps is its size.
-func (b *binding) names(source string) (used []int, nils bool, steps int, err error) {
+// names finds the inputs that an expression names, in their order, and what else
+// there is to know of it.
+func (b *binding) names(source string) (used []int, found *identifiers, err error) {
 	tree, err := parser.Parse(source)
 	if err != nil {
-		return nil, false, 0, expressionError(err)
+		return nil, nil, expressionError(err)
 	}
-	found := &identifiers{}
+	found = &identifiers{}
 	ast.Walk(&tree.Node, found)
 	if found.why != "" {
-		return nil, false, 0, errors.New(found.why)
+		return nil, nil, errors.New(found.why)
 	}
 	used = []int{}
 	for _, name := range found.names {
 		i := slices.IndexFunc(b.inputs, func(in Input) bool { return in.Name == name })
 		if i < 0 {
-			return nil, false, 0, fmt.Errorf("there is no column %q", name)
+			return nil, nil, fmt.Errorf("there is no column %q", name)
 		}
 		if !slices.Contains(used, i) {
 			used = append(used, i)
 		}
 	}
 	slices.Sort(used)
-	return used, found.nils, found.nodes + found.steps, nil
+	return used, found, nil
 }
 
 // identifiers collects the names of an expression and refuses what could take
@@ -118,6 +118,7 @@ type identifiers struct {
 	names []string
 	nodes int
 	nils  bool // it names nil or uses ??
+	joins bool // it may put texts together
 	steps int  // of its patterns
 	why   string
 }
@@ -135,6 +136,8 @@ func (f *identifiers) Visit(node *ast.Node) {
 	case *ast.BinaryNode:
 		pattern, constant := n.Right.(*ast.StringNode)
 		switch {
+		case n.Operator == "+":
+			f.joins = true
 		case n.Operator == "..":
 			f.why = "an expression has no ranges"
 		case n.Operator == "??":
@@ -329,14 +332,15 @@ type cell struct {
 // evaluation runs a program over the rows of a batch.
 type evaluation struct {
 	program *vm.Program
-	nils    bool // see identifiers
+	found   *identifiers
+	out     *result
 	machine vm.VM
 	cells   []cell
 	row     map[string]any
 }
 
 func (e *evaluation) evaluate(c *batch.ColumnBuilder, row int, put putter) error {
-	nulls := false
+	nulls, size := false, 0
 	for i := range e.cells {
 		cell := &e.cells[i]
 		if m := cell.column.Present; m != nil && !m.Get(row) {
@@ -352,9 +356,18 @@ func (e *evaluation) evaluate(c *batch.ColumnBuilder, row int, put putter) error
 			return err
 		}
 		e.row[cell.name] = v
+		if text, ok := v.(string); ok {
+			size += len(text)
+		}
 	}
-	if nulls && !e.nils {
+	if nulls && !e.found.nils {
 		return errNull
+	}
+	if e.found.joins {
+		size = max(size, min(size*e.found.nodes, maxJoined))
+	}
+	if err := e.out.inTime(size, e.found.nodes+e.found.steps); err != nil {
+		return err
 	}
 	v, err := e.machine.Run(e.program, e.row)
 	switch {

@@ -65,7 +65,7 @@ type Bounds struct {
 	// Bytes is about the most that the result may have.
 	Bytes int
 	// Until is when the run has to have ended; zero is never. It is looked at
-	// between two rows.
+	// between two rows, and one that may take longer than is left is not begun.
 	Until time.Time
 }
 
@@ -83,7 +83,7 @@ var (
 // A cell is absent where an input that the kernel uses is absent, and null
 // where one is null, unless pdk/README.md says otherwise of the kernel.
 func (k *Kernel) Run(in []Column, rows int, bounds Bounds) (Column, Failures, error) {
-	out := result{Bounds: bounds}
+	out := result{Bounds: bounds, work: workBetweenLooks}
 	if err := k.run(in, rows, &out); err != nil {
 		return Column{}, nil, err
 	}
@@ -106,15 +106,29 @@ type result struct {
 	Bounds
 	column Column
 	failed Failures
+	work   int // since the last look at the clock, in bytes
 }
 
-// rowsBetweenLooks is how often a run looks at the clock. The slowest kernels
-// take microseconds for a row of usual size.
-const rowsBetweenLooks = 64
+// workBetweenLooks is how often a run looks at the clock, workOfRow what a row
+// counts for beside its bytes: the slowest kernels take microseconds for one of
+// usual size.
+const (
+	workBetweenLooks = 1 << 20
+	workOfRow        = workBetweenLooks / 64
+)
 
-// inTime says that a run may go on with a row.
-func (r *result) inTime(row int) error {
-	if row%rowsBetweenLooks == 0 && !r.Until.IsZero() && time.Now().After(r.Until) {
+// stepTime is about the longest that a step of a pattern takes for a byte.
+const stepTime = 10 * time.Nanosecond
+
+// inTime says that a run may go on with so many bytes of a row, which pass
+// through so many steps.
+func (r *result) inTime(bytes, steps int) error {
+	work := bytes * steps
+	if r.work += workOfRow + work; r.Until.IsZero() || r.work < workBetweenLooks {
+		return nil
+	}
+	r.work = 0
+	if left := time.Until(r.Until); left <= 0 || work > int(left/stepTime) {
 		return ErrTooLong
 	}
 	return nil

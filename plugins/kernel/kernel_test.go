@@ -310,3 +310,32 @@ func TestKernelsEndInTime(t *testing.T) {
 		}
 	}
 }
+
+// TestOneRowEndsInTime: no row may hold the engine much beyond the end of a run,
+// whatever its pattern makes of it.
+func TestOneRowEndsInTime(t *testing.T) {
+	for _, c := range []struct{ name, parameters, text string }{
+		{"regex", `{"pattern": "x(?:.*y)?", "action": "replace", "with": "z"}`, strings.Repeat("x", 50_000)},
+		{"regex", `{"pattern": "(x)(?:.*y)?", "action": "replace", "with": "$1"}`, strings.Repeat("x", 50_000)},
+		{"regex", `{"pattern": "(?:a?){900}b"}`, strings.Repeat("a", 1_000_000)},
+		{"regex", `{"pattern": "(?:a?){900}b", "action": "extract"}`, strings.Repeat("a", 1_000_000)},
+		{"expression", `{"source": "c matches '(?:a?){900}b'", "as": "b"}`, strings.Repeat("a", 1_000_000)},
+		{"expression", `{"source": "c` + strings.Repeat("+c", 200) + ` matches '(?:a?){900}b'", "as": "b"}`, strings.Repeat("a", 10_000)},
+		{"trim", `{"characters": "` + strings.Repeat("é", 10_000) + `è"}`, strings.Repeat("è", 1_000_000)},
+	} {
+		k, err := Bind(c.name, []Input{{Name: "c", Type: arrow.BinaryTypes.String}}, json.RawMessage(c.parameters), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := column(t, "u", []string{c.text})
+		began := time.Now()
+		_, _, err = k.Run([]Column{in}, 1, Bounds{Bytes: 1 << 30, Until: began.Add(200 * time.Millisecond)})
+		if took := time.Since(began); took > 2*time.Second || err != nil && err != ErrTooLong || err == nil && c.name != "trim" {
+			t.Errorf("%s %.60s: %v after %s", c.name, c.parameters, err, took)
+		}
+		small := column(t, "u", []string{c.text[:100]})
+		if _, failed, err := k.Run([]Column{small}, 1, Bounds{Bytes: 1 << 30, Until: time.Now().Add(30 * time.Second)}); err != nil || len(failed) > 0 {
+			t.Errorf("%s %.60s: a short text: %v, %v", c.name, c.parameters, failed, err)
+		}
+	}
+}

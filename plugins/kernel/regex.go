@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -61,22 +62,32 @@ func bindRegex(b *binding) (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
 	}
-	k, err := b.regex(re, p.Action, p.With, p.Group)
+	k, err := pattern{re, steps}.kernel(p.Action, p.With, p.Group)
 	if err == nil {
 		k.Steps = steps
 	}
 	return k, err
 }
 
-// regex is the kernel of an action.
-func (b *binding) regex(re *regexp.Regexp, action, with string, group int) (*Kernel, error) {
+// pattern is a regular expression and what it compiles to.
+type pattern struct {
+	*regexp.Regexp
+	steps int
+}
+
+// kernel is that of an action.
+func (re pattern) kernel(action, with string, group int) (*Kernel, error) {
 	switch action {
 	case "match":
-		return matches(re), nil
+		return re.matches(), nil
 	case "replace":
 		most := strings.Count(with, "$") // times the match
-		return mapsTextWithin(func(limit int) mapper {
+		return mapsTextWithin(func(out *result) mapper {
 			return func(dst, value []byte) ([]byte, error) {
+				if err := re.inTime(value, out); err != nil {
+					return dst, err
+				}
+				limit := out.Bytes
 				last, places := 0, limit/(16*(re.NumSubexp()+1)+24)
 				all := re.FindAllSubmatchIndex(value, places+1)
 				if len(all) > places {
@@ -96,8 +107,11 @@ func (b *binding) regex(re *regexp.Regexp, action, with string, group int) (*Ker
 		if group < 0 || group > re.NumSubexp() {
 			return nil, fmt.Errorf("group: the pattern has %d groups, not %d", re.NumSubexp(), group)
 		}
-		return mapsText(func() mapper {
+		return mapsTextWithin(func(out *result) mapper {
 			return func(dst, value []byte) ([]byte, error) {
+				if err := out.inTime(len(value), re.steps); err != nil {
+					return dst, err
+				}
 				at := re.FindSubmatchIndex(value)
 				if at == nil || at[2*group] < 0 {
 					return dst, errNull
@@ -109,14 +123,47 @@ func (b *binding) regex(re *regexp.Regexp, action, with string, group int) (*Ker
 	return nil, fmt.Errorf("action: %q is not match, replace or extract", action)
 }
 
-func matches(re *regexp.Regexp) *Kernel {
+// inTime says that all matches of a value can be looked for. Each may look at
+// all that is left of the text, as x(.*y)? does: where that could take longer
+// than there is, they are counted first, which ends in time, for half of what is
+// left.
+func (re pattern) inTime(value []byte, out *result) (err error) {
+	if err := out.inTime(len(value), re.steps); err != nil || out.Until.IsZero() {
+		return err
+	}
+	left := time.Until(out.Until)
+	if len(value)*len(value) < int(left/stepTime)/re.steps {
+		return nil
+	}
+	half := time.Now().Add(left / 2)
+	defer func() {
+		if e := recover(); e != nil {
+			if err, _ = e.(error); err != ErrTooLong {
+				panic(e)
+			}
+		}
+	}()
+	re.ReplaceAllFunc(value, func([]byte) []byte {
+		if time.Now().After(half) {
+			panic(ErrTooLong)
+		}
+		return nil
+	})
+	return nil
+}
+
+func (re pattern) matches() *Kernel {
 	return &Kernel{Output: arrow.FixedWidthTypes.Boolean, run: func(in []Column, rows int, out *result) error {
 		value, _, err := values(in[0].Array)
 		if err != nil {
 			return err
 		}
 		return fill(arrow.FixedWidthTypes.Boolean, in, rows, out, func(c *batch.ColumnBuilder, row int) error {
-			c.AppendBool(re.Match(value(row)))
+			cell := value(row)
+			if err := out.inTime(len(cell), re.steps); err != nil {
+				return err
+			}
+			c.AppendBool(re.Match(cell))
 			return nil
 		})
 	}}
@@ -131,7 +178,7 @@ func fill(t arrow.DataType, in []Column, rows int, out *result, appendCell func(
 	b := batch.NewBuilder(&batch.Schema{Columns: []batch.Column{{Name: "result", Type: t}}})
 	c := b.Column(0)
 	for row := range rows {
-		if err := out.inTime(row); err != nil {
+		if err := out.inTime(0, 0); err != nil {
 			return err
 		}
 		switch stateOf(in, row) {
@@ -140,9 +187,13 @@ func fill(t arrow.DataType, in []Column, rows int, out *result, appendCell func(
 		case cellNull:
 			c.AppendNull()
 		default:
-			if err := appendCell(c, row); err == errNull {
+			switch err := appendCell(c, row); err {
+			case nil:
+			case errNull:
 				c.AppendNull()
-			} else if err != nil {
+			case ErrTooLong:
+				return err
+			default:
 				out.fail(row, err)
 				c.AppendAbsent()
 			}

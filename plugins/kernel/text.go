@@ -21,11 +21,12 @@ func mapsText(start func() mapper) *Kernel {
 	}}
 }
 
-// mapsTextWithin is mapsText for mappers that make much of one value: they end
-// with ErrTooLarge before dst has more than limit bytes.
-func mapsTextWithin(start func(limit int) mapper) *Kernel {
+// mapsTextWithin is mapsText for mappers that make or do much with one value:
+// they end with ErrTooLarge before dst has more than the bytes of out, or with
+// ErrTooLong.
+func mapsTextWithin(start func(out *result) mapper) *Kernel {
 	return &Kernel{Output: arrow.BinaryTypes.String, run: func(in []Column, rows int, out *result) error {
-		return mapText(in[0], rows, start(out.Bytes), out)
+		return mapText(in[0], rows, start(out), out)
 	}}
 }
 
@@ -65,19 +66,20 @@ func mapText(in Column, rows int, f mapper, out *result) error {
 	t := newTextBuilder(in, rows, size)
 	nulls := in.Array.NullN() > 0
 	for row := range rows {
-		if err := out.inTime(row); err != nil {
-			return err
-		}
 		if nulls && in.Array.IsNull(row) {
 			t.end(row)
 			continue
 		}
-		data, err := f(t.data, value(row))
+		cell := value(row)
+		if err := out.inTime(len(cell), 1); err != nil {
+			return err
+		}
+		data, err := f(t.data, cell)
 		switch {
 		case err == errNull:
 			t.null(row)
 			continue
-		case err == ErrTooLarge:
+		case err == ErrTooLarge, err == ErrTooLong:
 			return err
 		case err != nil:
 			out.fail(row, err)

@@ -81,13 +81,18 @@ func bindTrim(b *binding) (*Kernel, error) {
 	if p.Characters == "" {
 		p.Characters = " \t\n\r\v\f\u0085\u00a0"
 	}
+	set := map[rune]bool{}
+	for _, r := range p.Characters {
+		set[r] = true
+	}
+	in := func(r rune) bool { return set[r] }
 	return mapsText(func() mapper {
 		return func(dst, value []byte) ([]byte, error) {
 			if p.Side != "right" {
-				value = bytes.TrimLeft(value, p.Characters)
+				value = bytes.TrimLeftFunc(value, in)
 			}
 			if p.Side != "left" {
-				value = bytes.TrimRight(value, p.Characters)
+				value = bytes.TrimRightFunc(value, in)
 			}
 			return append(dst, value...), nil
 		}
@@ -136,10 +141,10 @@ func bindReplace(b *binding) (*Kernel, error) {
 		return nil, errors.New("find is empty")
 	}
 	find := []byte(p.Find)
-	return mapsTextWithin(func(limit int) mapper {
+	return mapsTextWithin(func(out *result) mapper {
 		return func(dst, value []byte) ([]byte, error) {
 			for {
-				if len(dst)+len(value) > limit {
+				if len(dst)+len(value) > out.Bytes {
 					return dst, ErrTooLarge
 				}
 				at := bytes.Index(value, find)

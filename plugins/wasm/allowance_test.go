@@ -64,7 +64,7 @@ func TestWhatAPluginHasTheHostMakeIsBounded(t *testing.T) {
 		{"a kernel", withReply(kernelPlan(replace, "u", "")), manyRows(10_000, 1), KindMemory, "kernel replace: its results are larger"},
 		{"many kernels", withReply(kernelPlan(strings.TrimSuffix(strings.Repeat(replace+",", 100), ","), "u", "")), manyRows(100, 1), KindMemory, "kernel replace: "},
 		{"many outputs", withReply(outputs(every, 1000)), manyRows(10_000, 1), KindMemory, "what it makes of the batch takes more than"},
-		{"slow kernels", withReply(kernelPlan(strings.TrimSuffix(slow, ","), "b", "")), manyRows(1000, 1000), KindDeadline, "kernel regex: the kernels of the plan ran for more than 50ms"},
+		{"slow kernels", withReply(kernelPlan(strings.TrimSuffix(slow, ","), "b", "")), manyRows(1000, 1000), KindDeadline, "kernel regex: the kernels of the plan take more than 50ms"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			limits := hostileLimits

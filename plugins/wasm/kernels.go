@@ -167,7 +167,7 @@ func (t *Transform) runKernels(p *Plan, b *batch.Batch, r *result) error {
 		case errors.Is(err, kernel.ErrTooLarge):
 			err = &overAllowance{fmt.Sprintf("its results are larger than the plugin's memory of %d bytes and %d times the batch", t.module.plugin.Limits.MemoryBytes, batchesAllowed)}
 		case errors.Is(err, kernel.ErrTooLong):
-			return t.module.failure("process", KindDeadline, "kernel %s: the kernels of the plan ran for more than %s", bound.Name, deadline)
+			return t.module.failure("process", KindDeadline, "kernel %s: the kernels of the plan take more than %s", bound.Name, deadline)
 		}
 		return t.module.failure("process", kindOf(err), "kernel %s: %v", bound.Name, err)
 	}
