@@ -75,12 +75,23 @@ func (p *Pipeline) Reload(ctx context.Context, place int, now *spec.Spec) (chang
 		return false, err
 	}
 	if next.plugin, err = p.plugins.host.Transform(ctx, loaded.Module, loaded.plugin); err != nil {
-		return false, err
+		return false, p.plugins.stays(place, loaded, err)
 	}
 	if err := p.swap(ctx, place, next); err != nil {
-		return false, errors.Join(err, next.plugin.Close(context.WithoutCancel(ctx)))
+		return false, p.plugins.stays(place, loaded, errors.Join(err, next.plugin.Close(context.WithoutCancel(ctx))))
 	}
 	return true, p.retryPlugins()
+}
+
+// stays adds to the error for which a plugin is not taken what goes on being
+// granted to the one before it, though the pipeline file says otherwise.
+func (p *plugins) stays(place int, loaded loadedPlugin, err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if reflect.DeepEqual(p.transforms[place].loaded.granted, loaded.granted) {
+		return err
+	}
+	return fmt.Errorf("%w; the changed grants do not count yet: the plugin that runs has those from before, stop the pipeline to take them away", err)
 }
 
 // sameChain makes sure that a changed pipeline file has the same plugins on the
