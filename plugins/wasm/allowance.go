@@ -47,6 +47,38 @@ func kindOf(err error) Kind {
 	return KindContract
 }
 
+// planBudget is what the plans of a plugin take of the host's memory, for all
+// tables together.
+type planBudget struct{ held, asked int64 }
+
+// requestsAllowed is how often the requests may come back in plans beside what
+// the memory of an instance holds: a plan of a table is about as large as the
+// table's schema, and takes several times its text.
+const requestsAllowed = 32
+
+// take charges a plan.
+func (b *planBudget) take(m *module, plan planBudget) error {
+	held, asked := b.held+plan.held, b.asked+plan.asked
+	if most := int64(m.plugin.Limits.MemoryBytes) + requestsAllowed*asked; held > most {
+		return m.failure("plan", KindMemory, "with this table its plans take %d bytes of the host, the most are %d: its memory, and %d times the schemas of the tables", held, most, requestsAllowed)
+	}
+	b.held, b.asked = held, asked
+	return nil
+}
+
+// size is about how many bytes the plan takes for as long as it is kept.
+func (p *Plan) size() int64 {
+	const column, step = 600, 50
+	n := int64(len(p.request) + len(p.reply))
+	for _, o := range p.Outputs {
+		n += column * int64(1+len(o.Columns))
+	}
+	for _, k := range p.kernels {
+		n += column + step*int64(k.Steps)
+	}
+	return n
+}
+
 // gatheredSize is about how many bytes the rows of a column take. Row -1 takes
 // none of text.
 func gatheredSize(a arrow.Array, rows []int32) int64 {

@@ -68,6 +68,7 @@ func TestWhatAPluginHasTheHostMakeIsBounded(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			limits := hostileLimits
+			limits.MemoryBytes = 4 << 20 // for the plans
 			switch {
 			case c.kind == KindDeadline:
 				limits.Deadline = 50 * time.Millisecond
@@ -81,6 +82,35 @@ func TestWhatAPluginHasTheHostMakeIsBounded(t *testing.T) {
 			_, err = tr.Process(context.Background(), mustPlan(t, tr, PlanInput{Schema: customers("d")}), c.rows)
 			wantError(t, err, c.kind, c.text)
 		})
+	}
+	wantAlive(t, h)
+}
+
+// TestPlansOfManyTablesAreBounded: what a plugin answers for each of thousands of
+// tables stays in the host.
+func TestPlansOfManyTablesAreBounded(t *testing.T) {
+	h := newHost(t)
+	var columns []string
+	for i := range 40 {
+		columns = append(columns, fmt.Sprintf(`{"name": "c%d", "format": "u", "nullable": true, "from": {"null": true}}`, i))
+	}
+	reply := `{"ok": {"needs": [], "computed": [], "filters": false, "outputs": [{"table": {"name": "t"}, "columns": [` + strings.Join(columns, ",") + `]}]}}`
+	patterns := kernelPlan(strings.TrimSuffix(strings.Repeat(`{"kernel": "regex", "inputs": [{"column": 1}], "parameters": {"pattern": "(?:n?){900}m"}},`, 10), ","), "b", "")
+	for name, reply := range map[string]string{"columns": reply, "patterns": patterns} {
+		c := good(reply)
+		copy(c.image[secondAt:], reply) // the place of a longer text
+		c.plan = i64const(secondAt<<32 | int64(len(reply)))
+		tr, err := h.Transform(context.Background(), c.bytes(), Plugin{Name: "hostile", Version: "6.6.6", Limits: hostileLimits})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; err == nil && i < 10_000; i++ {
+			_, err = tr.Plan(context.Background(), PlanInput{Schema: customers(fmt.Sprint("d", i))})
+		}
+		wantError(t, err, KindMemory, "with this table its plans take ")
+		if !strings.Contains(err.Error(), "customers") {
+			t.Errorf("%s: %v does not name the table", name, err)
+		}
 	}
 	wantAlive(t, h)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/plugins/capability"
@@ -24,6 +25,8 @@ type Destination struct {
 	nextID   uint32
 	// nextHandle numbers the batches of Write: a handle is never used twice.
 	nextHandle uint32
+	held       planBudget
+	plans      map[batch.TableID]planBudget // what held has of each table
 }
 
 // OpenInput is what a destination opens with. Pipeline is the scope of its
@@ -86,7 +89,7 @@ func (h *Host) Destination(ctx context.Context, code []byte, p Plugin, sql capab
 	if err != nil {
 		return nil, err
 	}
-	d := &Destination{module: m, services: &services{sql: sql, grants: &m.plugin.Grants}}
+	d := &Destination{module: m, services: &services{sql: sql, grants: &m.plugin.Grants}, plans: map[batch.TableID]planBudget{}}
 	if d.instance, err = m.start(ctx); err != nil {
 		return nil, err
 	}
@@ -126,7 +129,27 @@ func (d *Destination) Plan(ctx context.Context, s *batch.Schema) (*DestinationPl
 		return nil, onTable(err, s, batch.Position{})
 	}
 	d.instance.plans[p.id] = true
+	before, now := d.plans[s.Table], planBudget{p.size(), int64(len(p.request))}
+	d.held.held, d.held.asked = d.held.held-before.held, d.held.asked-before.asked // this plan replaces it
+	delete(d.plans, s.Table)
+	if err := d.held.take(d.module, now); err != nil {
+		return nil, onTable(err, s, batch.Position{})
+	}
+	d.plans[s.Table] = now
 	return p, nil
+}
+
+// size is about how many bytes the plan takes for as long as it is kept.
+func (p *DestinationPlan) size() int64 {
+	n := len(p.request) + len(p.Table) + len(p.Reload) + len(p.Read)
+	texts := slices.Clone(p.Statements)
+	for _, c := range p.Columns {
+		texts = append(append(texts, c.Name, c.Type, c.Source), c.Losses...)
+	}
+	for _, t := range texts {
+		n += 24 + len(t)
+	}
+	return int64(n)
 }
 
 func onTable(err error, s *batch.Schema, at batch.Position) error {

@@ -65,7 +65,7 @@ func (r *recordedSQL) Close() error                   { return nil }
 func openLedger(t *testing.T, sql *recordedSQL, misbehave string) (*Destination, *DestinationPlan) {
 	t.Helper()
 	ctx := context.Background()
-	p := Plugin{Name: "ledger", Version: "1", Config: json.RawMessage(`{"misbehave": "` + misbehave + `"}`), Limits: Limits{Fuel: 200_000_000, Deadline: time.Minute}}
+	p := Plugin{Name: "ledger", Version: "1", Config: json.RawMessage(`{"misbehave": "` + misbehave + `"}`), Limits: Limits{MemoryBytes: 64 << 20, Fuel: 200_000_000, Deadline: time.Minute}}
 	d, err := newHost(t).Destination(ctx, build(t, "./testdata/ledger"), p, sql)
 	if err != nil {
 		t.Fatal(err)
@@ -216,4 +216,20 @@ func TestGuestLinesReachTheLog(t *testing.T) {
 	if !strings.Contains(out.String(), `msg="opened for shop" plugin=ledger`) {
 		t.Errorf("log is %q", out.String())
 	}
+}
+
+// TestPlansOfADestinationAreBounded: plans of many tables stay in the host, and
+// one that replaces another does not count twice.
+func TestPlansOfADestinationAreBounded(t *testing.T) {
+	d, _ := openLedger(t, &recordedSQL{}, "long")
+	for range 80 {
+		if _, err := d.Plan(context.Background(), customers("shop")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	for i := 0; err == nil && i < 80; i++ {
+		_, err = d.Plan(context.Background(), customers(fmt.Sprint("d", i)))
+	}
+	wantError(t, err, KindMemory, "with this table its plans take ")
 }

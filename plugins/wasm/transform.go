@@ -24,6 +24,7 @@ type Transform struct {
 	idle   []*instance
 	closed bool
 	plans  map[string]*Plan // by request without number
+	held   planBudget
 	nextID uint32
 	known  *planMemory
 }
@@ -155,6 +156,9 @@ func (t *Transform) Plan(ctx context.Context, in PlanInput) (*Plan, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err := t.held.take(t.module, planBudget{p.size(), int64(len(key))}); err != nil {
+		return fail(err)
+	}
 	t.plans[string(key)] = p
 	return p, nil
 }

@@ -4,12 +4,13 @@
 //
 // Its config names a way to misbehave: "panic" in write, "loop" in write,
 // "keep" the handle of an earlier write, name a "column" that is not there, a
-// "storm" of requests.
+// "storm" of requests, a "long" plan.
 package main
 
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/leat-etl/leat/pdk/go"
 )
@@ -20,6 +21,7 @@ type ledger struct {
 	}
 	open  bool // a transaction
 	first *pdk.WriteBatch
+	long  string
 }
 
 func init() { pdk.RegisterDestination(&ledger{}) }
@@ -36,6 +38,12 @@ func (l *ledger) Open(in *pdk.OpenInput) (*pdk.Info, error) {
 
 func (l *ledger) Plan(s *pdk.Schema) (*pdk.TablePlan, error) {
 	p := &pdk.TablePlan{Table: strconv.Quote(s.Table.Name), Read: "SELECT", Statements: []string{"CREATE " + s.Table.Name}}
+	if l.config.Misbehave == "long" {
+		if l.long == "" {
+			l.long = strings.Repeat("x", 1<<20)
+		}
+		p.Read = l.long
+	}
 	for _, c := range s.Columns {
 		p.Columns = append(p.Columns, pdk.TargetColumn{Name: c.Name, Type: c.PG.Name, Source: c.Name})
 	}
