@@ -58,6 +58,8 @@ type PlannedTarget struct {
 	Table      string          `json:"table"`
 	Columns    []PlannedColumn `json:"columns"`
 	Statements []string        `json:"statements"`
+	// Reload says why its rows would be loaded again, empty if they would not.
+	Reload string `json:"reload,omitempty"`
 	// Indexes are those of the source, and its constraints, which Leat does not
 	// make.
 	Indexes []PlannedIndex `json:"indexes,omitempty"`
@@ -227,7 +229,7 @@ func (s *step) describe(out *PlannedTable, losses map[string][]string) {
 		}
 		return
 	}
-	target := PlannedTarget{Table: s.target.Table, Statements: s.target.Statements}
+	target := PlannedTarget{Table: s.target.Table, Statements: s.target.Statements, Reload: s.target.Reload}
 	for _, c := range s.target.Columns {
 		planned := PlannedColumn{Name: c.Name, Type: c.Type, Source: c.Source, Losses: slices.Concat(losses[c.Source], c.Losses)}
 		if i := s.schema.Column(c.Source); c.Source != "" && i >= 0 {

@@ -156,6 +156,9 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 					fmt.Fprintf(p.out, "     %s: %s\n", c.Name, loss)
 				}
 			}
+			if target.Reload != "" {
+				fmt.Fprintf(p.out, "     LOADED AGAIN: %s\n", target.Reload)
+			}
 			for _, sql := range target.Statements {
 				fmt.Fprintf(p.out, "     %s;\n", strings.ReplaceAll(sql, "\n", "\n     "))
 			}

@@ -270,6 +270,9 @@ func (c cases) becomesText(t *testing.T) {
 	if p.Reload == "" {
 		t.Error("boolean to text needs no reload")
 	}
+	if losses := strings.ToUpper(fmt.Sprint(p.Columns[1].Losses)); !strings.Contains(losses, "ITS TYPE: NO INTEGER HOLDS WHAT IT HAD AS BOOLEAN") {
+		t.Errorf("the plan says %s of the column that becomes text", losses)
+	}
 	b = batch.NewBuilder(n)
 	b.Column(0).AppendUint64(2)
 	b.Column(1).AppendUint32(7)

@@ -286,6 +286,7 @@ func (e *evolution) column(c *column) error {
 		if c.keep(e.d.dialect.Text, e.d.dialect); !e.d.dialect.Widens(is, c.mapping.Type) {
 			e.again(fmt.Sprintf("column %q becomes text, which %s writes in its own way", c.name, e.d.dialect.Driver))
 		}
+		c.mapping.Losses = append(c.mapping.Losses, fmt.Sprintf("its type: no %s holds what it had as %s", want, is))
 		e.retype(c)
 	}
 	return nil
