@@ -12,8 +12,9 @@ import (
 	"github.com/leat-etl/leat/plugins/wasm"
 )
 
-// maxIsolated bounds how many rows of one batch may be set aside one by one.
-// A plugin that fails on more is broken, not the rows.
+// maxIsolated bounds how many rows of one batch may be found and set aside one by
+// one, beside those that the plugin itself refuses. A plugin that fails on more is
+// broken, not the rows.
 const maxIsolated = 100
 
 // maxOverruns bounds what a plugin may use up on a table, in whole limits of a
@@ -266,6 +267,7 @@ type passage struct {
 	overrun  error // the first on this batch, of a call with all its fuel
 	outputs  []Output
 	failures []rowFailure
+	isolated int // of failures: found by halving
 	kept     *capsuleKeeper
 }
 
@@ -358,7 +360,7 @@ func (r *passage) share(b *batch.Batch) float64 {
 // that make it fail stand alone.
 func (r *passage) isolate(ctx context.Context, s *step, b *batch.Batch, cause error) error {
 	tooOften := r.overruns.worth > maxOverruns
-	if actionFor(cause) != setAside || len(r.failures) >= maxIsolated || tooOften {
+	if actionFor(cause) != setAside || r.isolated >= maxIsolated || tooOften {
 		if metLimit(cause) != "" {
 			cause = r.overrun
 		}
@@ -378,6 +380,7 @@ func (r *passage) isolate(ctx context.Context, s *step, b *batch.Batch, cause er
 			message = plugin.Message
 		}
 		s.observe(ctx, b, wasm.Result{Failed: []wasm.RowError{{Row: b.Len() - 1, Message: message}}})
+		r.isolated++
 		r.fail(s, b, b.Len()-1, message)
 		return nil
 	}

@@ -195,6 +195,22 @@ func TestOneEndlessRow(t *testing.T) {
 	}
 }
 
+// TestPluginRefusesManyRows and traps on one beside them: that one is found and
+// set aside, too.
+func TestPluginRefusesManyRows(t *testing.T) {
+	p := pausable(t, "", "refused by broken")
+	p.exec(`UPDATE b SET name = 'trap' WHERE id = 299`, `UPDATE b SET name = 'good' WHERE id > 299`)
+	p.through(shout(t, "broken"))
+	p.mustRun()
+	if n, err := p.FailedCount(); err != nil || n != 299 {
+		t.Errorf("%d rows are set aside, %v; want 299", n, err)
+	}
+	if got := p.ask(`SELECT count(*) || max(name) FROM b`); got != "1GOOD" {
+		t.Errorf("table b holds %s", got)
+	}
+	p.verify()
+}
+
 // TestPluginMeetsItsLimitRowByRow: rows that come one by one, each of which
 // takes the plugin to its limit, are set aside only for a while.
 func TestPluginMeetsItsLimitRowByRow(t *testing.T) {
