@@ -65,6 +65,7 @@ func (v *verifier) causesOf(ctx context.Context, t *verified, settled bool) (*ca
 		}
 	}
 	c.leftOut(t)
+	c.filtered(t)
 	if err := c.settings(); err != nil {
 		return nil, err
 	}
@@ -200,6 +201,24 @@ func (c *causes) leftOut(t *verified) {
 	for _, l := range c.v.left {
 		if slices.ContainsFunc(t.sources(), func(id batch.TableID) bool { return id.Schema == l.Table.Schema && id.Name == l.Table.Name }) {
 			c.add([]string{isExtra, isDifferent}, "rows of %s are not compared: %s", l.Table, l.Reason)
+		}
+	}
+}
+
+// filtered are the transforms that leave out rows of a target.
+func (c *causes) filtered(t *verified) {
+	var look func(s *step)
+	look = func(s *step) {
+		if s.plan != nil && s.plan.Filters() {
+			c.add([]string{isExtra, isDifferent}, "plugin %s has left out an update of it, which takes nothing back at the destination (an output's where in its plan does, see pdk/README.md)", s.transform.loaded.identity())
+		}
+		for _, next := range s.next {
+			look(next)
+		}
+	}
+	for _, table := range t.tables {
+		if root := c.v.chain.roots[table.Schema]; root != nil {
+			look(root)
 		}
 	}
 }

@@ -8,6 +8,30 @@ import (
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 )
 
+// filter leaves out the rows whose email is gone.
+const filter = `#include "leat.h"
+
+static bool process(const leat_batch *in, leat_output *out, void *state) {
+    (void)state;
+    leat_select(out);
+    for (uint32_t r = 0; r < in->rows; r++) {
+        leat_text email;
+        if (leat_read_text(&in->columns[0], r, &email) != LEAT_VALUE || !leat_is(email, "gone")) leat_emit(out, r, 0);
+    }
+    return true;
+}
+
+static bool plan(leat_plan *p) {
+    leat_keep_all(p);
+    leat_need(p, leat_find(&p->table, "email"));
+    p->filters = true;
+    p->process = process;
+    return true;
+}
+
+LEAT_TRANSFORM(plan)
+`
+
 // TestVerifyKnowsCauses makes differences of which the state knows the cause,
 // and has verify name it beside each key.
 func TestVerifyKnowsCauses(t *testing.T) {
@@ -54,6 +78,18 @@ func TestVerifyKnowsCauses(t *testing.T) {
 			then: func(s *site) {
 				s.damage("DELETE FROM orders WHERE id = 23")
 				s.expect(s.leat("objects", "restart", s.file, "public.orders", "--yes"), exitOK)
+			}},
+		{name: "a filter", key: "id=7", what: "extra at the destination", cause: "plugin hide@0.1.0 has left out an update of it",
+			then: func(s *site) {
+				dir := newPlugin(s)
+				writeFile(s.t, filter, dir, "plugin.c")
+				writeFile(s.t, `{"type": "object"}`, dir, "config.schema.json")
+				s.expect(s.leat("plugin", "build", dir), exitOK)
+				s.edit("[destination]", "[[transforms]]\nplugin = \"./hide\"\ntables = [\"public.customers\"]\n[destination]")
+				s.expect(s.leat("objects", "restart", s.file, "public.customers", "--yes"), exitOK)
+				s.expect(s.run(), exitOK)
+				s.exec("UPDATE customers SET email = 'gone' WHERE id = 7")
+				s.expect(s.run(), exitOK)
 			}},
 		{name: "other transforms", edit: [2]string{"[destination]", "[destination]"}, key: "id=7", what: "different", cause: "were made by other transforms",
 			then: func(s *site) {

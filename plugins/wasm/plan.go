@@ -376,6 +376,10 @@ func (p *Plan) Uses() []string {
 	return names
 }
 
+// Filters says that the guest chooses rows: an update that it leaves out leaves
+// the row at the destination as it is.
+func (p *Plan) Filters() bool { return p.filters }
+
 // Makes are the names of the columns of output o that are not input columns as
 // they are.
 func (p *Plan) Makes(o int) []string {
