@@ -224,11 +224,12 @@ func TestResolvePath(t *testing.T) {
 			t.Errorf("%s: %v, want %q", ref, err, want)
 		}
 	}
-	fails("./none", "GOOS=wasip1 GOARCH=wasm go build")
+	fails("./none", "no such file or directory; leat plugin new ")
+	fails("./none/none.wasm", "no such file or directory; leat plugin build ")
 	if _, err := Resolve("./none", base); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
-	fails("./my [plugin]", "holds no .wasm file; a Go plugin is built")
+	fails("./my [plugin]", "holds no .wasm file; leat plugin build ")
 	write("mask.wasm", string(module))
 	fails("./my [plugin]", "needs plugin.toml beside its module")
 	write(ManifestName, maskManifest)

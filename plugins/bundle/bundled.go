@@ -133,8 +133,11 @@ func (l library) resolve(ref string) (*Bundle, error) {
 // openPath opens a module, or the one module of a folder.
 func openPath(path string) (*Bundle, error) {
 	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("open plugin: %w; %s", err, howToBuild(filepath.Base(path)))
+	switch {
+	case err != nil && filepath.Ext(path) == ".wasm":
+		return nil, fmt.Errorf("open plugin: %w; leat plugin build %s compiles it", err, filepath.Dir(path))
+	case err != nil:
+		return nil, fmt.Errorf("open plugin: %w; leat plugin new %s begins one", err, path)
 	}
 	dir, module := filepath.Split(path)
 	if info.IsDir() {
@@ -145,7 +148,7 @@ func openPath(path string) (*Bundle, error) {
 		}
 		switch len(modules) {
 		case 0:
-			return nil, fmt.Errorf("open plugin %s: the folder holds no .wasm file; %s", path, howToBuild(filepath.Base(path)))
+			return nil, fmt.Errorf("open plugin %s: the folder holds no .wasm file; leat plugin build %s compiles it", path, path)
 		case 1:
 			module = filepath.Base(modules[0])
 		default:
@@ -160,11 +163,6 @@ func openPath(path string) (*Bundle, error) {
 		return nil, fmt.Errorf("open plugin %s: %w", path, err)
 	}
 	return b, nil
-}
-
-func howToBuild(name string) string {
-	name = strings.TrimSuffix(name, ".wasm")
-	return fmt.Sprintf("a Go plugin is built in its folder with: GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o %s.wasm .", name)
 }
 
 func escapeGlob(dir string) string {
