@@ -12,6 +12,18 @@ import (
 	"sync"
 )
 
+// Files are what a plugin keeps under names.
+type Files interface {
+	// Put writes a file whole. It fails with an Error of class Resource beyond the
+	// quota.
+	Put(name string, data []byte) error
+	// Get reads a file, nil where there is none.
+	Get(name string) ([]byte, error)
+	Delete(name string) error
+	// List returns up to limit names that start with prefix, in order.
+	List(prefix string, limit int) ([]string, error)
+}
+
 // Blob is a folder that a plugin may keep files in, up to a quota. Names are
 // slash-separated and cannot lead out of it, by links neither.
 type Blob struct {

@@ -61,7 +61,7 @@ func (o Outcome) String() string {
 	for _, out := range o.Outputs {
 		rows += out.Rows
 	}
-	return s + fmt.Sprintf("%d rows came out", rows)
+	return s + fmt.Sprintf("rows that came out: %d", rows)
 }
 
 // Replay makes the call again with a plugin. An error says that there was no

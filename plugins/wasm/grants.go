@@ -16,7 +16,7 @@ import (
 type Grants struct {
 	HTTP   *capability.HTTP
 	KV     capability.KV
-	Blob   *capability.Blob
+	Blob   capability.Files
 	Clock  bool
 	Random bool
 }

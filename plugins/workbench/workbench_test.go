@@ -266,3 +266,55 @@ func TestFaultyDestinations(t *testing.T) {
 		})
 	}
 }
+
+// asks keeps each value in a file, reads it back, and asks a server.
+const asks = `#include "leat.h"
+
+static void ask(leat_builder *out, leat_text value, void *state) {
+    (void)state;
+    leat_failure f = {0};
+    leat_text kept;
+    bool found;
+    leat_http_request request = {.method = "GET", .url = "https://example.org/"};
+    leat_http_response response;
+    if (!leat_blob_put(leat_str("one"), value, &f) || !leat_blob_get(leat_str("one"), &kept, &found, &f) || !found) return leat_refuse_value(out, "no file");
+    leat_append_text(out, kept);
+    leat_append_str(out, leat_http(&request, &response, &f) ? " asked" : " refused");
+}
+
+static bool plan(leat_plan *p) {
+    leat_keep_all(p);
+    leat_rewrite(p, leat_find(&p->table, "email"), ask, 0);
+    return true;
+}
+
+LEAT_TRANSFORM(plan)
+`
+
+// TestAPluginThatAsksTheHost is tested without a network and without a folder.
+func TestAPluginThatAsksTheHost(t *testing.T) {
+	dir := scaffolded(t, compile.C, bundle.Transform)
+	write(t, dir, "plugin.c", asks)
+	write(t, dir, "config.schema.json", `{"type": "object"}`)
+	manifest, err := os.ReadFile(filepath.Join(dir, "plugin.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "plugin.toml", strings.Replace(string(manifest), "abi = 1", "abi = 1\ncapabilities = [\"blob\", \"http\"]", 1))
+	write(t, dir, "tests/replace.toml", `table = "public.customers"
+columns = ["id bigint key", "email text"]
+[[case]]
+name = "files are kept, no server is asked"
+input = '''
+op   | id | email
+read | 1  | ann
+'''
+output = '''
+op   | id | email
+read | 1  | ann refused
+'''
+`)
+	if r := report(t, newHost(t), built(t, dir), dir); r.Failed() > 0 {
+		t.Errorf("%+v", r.Results)
+	}
+}

@@ -8,15 +8,22 @@ import (
 	"sync"
 
 	"github.com/leat-etl/leat/plugins/bundle"
+	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
 )
 
-// grantsOf are what a plugin under test is given of what it asks for: a space
-// of its own in memory, the clock and random bytes.
+// grantsOf are what a plugin under test is given of what it asks for: spaces of
+// its own in memory, the clock, random bytes, and no host that it may ask.
 func grantsOf(m bundle.Manifest) (g wasm.Grants) {
 	asks := func(name string) bool { return slices.Contains(m.Capabilities, name) }
 	if asks("kv") {
 		g.KV = &memoryKV{values: map[string][]byte{}}
+	}
+	if asks("blob") {
+		g.Blob = memoryFiles{&memoryKV{values: map[string][]byte{}}}
+	}
+	if asks("http") {
+		g.HTTP, _ = capability.NewHTTP(capability.HTTPPolicy{}) // fails for hosts that cannot be read
 	}
 	g.Clock, g.Random = asks("clock"), asks("random")
 	return g
@@ -57,4 +64,23 @@ func (m *memoryKV) List(_ context.Context, prefix string, limit int) ([]string, 
 	defer m.mu.Unlock()
 	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(m.values)), func(key string) bool { return !strings.HasPrefix(key, prefix) })
 	return keys[:min(limit, len(keys))], nil
+}
+
+// memoryFiles implements capability.Files.
+type memoryFiles struct{ kv *memoryKV }
+
+// Put implements capability.Files.
+func (m memoryFiles) Put(name string, data []byte) error {
+	return m.kv.Put(context.Background(), name, data)
+}
+
+// Get implements capability.Files.
+func (m memoryFiles) Get(name string) ([]byte, error) { return m.kv.Get(context.Background(), name) }
+
+// Delete implements capability.Files.
+func (m memoryFiles) Delete(name string) error { return m.kv.Delete(context.Background(), name) }
+
+// List implements capability.Files.
+func (m memoryFiles) List(prefix string, limit int) ([]string, error) {
+	return m.kv.List(context.Background(), prefix, limit)
 }
