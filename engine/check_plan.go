@@ -47,7 +47,7 @@ func (c *pluginCheck) tryPlans(ctx context.Context, p *plugins, d *wasm.Destinat
 		}
 	}
 	if len(c.spec.Transforms) > 0 && planned == len(schemas) {
-		c.Items = append(c.Items, postgres.Item{Name: CheckPlugin, Object: "plans", Found: fmt.Sprintf("%d tables pass the transforms", planned), Outcome: postgres.OK})
+		c.Items = append(c.Items, postgres.Item{Name: CheckPlugin, Object: "plans", Found: fmt.Sprintf("tables that pass the transforms: %d", planned), Outcome: postgres.OK})
 	}
 	return nil
 }

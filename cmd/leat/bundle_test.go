@@ -96,7 +96,7 @@ func TestSharedPlugin(t *testing.T) {
 	w.refused(plugin("verify", "acme-mask-1.2.0.leat"), "it has no signature", "leat plugin trust add acme KEY.pub")
 	w.ok(plugin("sign", "acme-mask-1.2.0.leat", "--key", "acme.key"), "signed with the key sha256:")
 	w.ok(plugin("verify", "acme-mask-1.2.0.leat", "--key", "acme.pub"), "signed with the key sha256:")
-	w.ok(plugin("push", "acme-mask-1.2.0.leat", host+"/acme/mask"), host+"/acme/mask:1.2.0", "1 signatures")
+	w.ok(plugin("push", "acme-mask-1.2.0.leat", host+"/acme/mask"), host+"/acme/mask:1.2.0", ", 1 signature\n")
 	w.ok(plugin("info", host+"/acme/mask:1.2.0"), "acme/mask 1.2.0, transform", "capabilities  nothing", "signed with", "README.md")
 
 	w.extra = "[[transforms]]\nplugin = \"acme/mask@1.2.0\"\ntables = [\"public.customers\"]\nconfig = { columns = [\"email\"], method = \"redact\" }\n"
@@ -176,7 +176,7 @@ func TestMarketplace(t *testing.T) {
 	}
 	stock("acme/mask@1.2.0", "kv")
 	build := []string{"marketplace", "build", shelf, "--name", "Acme", "--key", "acme.key"}
-	w.ok(build, "Acme: 1 plugins in 1 versions", "catalogue.json", "index.html")
+	w.ok(build, "Acme: 1 plugin in 1 version\n", "catalogue.json", "index.html")
 	server := httptest.NewServer(http.FileServer(http.Dir(shelf)))
 	t.Cleanup(server.Close)
 	w.ok(plugin("catalogue", "add", "acme", server.URL, "--publisher", "acme"))
@@ -210,9 +210,9 @@ func TestMarketplace(t *testing.T) {
 	if err := os.Mkdir(mirror, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	w.ok([]string{"marketplace", "mirror", "acme", mirror}, "3 bundles were copied")
+	w.ok([]string{"marketplace", "mirror", "acme", mirror}, "3 bundles copied")
 	host := bundletest.Registry(t, false, nil)
-	w.ok([]string{"marketplace", "push", shelf, host + "/plugins", "--key", "acme.key"}, "3 bundles are in the registry", "oci://"+host+"/plugins/catalogue:latest")
+	w.ok([]string{"marketplace", "push", shelf, host + "/plugins", "--key", "acme.key"}, "3 bundles in the registry", "oci://"+host+"/plugins/catalogue:latest")
 	server.Close()
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	w.ok(plugin("search", "mask"), "cannot be reached, its last copy is used")

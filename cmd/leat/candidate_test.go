@@ -46,7 +46,7 @@ func TestCandidatesAndCapsules(t *testing.T) {
 	s.expect(s.leat("plugin", "promote", s.file), exitFailure, "no transform", "shadow = ")
 	s.extra = "[[transforms]]\nplugin = \"" + live + "\" # tried\nshadow = \"" + candidate + "\"\n"
 	s.write()
-	s.expect(s.run(), exitOK, "candidate shout@1.0.0 beside shout@1.0.0 (1:shout)", "column public.people.name: 2 rows", "1 rows refused only by the live plugin")
+	s.expect(s.run(), exitOK, "candidate shout@1.0.0 beside shout@1.0.0 (1:shout)", "column public.people.name: 2 rows", "1 row refused only by the live plugin")
 
 	events := decode[[]state.Failed](s, s.leat("--json", "failed", "list", s.file))
 	if len(events) != 1 {

@@ -57,7 +57,7 @@ func TestCheckLooksBehindTheSource(t *testing.T) {
 	s.expect(s.leat("check", s.file), exitPlugin, `table customers has no column "emial"`, "destination duckdb: opened", "leat plugin info NAME", "1 of ")
 	s.extra = strings.Replace(s.extra, "emial", "email", 1)
 	s.write()
-	s.expect(s.leat("check", s.file), exitOK, "2 tables pass the transforms")
+	s.expect(s.leat("check", s.file), exitOK, "tables that pass the transforms: 2")
 	s.extra = ""
 
 	target, role := s.intoPostgres()
@@ -183,7 +183,7 @@ func TestPlanSaysLossesOfTransforms(t *testing.T) {
 	s.exec("CREATE TABLE prices (id integer PRIMARY KEY, net money)", "ALTER TABLE prices OWNER TO "+s.role)
 	s.plugin, s.config = "postgres", fmt.Sprintf("host = %q, port = %d, user = %q, password = %q, database = %q", s.server.Host(), s.server.Port(), s.server.User(), s.server.Password(), s.server.Database(t))
 	s.write()
-	s.expect(s.leat("plan", s.file), exitOK, "LOSS: the destination reads the source's text of money by its own lc_monetary", "1 columns with a loss")
+	s.expect(s.leat("plan", s.file), exitOK, "LOSS: the destination reads the source's text of money by its own lc_monetary", "tables, 1 column with a loss\n")
 	s.edit("[destination]", "[[transforms]]\nplugin = \"array-to-varchar\"\n[destination]")
 	s.expect(s.leat("plan", s.file), exitOK, "LOSS: bounds other than from 1 are left out of an array", "2 columns with a loss")
 }

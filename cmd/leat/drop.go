@@ -103,7 +103,7 @@ func (p *program) printMade(all []engine.Made, capture, rows bool) {
 			fmt.Fprintf(p.out, "  slot %s, for which the server keeps %s of log\n", m.Slot.Name, size(m.Slot.RetainedBytes))
 		}
 		for _, made := range m.Publications {
-			fmt.Fprintf(p.out, "  publication %s of %d tables\n", made.Name, made.Tables)
+			fmt.Fprintf(p.out, "  publication %s of %s\n", made.Name, counted(made.Tables, "table"))
 			if made.Kept != "" {
 				fmt.Fprintf(p.out, "    stays: %s\n", made.Kept)
 			}

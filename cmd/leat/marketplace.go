@@ -96,7 +96,7 @@ func (p *program) publish(f *catalogue.Folder, flags keyFlags) error {
 	if p.json {
 		return json.NewEncoder(p.out).Encode(map[string]any{"catalogue": filepath.Join(f.Dir, catalogue.IndexName), "plugins": len(f.Plugins), "versions": versions, "signed": key != nil})
 	}
-	fmt.Fprintf(p.out, "%s: %d plugins in %d versions\n%s\n%s\n", f.Name, len(f.Plugins), versions, filepath.Join(f.Dir, catalogue.IndexName), filepath.Join(f.Dir, "index.html"))
+	fmt.Fprintf(p.out, "%s: %s in %s\n%s\n%s\n", f.Name, counted(len(f.Plugins), "plugin"), counted(versions, "version"), filepath.Join(f.Dir, catalogue.IndexName), filepath.Join(f.Dir, "index.html"))
 	return nil
 }
 
@@ -163,7 +163,7 @@ given:
 		if p.json {
 			return json.NewEncoder(p.out).Encode(map[string]any{"catalogue": "oci://" + at.String(), "bundles": len(f.Bundles), "signed": k != nil})
 		}
-		fmt.Fprintf(p.out, "%d bundles are in the registry, the catalogue is oci://%s\n", len(f.Bundles), at)
+		fmt.Fprintf(p.out, "%s in the registry, the catalogue is oci://%s\n", counted(len(f.Bundles), "bundle"), at)
 		return nil
 	}
 	return cmd
@@ -203,7 +203,7 @@ or against the day on which the original is gone.`,
 			if p.json {
 				return json.NewEncoder(p.out).Encode(map[string]any{"folder": args[1], "copied": n})
 			}
-			fmt.Fprintf(p.out, "%d bundles were copied to %s\n", n, args[1])
+			fmt.Fprintf(p.out, "%s copied to %s\n", counted(n, "bundle"), args[1])
 			return nil
 		}
 		return errUsage{fmt.Errorf("no catalogue is called %q: leat plugin catalogue list", args[0])}

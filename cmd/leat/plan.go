@@ -169,6 +169,6 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 		fmt.Fprintln(p.out, "no table is selected: include under [objects] of the pipeline file names none that is there, or exclude takes it out")
 		return nil
 	}
-	fmt.Fprintf(p.out, "%d tables, %d columns with a loss\n", len(tables), losses)
+	fmt.Fprintf(p.out, "%s, %s with a loss\n", counted(len(tables), "table"), counted(losses, "column"))
 	return nil
 }

@@ -73,5 +73,5 @@ func (p *program) printDDL(plan *engine.DDLPlan) {
 	if plan.Stops {
 		verdict = "the pipeline would STOP"
 	}
-	fmt.Fprintf(p.out, "%d tables change; %s. Tried on empty copies: whether the rows fit is not known\n", len(plan.Tables), verdict)
+	fmt.Fprintf(p.out, "%s would change; %s. Tried on empty copies: whether the rows fit is not known\n", counted(len(plan.Tables), "table"), verdict)
 }

@@ -88,7 +88,7 @@ func candidateOf(s *spec.Spec, args []string) (int, error) {
 // printShadows says what candidates make otherwise than the live plugins.
 func printShadows(out io.Writer, reports []engine.ShadowReport) {
 	for _, r := range reports {
-		fmt.Fprintf(out, "\ncandidate %s beside %s (%s): %d rows of %d batches compared\n", r.Candidate.Plugin, r.Live.Plugin, r.Transform, r.Rows, r.Batches)
+		fmt.Fprintf(out, "\ncandidate %s beside %s (%s): %s of %s compared\n", r.Candidate.Plugin, r.Live.Plugin, r.Transform, counted(r.Rows, "row"), counted(r.Batches, "batch"))
 		fmt.Fprintf(out, "  time %.3f s, live %.3f s; fuel %d, live %d\n", r.Candidate.Seconds, r.Live.Seconds, r.Candidate.Fuel, r.Live.Fuel)
 		if r.Clean() {
 			fmt.Fprintln(out, "  no difference")
@@ -101,20 +101,20 @@ func printShadows(out io.Writer, reports []engine.ShadowReport) {
 			fmt.Fprintln(out, "  stopped: it met its limits too often, and the live plugin waited for it; the next start tries it again")
 		}
 		counts := []struct {
-			n    int64
-			what string
+			n         int64
+			one, what string
 		}{
-			{r.Differing, "rows differ"}, {r.OnlyLive, "rows only of the live plugin"}, {r.OnlyCandidate, "rows only of the candidate"},
-			{r.FailedLive, "rows refused only by the live plugin"}, {r.FailedCandidate, "rows refused only by the candidate"},
-			{r.Errors, "batches on which the candidate failed: " + r.LastError},
+			{r.Differing, "row", "with other values"}, {r.OnlyLive, "row", "only of the live plugin"}, {r.OnlyCandidate, "row", "only of the candidate"},
+			{r.FailedLive, "row", "refused only by the live plugin"}, {r.FailedCandidate, "row", "refused only by the candidate"},
+			{r.Errors, "batch", "on which the candidate failed: " + r.LastError},
 		}
 		for _, c := range counts {
 			if c.n > 0 {
-				fmt.Fprintf(out, "  %d %s\n", c.n, c.what)
+				fmt.Fprintf(out, "  %s %s\n", counted(c.n, c.one), c.what)
 			}
 		}
 		for _, column := range slices.Sorted(maps.Keys(r.Columns)) {
-			fmt.Fprintf(out, "  column %s: %d rows\n", column, r.Columns[column])
+			fmt.Fprintf(out, "  column %s: %s\n", column, counted(r.Columns[column], "row"))
 		}
 		for _, e := range r.Examples {
 			fmt.Fprintf(out, "  for example %s at %s: %s%s\n", e.Table, e.Position, strings.Join(e.Columns, ", "), e.Reason)

@@ -37,7 +37,7 @@ are those of docker login, podman login or oras login.`,
 		if p.json {
 			return json.NewEncoder(p.out).Encode(map[string]any{"plugin": a.Ref().String(), "digest": a.Digest, "address": to.String(), "signatures": len(a.Signatures)})
 		}
-		fmt.Fprintf(p.out, "%s is at %s\n%s, %d signatures\n", a.Ref(), to, a.Digest, len(a.Signatures))
+		fmt.Fprintf(p.out, "%s is at %s\n%s, %s\n", a.Ref(), to, a.Digest, counted(len(a.Signatures), "signature"))
 		return nil
 	}
 	return cmd
@@ -73,7 +73,7 @@ The bundle is checked; its signatures are not judged before it is installed.`,
 		if p.json {
 			return json.NewEncoder(p.out).Encode(map[string]any{"plugin": a.Ref().String(), "digest": a.Digest, "file": out, "signatures": len(a.Signatures)})
 		}
-		fmt.Fprintf(p.out, "%s: %s, %s\n%s, %d signatures\n", a.Ref(), out, size(a.Size()), a.Digest, len(a.Signatures))
+		fmt.Fprintf(p.out, "%s: %s, %s\n%s, %s\n", a.Ref(), out, size(a.Size()), a.Digest, counted(len(a.Signatures), "signature"))
 		return nil
 	}
 	return cmd

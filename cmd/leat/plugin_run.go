@@ -79,7 +79,7 @@ func (p *program) sideBySide(ctx context.Context, h *wasm.Host, s *spec.Spec, di
 	if p.json {
 		return json.NewEncoder(p.out).Encode(map[string]any{"sees": t.Plan.Sees, "rows": fates})
 	}
-	fmt.Fprintf(p.out, "%s: %d rows, the plugin sees %s\n", table, len(fates), orNothing(t.Plan.Sees))
+	fmt.Fprintf(p.out, "%s: %s, the plugin sees %s\n", table, counted(len(fates), "row"), orNothing(t.Plan.Sees))
 	for i, out := range t.Plan.Outputs {
 		if err := p.printLandings(fates, before, tableName(out), t.Plan.Makes(i)); err != nil {
 			return err

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 )
 
 // printable writes text to a terminal, or to what may end in one. What leat
@@ -43,4 +44,15 @@ func escaped(text []byte) []byte {
 		return text
 	}
 	return append(out, text[from:]...)
+}
+
+// counted is a number of things in words.
+func counted[N int | int64 | uint64](n N, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	if strings.HasSuffix(one, "ch") {
+		one += "e"
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }

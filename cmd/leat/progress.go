@@ -82,7 +82,7 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		line.WriteString("; ")
 	}
 	if !terminal {
-		text := fmt.Sprintf("%s: %s%d rows", pipeline.Spec.Name, line.String(), rows)
+		text := fmt.Sprintf("%s: %s%s", pipeline.Spec.Name, line.String(), counted(rows, "row"))
 		if loading && toRead > 0 {
 			text += fmt.Sprintf(", historical load %s of %s", size(read), size(toRead))
 		}
@@ -99,7 +99,7 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		fmt.Fprintf(w, "%s, %.0f rows/s\n", text, rate)
 		return
 	}
-	fmt.Fprintf(w, "%s  %d rows, %.0f rows/s", pipeline.Spec.Name, rows, rate)
+	fmt.Fprintf(w, "%s  %s, %.0f rows/s", pipeline.Spec.Name, counted(rows, "row"), rate)
 	if s.Failed > 0 {
 		fmt.Fprintf(w, ", %d set aside (leat failed list %s)", s.Failed, pipeline.Spec.Path)
 	}

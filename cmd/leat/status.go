@@ -163,7 +163,7 @@ func setAside(file *spec.Spec, n int64) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s: %d failed events: rows that are set aside and not at the destination; leat failed list %s shows them\n", file.Name, n, file.Path)
+	return fmt.Sprintf("%s: %s: rows that are set aside and not at the destination; leat failed list %s shows them\n", file.Name, counted(n, "failed event"), file.Path)
 }
 
 // placeOf prints a position, a dash for none: a pipeline that queries has none.

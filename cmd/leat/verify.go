@@ -97,7 +97,7 @@ func (p *program) printVerification(path string, v *engine.Verification, most in
 // counts the rest.
 func (p *program) printDifferences(t *engine.TableVerification, most int) {
 	if t.Changed > 0 {
-		fmt.Fprintf(p.out, "%s: %d keys changed while both sides were read, which the row counts show, and are the same by now\n", t.Target, t.Changed)
+		fmt.Fprintf(p.out, "%s: %s changed while both sides were read, which the row counts show, and the rows are the same by now\n", t.Target, counted(t.Changed, "key"))
 	}
 	named := t.Keys[:min(len(t.Keys), most)]
 	var causes []string
