@@ -152,7 +152,7 @@ func openPath(path string) (*Bundle, error) {
 		case 1:
 			module = filepath.Base(modules[0])
 		default:
-			return nil, fmt.Errorf("open plugin %s: the folder holds %d .wasm files; name the one", path, len(modules))
+			return nil, fmt.Errorf("open plugin %s: the folder holds %d .wasm files; name the one, such as %s", path, len(modules), modules[0])
 		}
 	}
 	if dir == "" {

@@ -18,7 +18,7 @@ const ABI = 1
 var grants = map[string]string{
 	"sql":  "run SQL on the destination's own connection, never seeing its credentials",
 	"http": "send HTTP requests to the hosts that the pipeline allows",
-	"blob": "read and write files in the folder or bucket that the pipeline names",
+	"blob": "read and write files in the folder that the pipeline names",
 	"kv":   "keep small values between runs in a space of its own",
 }
 

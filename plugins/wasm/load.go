@@ -124,7 +124,11 @@ func (m *module) checkImports(imports []meter.Import, grants []string) error {
 				continue
 			}
 			if _, known := hostFunctions[i.Name]; known {
-				return m.failure("load", KindContract, "it imports %s.%s, but the capability %q is not granted to it", i.Module, i.Name, capabilityOf(i.Name))
+				how := ": the plugin's grants in the pipeline file do that"
+				if capabilityOf(i.Name) == "sql" { // the driver of a destination does
+					how = ""
+				}
+				return m.failure("load", KindContract, "it imports %s.%s, but the capability %q is not granted to it%s", i.Module, i.Name, capabilityOf(i.Name), how)
 			}
 		}
 		return m.failure("load", KindContract, "it imports %s.%s, which this host does not offer; see the tables of host functions in pdk/README.md", i.Module, i.Name)
