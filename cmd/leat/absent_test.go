@@ -110,7 +110,7 @@ func TestQueriedTablesThatLeft(t *testing.T) {
 	s.becomes("public.customers", state.Skipped)
 	s.becomes("public.orders", state.Deleted)
 	s.expect(s.run(), exitOK, "no table is selected")
-	s.expect(s.leat("check", s.file), exitOK, "0 tables selected", "[objects]")
+	s.expect(s.leat("check", s.file), exitOK, "tables selected: 0", "[objects]")
 	s.extra = ""
 	s.write()
 	s.expect(s.run(), exitOK)

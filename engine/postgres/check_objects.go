@@ -36,7 +36,7 @@ func (c *checker) objects(ctx context.Context) {
 
 // SelectedItem says how many tables of a database a pipeline file selects.
 func SelectedItem(database string, n int) Item {
-	item := Item{Name: "objects", Object: database, Found: fmt.Sprintf("%d tables selected", n), Outcome: OK}
+	item := Item{Name: "objects", Object: database, Found: fmt.Sprintf("tables selected: %d", n), Outcome: OK}
 	if n == 0 {
 		item.Outcome, item.Causes, item.Fix = Warn, []string{"Nothing is replicated until include under [objects] names a table that is there, and exclude does not."}, "Correct include and exclude under [objects]."
 	}

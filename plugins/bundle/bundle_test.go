@@ -68,18 +68,19 @@ func TestBadManifests(t *testing.T) {
 		old, new, schema string
 		want             []string
 	}{
-		"unknown key": {`licence =`, `license =`, maskSchema, []string{`plugin.toml: key "licence" is missing`, `plugin.toml:6:1: key "license" is unknown: did you mean "licence"?`}},
-		"kind":        {`"transform"`, `"tranform"`, maskSchema, []string{`plugin.toml:3:1: key "kind" is "tranform": want one of transform, destination, did you mean "transform"?`}},
-		"capability":  {`["kv"]`, `["kv", "sqll"]`, maskSchema, []string{`plugin.toml:7:23: key "capabilities[2]" is "sqll"`, `did you mean "sql"?`}},
-		"name":        {`"mask"`, `"Mask 1"`, maskSchema, []string{`plugin.toml:1:1: key "name" is "Mask 1": want 1 to 64 lower-case`}},
-		"version":     {`1.2.0`, `latest`, maskSchema, []string{`plugin.toml:2:1: key "version" is "latest"`}},
-		"abi":         {`abi = 1`, `abi = "1"`, maskSchema, []string{`plugin.toml:4:1: key "abi" must be an integer, not a string`}},
-		"driver":      {`abi = 1`, "abi = 1\ndriver = \"duckdb\"", maskSchema, []string{`plugin.toml:5:1: key "driver" is only for a destination`}},
-		"no driver":   {"kind = \"transform\"\nabi = 1", "kind = \"destination\"\nabi = 1\ncapabilities = [\"sql\"]\n[x]", maskSchema, []string{`key "driver" is missing`}},
-		"limit":       {`"64MB"`, `"64 apples"`, maskSchema, []string{`plugin.toml:9:1: key "limits.memory"`}},
-		"schema":      {``, ``, `{"type": "objekt"}`, []string{"settings schema of plugin mask"}},
-		"not JSON":    {``, ``, `{`, []string{"settings schema of plugin mask is not JSON"}},
-		"elsewhere":   {``, ``, `{"$ref": "https://example.org/schema.json"}`, []string{"may not refer to other documents"}},
+		"unknown key":   {`licence =`, `license =`, maskSchema, []string{`plugin.toml: key "licence" is missing`, `plugin.toml:6:1: key "license" is unknown: did you mean "licence"?`}},
+		"kind":          {`"transform"`, `"tranform"`, maskSchema, []string{`plugin.toml:3:1: key "kind" is "tranform": want one of transform, destination, did you mean "transform"?`}},
+		"capability":    {`["kv"]`, `["kv", "sqll"]`, maskSchema, []string{`plugin.toml:7:23: key "capabilities[2]" is "sqll"`, `did you mean "sql"?`}},
+		"name":          {`"mask"`, `"Mask 1"`, maskSchema, []string{`plugin.toml:1:1: key "name" is "Mask 1": want 1 to 64 lower-case`}},
+		"version":       {`1.2.0`, `latest`, maskSchema, []string{`plugin.toml:2:1: key "version" is "latest"`}},
+		"abi":           {`abi = 1`, `abi = "1"`, maskSchema, []string{`plugin.toml:4:1: key "abi" must be an integer, not a string`}},
+		"driver":        {`abi = 1`, "abi = 1\ndriver = \"duckdb\"", maskSchema, []string{`plugin.toml:5:1: key "driver" is only for a destination`}},
+		"no driver":     {"kind = \"transform\"\nabi = 1", "kind = \"destination\"\nabi = 1\ncapabilities = [\"sql\"]\n[x]", maskSchema, []string{`key "driver" is missing`}},
+		"limit":         {`"64MB"`, `"64 apples"`, maskSchema, []string{`plugin.toml:9:1: key "limits.memory"`}},
+		"schema":        {``, ``, `{"type": "objekt"}`, []string{"settings schema of plugin mask"}},
+		"not JSON":      {``, ``, `{`, []string{"config.schema.json:1:2: settings schema of plugin mask is not JSON"}},
+		"no JSON below": {``, ``, "{\n  \"type\": objekt}", []string{"config.schema.json:2:11: settings schema of plugin mask is not JSON"}},
+		"elsewhere":     {``, ``, `{"$ref": "https://example.org/schema.json"}`, []string{"may not refer to other documents"}},
 	} {
 		_, err := ParseManifest("plugin.toml", []byte(strings.Replace(maskManifest, c.old, c.new, 1)), []byte(c.schema))
 		if err == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -42,6 +43,19 @@ type noLoader struct{}
 
 func (noLoader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("reference to %s: a settings schema may not refer to other documents", url)
+}
+
+// placeOf is where a text is no JSON, as :line:column, empty for another error.
+func placeOf(text []byte, err error) string {
+	before := text
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		before = text[:max(0, min(int(syntax.Offset)-1, len(text)))]
+	case !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF):
+		return ""
+	}
+	return fmt.Sprintf(":%d:%d", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n'))
 }
 
 func compileSchema(m Manifest) (*jsonschema.Schema, error) {

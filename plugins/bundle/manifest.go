@@ -74,7 +74,7 @@ func ParseManifest(file string, text, schema []byte) (Manifest, error) {
 	}
 	m.ConfigSchema = schema
 	if _, err := compileSchema(m); err != nil {
-		return Manifest{}, fmt.Errorf("%s: %w", file, err)
+		return Manifest{}, fmt.Errorf("%s%s: %w", SchemaName, placeOf(schema, err), err)
 	}
 	return m, nil
 }
