@@ -66,6 +66,9 @@ func (v *verifier) causesOf(ctx context.Context, t *verified, settled bool) (*ca
 	}
 	c.leftOut(t)
 	c.filtered(t)
+	if len(t.owed) > 0 {
+		c.add(anyKind, "%s", t.owes())
+	}
 	if err := c.settings(); err != nil {
 		return nil, err
 	}
@@ -302,7 +305,13 @@ func (t *verified) isBehind(err error) bool {
 // behind leaves the tables out that land in a table which is still to be changed.
 func (t *verified) behind() (out []LeftOut) {
 	for _, id := range t.sources() {
-		out = append(out, LeftOut{Table: id, Behind: true, Reason: fmt.Sprintf("%s is not yet what the table is by now; its next row, or leat objects restart, brings: %s", t.plan.Table, strings.Join(t.owed, "; "))})
+		out = append(out, LeftOut{Table: id, Behind: true, Reason: t.owes()})
 	}
 	return out
+}
+
+// owes says what the destination has still to do to a table. Of a merged one
+// that may be values of single sources.
+func (t *verified) owes() string {
+	return fmt.Sprintf("%s is not yet what the table is by now; its next row, or leat objects restart, brings: %s", t.plan.Table, strings.Join(t.owed, "; "))
 }

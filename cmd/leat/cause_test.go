@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -156,4 +157,22 @@ func TestVerifyLeavesOut(t *testing.T) {
 	s.mended()
 	s.damage("DROP TABLE orders")
 	s.expect(s.leat("verify", "--keys", "1", s.file), exitDifferent, "missing at the destination", "499 more")
+}
+
+// TestVerifyOfAMergedTable names the change of one of its sources that no row has
+// told of, where the other has the column and the table can be read.
+func TestVerifyOfAMergedTable(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	other := s.server.Database(t)
+	both := fmt.Sprintf("databases = [%q, %q]\nmerge_tables = true\n", s.database, other)
+	s.edit(fmt.Sprintf("database = %q\n", s.database), both)
+	if err := s.server.Exec(t.Context(), other, "CREATE TABLE orders (id integer PRIMARY KEY, note text, later integer)", "INSERT INTO orders VALUES (1, 'other', 1)",
+		fmt.Sprintf("GRANT CONNECT, CREATE ON DATABASE %[1]s TO %[2]s; ALTER TABLE orders OWNER TO %[2]s", other, s.role)); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(s.run(), exitOK)
+	s.exec("ALTER TABLE orders ADD later integer DEFAULT 3")
+	s.expect(s.leat("verify", s.file), exitDifferent, `20 keys: "main"."orders" is not yet what the table is by now; its next row`, `UPDATE "main"."orders" SET "later"`)
+	s.exec("UPDATE orders SET note = 'tells' WHERE id = 1")
+	s.mended()
 }
