@@ -53,9 +53,9 @@ func (o *object) oid() uint32 {
 // read under its name.
 func (o *object) replaced(at objectPosition) bool { return at.OID != 0 && at.OID != o.oid() }
 
-// positionOf is where the destination says that an object stands.
-func (l *poller) positionOf(t batch.TableID) (p objectPosition, started bool, err error) {
-	text := l.stored.get(queryKey(t))
+// object is where the destination says that an object stands.
+func (c *checkpointEntries) object(t batch.TableID) (p objectPosition, started bool, err error) {
+	text := c.get(queryKey(t))
 	if text == "" {
 		return p, false, nil
 	}
@@ -97,7 +97,7 @@ type handover struct {
 // read runs over one object.
 func (l *poller) read(ctx context.Context, session *postgres.Session, o *object) error {
 	r := &objectRun{poller: l, o: o, session: session, keyed: len(o.Schema.Key()) > 0}
-	at, started, err := l.positionOf(o.ID())
+	at, started, err := l.stored.object(o.ID())
 	if err != nil {
 		return err
 	}

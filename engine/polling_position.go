@@ -49,7 +49,7 @@ func (l *poller) moveCursor(ctx context.Context, o *object, to map[string]string
 	if err != nil {
 		return &objectError{o.ID(), err}
 	}
-	at, started, err := l.positionOf(o.ID())
+	at, started, err := l.stored.object(o.ID())
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (v *verifier) addObjects(ctx context.Context, source *postgres.Source) erro
 		v.chain.Announce(q.Schema)
 		o := &verifiedObject{object: &object{Queryable: q, rule: rules[i]}}
 		started := false
-		if o.at, started, err = l.positionOf(q.ID()); err != nil {
+		if o.at, started, err = l.stored.object(q.ID()); err != nil {
 			return err
 		}
 		if !started {

@@ -45,7 +45,7 @@ const fromLog = "the log"
 func (l *poller) changes() ([]Change, error) {
 	var out []Change
 	for _, o := range l.objects {
-		at, started, err := l.positionOf(o.ID())
+		at, started, err := l.stored.object(o.ID())
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +116,7 @@ func (l *poller) restartAsked(ctx context.Context) (failed []error, err error) {
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
 			return failed, err
 		}
-		stands, _, err := l.positionOf(o.ID())
+		stands, _, err := l.stored.object(o.ID())
 		if err != nil {
 			return failed, err
 		}
@@ -241,21 +241,22 @@ func (p *Pipeline) takeBack(ctx context.Context, stored *checkpointEntries, keys
 
 // settleQueries lets a database be read from its log that was read by queries,
 // if the run may. Its tables are emptied: queries do not tell of every row that is
-// gone. The session that follows begins with nothing.
+// gone. One on which a plugin fails is once the plugin is mended. The session that
+// follows begins with nothing.
 func (l *lane) settleQueries(ctx context.Context, tables []*postgres.Table) error {
 	keys := l.stored.keys(checkpointKey("query", l.database) + "/")
 	if len(keys) == 0 {
 		return nil
 	}
 	e := &ChangedError{}
-	var schemas []*batch.Schema
+	var read []*postgres.Table
 	for _, t := range tables {
 		if l.stored.get(queryKey(t.ID())) != "" {
 			e.Changes = append(e.Changes, Change{t.ID(), "queries", fromLog})
-			schemas = append(schemas, t.Schema)
+			read = append(read, t)
 		}
 	}
-	if !l.restartChanged && len(schemas) > 0 {
+	if !l.restartChanged && len(read) > 0 {
 		return e
 	}
 	if l.stored.get(positionKey(l.database)) == "" {
@@ -264,9 +265,34 @@ func (l *lane) settleQueries(ctx context.Context, tables []*postgres.Table) erro
 		}
 		keys = append(keys, logKeys(&l.stored, l.database)...)
 	}
-	at := batch.Position{Timeline: l.system.Timeline, LSN: l.system.LSN}
-	if err := l.p.restart(ctx, &l.stored, keys, schemas, at, true); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	d, emptied, err := l.truncate(ctx, read, batch.Position{Timeline: l.system.Timeline, LSN: l.system.LSN})
+	if err != nil {
 		return err
+	}
+	entries := make([]wasm.Checkpoint, len(keys))
+	for i, key := range keys {
+		entries[i] = wasm.Checkpoint{Key: key}
+	}
+	for _, t := range read {
+		if slices.Contains(emptied, t) {
+			l.log.Info("ingestion of a table starts anew", "table", t.ID().String())
+			continue
+		}
+		at, _, err := l.stored.object(t.ID())
+		if err != nil {
+			return d.abort(ctx, nil, err)
+		}
+		waits := l.shapeOf(t)
+		waits.Version, waits.Left = at.Version, true
+		entry, err := waits.entry()
+		if err != nil {
+			return d.abort(ctx, nil, err)
+		}
+		entries = append(entries, entry)
+	}
+	if err := d.commit(ctx, entries...); err != nil {
+		return d.abort(ctx, nil, err)
 	}
 	return errAnew
 }

@@ -50,27 +50,9 @@ func (l *lane) truncateAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := l.applier.begin(ctx)
+	d, tables, err := l.truncate(ctx, l.tables, batch.Position{Timeline: at.Position.Timeline, LSN: at.Position.LSN, Ordinal: batch.EndOfTransaction})
 	if err != nil {
 		return err
-	}
-	var tables []*postgres.Table
-	for _, t := range l.tables {
-		failed, err := l.pause(d.makeTables(ctx, t.Schema))
-		if err != nil {
-			return d.abort(ctx, nil, err)
-		}
-		if failed == 0 {
-			tables = append(tables, t)
-		}
-	}
-	for _, t := range tables {
-		b := truncation(t.Schema, batch.Position{Timeline: at.Position.Timeline, LSN: at.Position.LSN, Ordinal: batch.EndOfTransaction})
-		err := d.write(ctx, b)
-		b.Release()
-		if err != nil {
-			return d.abort(ctx, nil, err)
-		}
 	}
 	entries, err := l.withoutAll(tables)
 	if err != nil {
@@ -81,6 +63,32 @@ func (l *lane) truncateAll(ctx context.Context) error {
 	}
 	l.stored.apply(entries)
 	return nil
+}
+
+// truncate begins a delivery that empties tables, but for those on which a plugin
+// fails: it pauses them. It returns which ones the delivery empties.
+func (l *lane) truncate(ctx context.Context, tables []*postgres.Table, at batch.Position) (d *delivery, emptied []*postgres.Table, err error) {
+	if d, err = l.applier.begin(ctx); err != nil {
+		return nil, nil, err
+	}
+	for _, t := range tables {
+		failed, err := l.pause(d.makeTables(ctx, t.Schema))
+		if err != nil {
+			return nil, nil, d.abort(ctx, nil, err)
+		}
+		if failed == 0 {
+			emptied = append(emptied, t)
+		}
+	}
+	for _, t := range emptied {
+		b := truncation(t.Schema, at)
+		err := d.write(ctx, b)
+		b.Release()
+		if err != nil {
+			return nil, nil, d.abort(ctx, nil, err)
+		}
+	}
+	return d, emptied, nil
 }
 
 // withoutAll takes the database out of the checkpoint, but for what tells of rows
