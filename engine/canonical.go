@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -34,6 +35,12 @@ func appendCanonical(dst []byte, arr arrow.Array, row int, want arrow.DataType) 
 	case arrow.INT16, arrow.INT32, arrow.INT64, arrow.UINT32, arrow.DATE32, arrow.TIME64, arrow.TIMESTAMP:
 		if v, ok := integer(arr, row); ok {
 			return binary.BigEndian.AppendUint64(dst, uint64(v)), nil
+		}
+		if text, ok := wideNumber(arr, row); ok {
+			if v, err := strconv.ParseInt(text, 10, 64); err == nil {
+				return binary.BigEndian.AppendUint64(dst, uint64(v)), nil
+			}
+			return appendText(dst, text), nil
 		}
 	case arrow.FLOAT32, arrow.FLOAT64:
 		if v, ok := float(arr, row); ok {
@@ -112,6 +119,19 @@ func float(arr arrow.Array, row int) (float64, bool) {
 		return a.Value(row), true
 	}
 	return 0, false
+}
+
+// wideNumber reads a number of a type that holds more than integers: the column was
+// of another one before, or still is in another source.
+func wideNumber(arr arrow.Array, row int) (string, bool) {
+	if v, ok := float(arr, row); ok {
+		return strconv.FormatFloat(v, 'f', -1, 64), true
+	}
+	if arr.DataType().ID() == arrow.STRING {
+		return "", false
+	}
+	text, ok := decimalText(arr, row)
+	return normalDecimal(text), ok
 }
 
 func decimalText(arr arrow.Array, row int) (string, bool) {

@@ -66,6 +66,9 @@ func (h *rowHasher) cell(dst []byte, columns []arrow.Array, col, row int) ([]byt
 	case h.arrays[col] != nil:
 		return h.arrays[col].append(dst, arr, row)
 	}
+	if text, isText := arr.(*array.String); isText && h.texts[col] != nil && text.IsValid(row) {
+		return h.earlier(dst, text, col, row)
+	}
 	return h.losses[col].append(dst, arr, row, h.t.schema.Columns[col].Type)
 }
 
@@ -117,7 +120,7 @@ func (h *rowHasher) typed(columns []arrow.Array) (_ []arrow.Array, release func(
 		}
 		read, err := h.texts[i].Read(textsOf(text, 0, text.Len()))
 		if err != nil {
-			continue // values of an earlier type: the comparison says so
+			continue // see earlier
 		}
 		if len(made) == 0 {
 			columns = slices.Clone(columns)
@@ -125,6 +128,17 @@ func (h *rowHasher) typed(columns []arrow.Array) (_ []arrow.Array, release func(
 		columns[i], made = read, append(made, read)
 	}
 	return columns, release, nil
+}
+
+// earlier hashes a cell of a column in which some values are those of an earlier
+// type, or of another source's. They differ from all that the column holds now.
+func (h *rowHasher) earlier(dst []byte, text *array.String, col, row int) ([]byte, error) {
+	read, err := h.texts[col].Read(textsOf(text, row, row+1))
+	if err != nil {
+		return appendText(append(dst, 2), text.Value(row)), nil
+	}
+	defer read.Release()
+	return h.losses[col].append(dst, read, 0, h.t.schema.Columns[col].Type)
 }
 
 func (h *rowHasher) rows(columns []arrow.Array, n int, sink rowSink) error {

@@ -176,3 +176,15 @@ func TestVerifyOfAMergedTable(t *testing.T) {
 	s.exec("UPDATE orders SET note = 'tells' WHERE id = 1")
 	s.mended()
 }
+
+// TestVerifyAfterNarrowerTypes compares columns that the destination keeps in the
+// type that they had: what is not of the new one differs, and is no failure.
+func TestVerifyAfterNarrowerTypes(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.exec("ALTER TABLE orders ADD rate double precision; UPDATE orders SET rate = id")
+	s.expect(s.run(), exitOK)
+	s.exec("ALTER TABLE orders ALTER total TYPE integer, ALTER rate TYPE integer, ALTER note TYPE integer USING id")
+	s.mended()
+	s.damage("UPDATE orders SET total = 0.5 WHERE id = 1; UPDATE orders SET rate = 7.25 WHERE id = 2; UPDATE orders SET note = 'seven' WHERE id = 3; UPDATE orders SET rate = 1e30 WHERE id = 4")
+	s.expect(s.leat("verify", s.file), exitDifferent, "  id=1: different\n  id=2: different\n  id=3: different\n  id=4: different\n")
+}
