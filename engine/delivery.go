@@ -130,6 +130,9 @@ type delivery struct {
 	// those which have got another key.
 	shapes           map[uint32]*batch.Schema
 	emptied, rekeyed map[*batch.Schema]*batch.Schema
+	// republishes: the key of a table has changed, which may belong into the other
+	// publication.
+	republishes bool
 	// diverts are the diversions that end as the delivery does, nil for none.
 	diverts *diversions
 	// loadedAt is the LSN before which the rows of its tables will be replaced

@@ -288,11 +288,7 @@ func (l *lane) changes(ctx context.Context, d *delivery, before *batch.Schema, b
 	if identityOf(before) != identityOf(after) {
 		d.rekeyed[after] = before
 	}
-	if slices.ContainsFunc(changes, func(c SchemaChange) bool { return c.Kind == keyChanged }) {
-		l.mu.Lock()
-		l.rekeyed = true
-		l.mu.Unlock()
-	}
+	d.republishes = d.republishes || slices.ContainsFunc(changes, func(c SchemaChange) bool { return c.Kind == keyChanged })
 	return nil
 }
 
@@ -399,6 +395,11 @@ func (l *lane) shapesOf(d *delivery) (entries []wasm.Checkpoint, committed func(
 	return append(entries, shapes...), func(entries []wasm.Checkpoint) {
 		saved()
 		l.stored.apply(entries)
+		if d.republishes { // not before, or the session would end without the delivery
+			l.mu.Lock()
+			l.rekeyed = true
+			l.mu.Unlock()
+		}
 	}, nil
 }
 
