@@ -138,6 +138,30 @@ func TestCapturedOfMergedSources(t *testing.T) {
 	}
 }
 
+// TestMergedColumnGetsATakenName gives a column the name of one that has another
+// type in the other database, and then another type itself.
+func TestMergedColumnGetsATakenName(t *testing.T) {
+	t.Parallel()
+	server := pgserver.Test(t, pgserver.Options{})
+	eu, us := server.Database(t), server.Database(t)
+	for _, database := range []string{eu, us} {
+		exec(t, server, database, `CREATE TABLE t (id int PRIMARY KEY, a text, d date, v int); INSERT INTO t SELECT n, 'a' || n, '2024-02-29', 1 FROM generate_series(1, 9) n`)
+	}
+	both := []*pipeline{newPipeline(t, server, "duckdb", eu, us), newPipeline(t, server, "postgres", eu, us)}
+	catchUp(t, both...)
+	for _, step := range []struct{ database, sql string }{
+		{us, `ALTER TABLE t ADD x bigint DEFAULT 8, ADD y numeric(8,2) DEFAULT 0.5`},
+		{eu, `ALTER TABLE t RENAME a TO x; ALTER TABLE t RENAME d TO y`},
+		{eu, `UPDATE t SET v = 3 WHERE id = 3; ALTER TABLE t DROP x; ALTER TABLE t RENAME v TO x`},
+	} {
+		exec(t, server, step.database, step.sql, `UPDATE t SET id = id + 10 WHERE id = 1`, `INSERT INTO t (id) VALUES (0)`, `DELETE FROM t WHERE id = 0`)
+		catchUp(t, both...)
+		for _, p := range both {
+			p.verify(t)
+		}
+	}
+}
+
 // TestChangesThatWait changes tables in transactions that stay open, prepared
 // ones among them: what they lock holds nothing up, neither the start of a
 // pipeline nor other tables, and comes in its place once they commit.

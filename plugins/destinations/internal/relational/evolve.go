@@ -24,6 +24,7 @@ type evolution struct {
 
 	moves, arrivals []string
 	sets            map[string]string // columns of this source's rows and their new values
+	copied          map[string]string // columns of this source's rows that get the values of others, and which
 	between, own    map[int]string
 	gone            map[int]bool
 	types           map[string]string // of the columns by folded name, after the moves
@@ -32,7 +33,7 @@ type evolution struct {
 
 // evolve decides everything and settles the names and types in t.
 func (d *Destination) evolve(t *table, l *layout) (*evolution, error) {
-	e := &evolution{d: d, t: t, l: l, own: maps.Clone(l.own), gone: map[int]bool{}, types: map[string]string{}, sets: map[string]string{}}
+	e := &evolution{d: d, t: t, l: l, own: maps.Clone(l.own), gone: map[int]bool{}, types: map[string]string{}, sets: map[string]string{}, copied: map[string]string{}}
 	for _, c := range l.columns {
 		e.types[d.dialect.fold(c.name)] = c.typ
 	}
@@ -44,6 +45,9 @@ func (d *Destination) evolve(t *table, l *layout) (*evolution, error) {
 		if err := e.column(&t.columns[i]); err != nil {
 			return nil, err
 		}
+	}
+	for to, from := range e.copied {
+		e.sets[to] = e.converted(from, to)
 	}
 	e.drop()
 	if len(e.sets) > 0 && l.shared && t.ownRows("x") == "" {
@@ -194,7 +198,7 @@ func (e *evolution) copyMoved() error {
 		}
 		e.own[id] = name
 		left[from] = true
-		e.sets[name] = e.converted(from, name)
+		e.copied[name] = from
 	}
 	for _, c := range e.t.columns {
 		if c.id > 0 {
@@ -224,16 +228,10 @@ func (e *evolution) put(c *column) {
 	e.sets[c.name] = value
 }
 
-// converted is a column's value as another column takes it.
+// converted is a column's value as another column takes it, once all columns have
+// their types.
 func (e *evolution) converted(from, to string) string {
-	is, want := e.types[e.d.dialect.fold(from)], e.types[e.d.dialect.fold(to)]
-	if want == "" { // it is still to come
-		for _, c := range e.t.columns {
-			if c.name == to {
-				want = c.mapping.Type
-			}
-		}
-	}
+	is, want := e.settled(from), e.settled(to)
 	if strings.EqualFold(is, want) {
 		return Quote(from)
 	}
@@ -241,6 +239,29 @@ func (e *evolution) converted(from, to string) string {
 		e.again(fmt.Sprintf("column %q has another type than column %q", to, from))
 	}
 	return fmt.Sprintf("CAST(%s AS %s)", Quote(from), want)
+}
+
+// settled is the type that a column has in the end.
+func (e *evolution) settled(name string) string {
+	for _, c := range e.t.columns {
+		if c.name == name {
+			return c.mapping.Type
+		}
+	}
+	return e.types[e.d.dialect.fold(name)]
+}
+
+// hold lets a column also hold the values that are copied into it.
+func (e *evolution) hold(c *column) {
+	from, ok := e.copied[c.name]
+	is, want := e.types[e.d.dialect.fold(from)], c.mapping.Type
+	switch {
+	case !ok || strings.EqualFold(is, want) || e.d.dialect.Widens(is, want):
+	case e.d.dialect.Widens(want, is):
+		c.keep(is, e.d.dialect)
+	default:
+		c.keep(e.d.dialect.Text, e.d.dialect)
+	}
 }
 
 // again notes why the table has to be loaded again.
@@ -268,6 +289,7 @@ func (e *evolution) column(c *column) error {
 	if known && e.l.gone[c.id] {
 		e.again(fmt.Sprintf("column %q is there again", c.name))
 	}
+	e.hold(c)
 	is, want := e.types[e.d.dialect.fold(c.name)], c.mapping.Type
 	if is == "" {
 		e.add(c, known)
