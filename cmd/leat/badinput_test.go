@@ -25,7 +25,11 @@ func TestConnectionsThatFail(t *testing.T) {
 		{"wrong password", func(s *site) { s.password = "another" }, []string{"[1011]", "password is wrong", "ALTER ROLE"}},
 		{"missing database", func(s *site) { s.source = "no_such_database" }, []string{"[1017]", "no_such_database", "SELECT datname FROM pg_database"}},
 		{"missing role", func(s *site) { s.role = "nobody_knows" }, []string{"[1011]", "does not exist", "nobody_knows"}},
-		{"no REPLICATION", func(s *site) { s.exec("ALTER ROLE " + s.role + " NOREPLICATION") }, []string{"[1012]", "REPLICATION", "ALTER ROLE"}},
+		{"no REPLICATION", func(s *site) { s.exec("ALTER ROLE " + s.role + " NOREPLICATION") }, []string{"[1012]", "REPLICATION", `ALTER ROLE "leat_`}},
+		{"REPLICATION taken away", func(s *site) {
+			s.expect(s.run(), exitOK)
+			s.exec("ALTER ROLE " + s.role + " NOREPLICATION")
+		}, []string{"[1012]", "REPLICATION", `ALTER ROLE "leat_`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSite(t, server)

@@ -77,7 +77,12 @@ func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stre
 		return nil, err
 	}
 	if s.wire, err = openWire(ctx, cfg, s.startReplication); err != nil {
-		return nil, wrap("open stream of slot", strconv.Quote(o.Slot), err)
+		err = wrap("open stream of slot", strconv.Quote(o.Slot), err)
+		var known *Error
+		if errors.As(err, &known) {
+			known.fillIn(&Config{Host: cfg.Host, Port: cfg.Port, User: cfg.User}, cfg.Database)
+		}
+		return nil, err
 	}
 	source := relationSource{database: o.Database, binary: o.Binary, types: o.Types, tables: o.Tables, visible: o.Visible, previous: o.Previous, number: o.Number, messages: o.Messages, capture: o.Capture}
 	s.decoder = newPgoutput(source, s.o.Timeline, o.SkipTo)
