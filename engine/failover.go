@@ -63,9 +63,11 @@ func whyLost(s *postgres.Slot) string {
 // primary must have it.
 func (l *lane) publish(ctx context.Context, name string, tables []*postgres.Table) (err error) {
 	if !l.system.Standby {
-		l.publication, err = l.source.EnsurePublication(ctx, name, tables)
+		if l.publication, err = l.source.EnsurePublication(ctx, name, tables, lockPatience); err != nil {
+			return l.explainPublication(ctx, name, err)
+		}
 		l.onlyTheirs(tables)
-		return l.explainPublication(ctx, name, err)
+		return l.leaveLocked(ctx, tables)
 	}
 	if l.publication, err = l.source.StandbyPublication(ctx, name, tables); err != nil {
 		return err

@@ -38,11 +38,12 @@ type lane struct {
 	spooling       atomic.Bool // the slot keeps more log than wal_budget: see relay
 	costs          costs
 	refused        refusals
-	pausedAt       int64  // bytes that the slot kept when guard last paused a table, 0 for none
-	silences       int    // sessions in a row that ended because the server sent nothing
-	stale          uint32 // the server's process that the last of them left behind
-	uncaptured     string // why schema changes are not captured although they should be, as it was said
-	strange        bool   // a message that is like those of DDL capture came
+	pausedAt       int64                        // bytes that the slot kept when guard last paused a table, 0 for none
+	silences       int                          // sessions in a row that ended because the server sent nothing
+	stale          uint32                       // the server's process that the last of them left behind
+	uncaptured     string                       // why schema changes are not captured although they should be, as it was said
+	strange        bool                         // a message that is like those of DDL capture came
+	locked         map[uint32]postgres.Obstacle // tables that could not be published: see leaveLocked
 
 	// Of one session, that is until the next failure:
 	source      *postgres.Source

@@ -3,11 +3,14 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/state"
@@ -110,6 +113,44 @@ func TestNewTables(t *testing.T) {
 	p.exec(`UPDATE a SET v = 'unseen'`)
 	p.mustRun()
 	p.expect("1unseen")
+	p.verify()
+}
+
+// TestLockedTables takes a table out and another one in that somebody has locked:
+// the others go on, and it is said whom the one waits for.
+func TestLockedTables(t *testing.T) {
+	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a VALUES (1, 'x')`, `CREATE TABLE b (id int PRIMARY KEY, v text)`, `INSERT INTO b VALUES (1, 'old')`)
+	p.open("heartbeat = \"1s\"\ninclude_new_tables = false", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	stop := p.started(ctx)
+	p.stands(ctx, "b", state.Streaming)
+	p.exec(`CREATE TABLE c (id int PRIMARY KEY, v text)`, `INSERT INTO c VALUES (1, 'old')`)
+	p.stands(ctx, "c", state.Skipped)
+	conn, err := pgx.Connect(ctx, p.server.DSN(p.database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(ctx, `BEGIN; LOCK TABLE b, c IN SHARE UPDATE EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	p.change(engine.SkipObjects, "b")
+	p.change(engine.IncludeObjects, "c")
+	p.exec(`UPDATE a SET v = 'y'`, `INSERT INTO b VALUES (2, 'unseen')`, `INSERT INTO c VALUES (2, 'new')`)
+	p.stands(ctx, "c", state.Inaccessible)
+	if o := p.object("c"); !strings.Contains(o.Reason, fmt.Sprintf("process %d of role", conn.PgConn().PID())) || !strings.Contains(o.Fix, "pg_terminate_backend") {
+		t.Errorf("a locked table: %+v", o)
+	}
+	p.arrives(ctx, `SELECT v FROM a`, "y")
+	if _, err := conn.Exec(ctx, `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	p.stands(ctx, "c", state.Streaming)
+	p.arrives(ctx, `SELECT string_agg(v, ' ' ORDER BY id) FROM c`, "old new")
+	p.change(engine.IncludeObjects, "b")
+	p.arrives(ctx, `SELECT string_agg(v, ' ' ORDER BY id) FROM b WHERE NOT __leat_marked_deleted`, "old unseen")
+	stop()
 	p.verify()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/state"
 )
 
 // markObstacles gives tables a Reason that the role cannot publish or, where
@@ -40,6 +42,9 @@ func (l *lane) listTables(ctx context.Context) ([]*postgres.Table, error) {
 	err = markObstacles(ctx, l.p.Spec, l.source, all, func(t *postgres.Table) bool {
 		return l.p.Spec.Source.LoadHistoricalData && l.stored.known() && l.stored.get(loadKey(t.ID())) == ""
 	})
+	if err == nil {
+		err = l.markLocked(ctx, all)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +54,50 @@ func (l *lane) listTables(ctx context.Context) ([]*postgres.Table, error) {
 		}
 	}
 	return all, nil
+}
+
+// leaveLocked ends the session if tables could not be published because somebody
+// has locked them: the next one goes on without them until that is over. A run that
+// is to end with everything waits for them.
+func (l *lane) leaveLocked(ctx context.Context, tables []*postgres.Table) error {
+	if len(l.publication.Locked) == 0 {
+		return nil
+	}
+	for _, t := range tables {
+		o, ok := l.publication.Locked[t.OID]
+		if !ok {
+			continue
+		}
+		if l.untilCaughtUp {
+			l.log.Warn("waiting for a table that is to be published", "table", t.ID().String(), "reason", o.Reason, fixAttr(o.Fix))
+		}
+		if err := l.p.store.ChangeObject(t.ID(), func(r *state.Object) { r.OID = t.OID }); err != nil { // it is no new one when it comes back
+			return err
+		}
+	}
+	if l.untilCaughtUp {
+		_, publication := names(l.p.Spec, l.database)
+		_, err := l.source.EnsurePublication(ctx, publication, tables, 0)
+		return err
+	}
+	l.locked = l.publication.Locked
+	return errAnew
+}
+
+// markLocked gives tables a Reason that could not be published and are still locked.
+func (l *lane) markLocked(ctx context.Context, tables []*postgres.Table) (err error) {
+	if len(l.locked) == 0 {
+		return nil
+	}
+	if l.locked, err = l.source.Locks(ctx, slices.Collect(maps.Keys(l.locked))); err != nil {
+		return err
+	}
+	for _, t := range tables {
+		if o, ok := l.locked[t.OID]; ok && t.Reason == "" {
+			t.Reason, t.Fix = o.Reason, o.Fix
+		}
+	}
+	return nil
 }
 
 // obstacleOf is why a table cannot be replicated and what mends it, empty if it

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,9 +26,13 @@ type Publication struct {
 	Missing  []batch.TableID `json:"missing,omitempty"`
 	Unsafe   []batch.TableID `json:"unsafe,omitempty"`
 	Filtered []batch.TableID `json:"filtered,omitempty"`
-	// Foreign says that another role owns one of the publications: it may hold
-	// tables beside, which EnsurePublication cannot take out.
+	// Foreign says that another role owns one of the publications, or somebody has
+	// locked a table that is to leave: it may hold tables beside, which
+	// EnsurePublication cannot take out.
 	Foreign bool `json:"foreign,omitempty"`
+	// Locked are tables, by OID, that could not be published because somebody has
+	// locked them.
+	Locked map[uint32]Obstacle `json:"-"`
 }
 
 // keylessSuffix makes the name of the second publication.
@@ -38,18 +43,23 @@ const keylessSuffix = "_keyless"
 // empty or not: the log is decoded with the catalogue of its time, in which a
 // publication that came later does not exist. Call it before CreateSlot.
 //
-// Where the role may not, the error's hint is the SQL for an administrator.
+// Where the role may not, the error's hint is the SQL for an administrator. A table
+// that somebody has locked for longer than patience stays as it is published, or is
+// not; 0 waits for it.
 //
 // test_decoding knows no publications: none is made.
-func (s *Source) EnsurePublication(ctx context.Context, name string, tables []*Table) (*Publication, error) {
+func (s *Source) EnsurePublication(ctx context.Context, name string, tables []*Table, patience time.Duration) (*Publication, error) {
 	if s.cfg.Decoder == TestDecoding {
 		return &Publication{}, nil
 	}
 	out := &Publication{Names: []string{name, name + keylessSuffix}}
 	err := s.do(ctx, func(conn *pgx.Conn) error {
-		statements, err := s.publicationChanges(ctx, conn, name, tables)
+		statements, err := s.publicationChanges(ctx, conn, name, tables, nil)
 		if err == nil {
-			err = runPublicationChanges(ctx, conn, statements)
+			err = runPublicationChanges(ctx, conn, statements, patience)
+		}
+		if isLockTimeout(err) {
+			err = s.publishUnlocked(ctx, conn, name, tables, patience, out, err)
 		}
 		for _, n := range out.Names {
 			var have published
@@ -64,6 +74,36 @@ func (s *Source) EnsurePublication(ctx context.Context, name string, tables []*T
 		return nil, wrap("ensure publication", name, err)
 	}
 	return out, nil
+}
+
+// publishUnlocked does what can be done without the tables that are locked.
+func (s *Source) publishUnlocked(ctx context.Context, conn *pgx.Conn, name string, tables []*Table, patience time.Duration, out *Publication, timeout error) error {
+	missing, surplus, err := s.differences(ctx, conn, name, tables)
+	if err != nil {
+		return err
+	}
+	locked, err := readLocks(ctx, conn, append(slices.Clone(missing), surplus...))
+	if err != nil {
+		return err
+	}
+	if len(locked) == 0 {
+		return timeout // released meanwhile
+	}
+	out.Locked = map[uint32]Obstacle{}
+	for _, oid := range missing {
+		if o, ok := locked[oid]; ok {
+			out.Locked[oid] = o
+		}
+	}
+	for _, oid := range surplus {
+		_, held := locked[oid]
+		out.Foreign = out.Foreign || held
+	}
+	statements, err := s.publicationChanges(ctx, conn, name, tables, locked)
+	if err != nil {
+		return err
+	}
+	return runPublicationChanges(ctx, conn, statements, patience)
 }
 
 // MadePublication is a publication of EnsurePublication that is there.
@@ -141,7 +181,7 @@ func (s *Source) RefreshPublications(ctx context.Context, name string) error {
 			}
 			statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s SET (publish = %s)", quoteIdent(name), quoteLiteral(have.actions)))
 		}
-		return runPublicationChanges(ctx, conn, publicationChanges{together: statements})
+		return runPublicationChanges(ctx, conn, publicationChanges{together: statements}, 0)
 	})
 	return wrap("have partitions published", "database "+s.Database, err)
 }
@@ -154,7 +194,7 @@ func (s *Source) PublicationSQL(ctx context.Context, name string, tables []*Tabl
 	}
 	var out []string
 	err := s.do(ctx, func(conn *pgx.Conn) error {
-		changes, err := s.publicationChanges(ctx, conn, name, tables)
+		changes, err := s.publicationChanges(ctx, conn, name, tables, nil)
 		out = changes.all()
 		return err
 	})
@@ -166,16 +206,17 @@ func (s *Source) PublicationSQL(ctx context.Context, name string, tables []*Tabl
 // leaves the whole server: 6,400 locks by default.
 const publishedAtOnce = 1000
 
-// runPublicationChanges runs the statements. A table that moves from one
+// runPublicationChanges runs the statements, each of which waits for a table that is
+// locked as long as patience says, 0 for ever. A table that moves from one
 // publication to the other is in one of them at any time.
-func runPublicationChanges(ctx context.Context, conn *pgx.Conn, changes publicationChanges) error {
+func runPublicationChanges(ctx context.Context, conn *pgx.Conn, changes publicationChanges, patience time.Duration) error {
 	statements := changes.all()
 	run := func(sql ...string) error {
 		if len(sql) == 0 {
 			return nil
 		}
 		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			for _, sql := range sql {
+			for _, sql := range append([]string{fmt.Sprintf("SET LOCAL lock_timeout = %d", patience.Milliseconds())}, sql...) {
 				if _, err := tx.Exec(ctx, sql); err != nil {
 					return err
 				}
@@ -224,31 +265,13 @@ func (c *publicationChanges) add(apart bool, sql string) {
 	}
 }
 
-// publicationChanges compares both publications with what they should be.
-// Tables are removed first, so that one may move from one to the other.
-func (s *Source) publicationChanges(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) (out publicationChanges, err error) {
-	if len(name+keylessSuffix) > 63 {
-		return out, settingsError(fmt.Errorf("publication name %q is longer than %d bytes", name, 63-len(keylessSuffix)), "Names of PostgreSQL have 63 bytes.", "")
-	}
-	truncate := ", truncate"
-	if s.Version < 110000 {
-		truncate = ""
-	}
-	wants := []publicationWant{
-		{name: name, actions: "insert, update, delete" + truncate, viaRoot: !s.cfg.ByLeaf},
-		{name: name + keylessSuffix, actions: "insert" + truncate, keyless: true, viaRoot: !s.cfg.ByLeaf},
-	}
-	for i := range wants {
-		want := &wants[i]
-		if want.have, err = readPublication(ctx, conn, want.name, s.Version); err != nil {
-			return out, err
-		}
-		if want.have.allTables {
-			return out, &Error{Op: "alter publication", Object: want.name, Class: Stop, Err: fmt.Errorf("it is FOR ALL TABLES"),
-				Causes: []string{"Somebody created it FOR ALL TABLES, which Leat does not change."},
-				Hint:   fmt.Sprintf("Name it in the pipeline as an existing publication, or: DROP PUBLICATION %s;", quoteIdent(want.name))}
-		}
-		want.compare(tables)
+// publicationChanges compares both publications with what they should be, but for
+// the tables of besides, which stay as they are. Tables are removed first, so that
+// one may move from one to the other.
+func (s *Source) publicationChanges(ctx context.Context, conn *pgx.Conn, name string, tables []*Table, besides map[uint32]Obstacle) (out publicationChanges, err error) {
+	wants, err := s.publicationWants(ctx, conn, name, tables, besides)
+	if err != nil {
+		return out, err
 	}
 	moves := map[uint32]bool{}
 	for i := range wants {
@@ -268,6 +291,44 @@ func (s *Source) publicationChanges(ctx context.Context, conn *pgx.Conn, name st
 	return out, nil
 }
 
+// publicationWants compares both publications with what they should be.
+func (s *Source) publicationWants(ctx context.Context, conn *pgx.Conn, name string, tables []*Table, besides map[uint32]Obstacle) (wants []publicationWant, err error) {
+	if len(name+keylessSuffix) > 63 {
+		return nil, settingsError(fmt.Errorf("publication name %q is longer than %d bytes", name, 63-len(keylessSuffix)), "Names of PostgreSQL have 63 bytes.", "")
+	}
+	truncate := ", truncate"
+	if s.Version < 110000 {
+		truncate = ""
+	}
+	wants = []publicationWant{
+		{name: name, actions: "insert, update, delete" + truncate, viaRoot: !s.cfg.ByLeaf},
+		{name: name + keylessSuffix, actions: "insert" + truncate, keyless: true, viaRoot: !s.cfg.ByLeaf},
+	}
+	for i := range wants {
+		want := &wants[i]
+		if want.have, err = readPublication(ctx, conn, want.name, s.Version); err != nil {
+			return nil, err
+		}
+		if want.have.allTables {
+			return nil, &Error{Op: "alter publication", Object: want.name, Class: Stop, Err: fmt.Errorf("it is FOR ALL TABLES"),
+				Causes: []string{"Somebody created it FOR ALL TABLES, which Leat does not change."},
+				Hint:   fmt.Sprintf("Name it in the pipeline as an existing publication, or: DROP PUBLICATION %s;", quoteIdent(want.name))}
+		}
+		want.compare(tables, besides)
+	}
+	return wants, nil
+}
+
+// differences are the OIDs of the tables that are to be added and removed.
+func (s *Source) differences(ctx context.Context, conn *pgx.Conn, name string, tables []*Table) (missing, surplus []uint32, err error) {
+	wants, err := s.publicationWants(ctx, conn, name, tables, nil)
+	for _, want := range wants {
+		missing = append(missing, oidsOf(want.missing)...)
+		surplus = append(surplus, want.surplus...)
+	}
+	return missing, surplus, err
+}
+
 // publicationWant is a publication as it should be, and what it is.
 type publicationWant struct {
 	name, actions    string
@@ -277,14 +338,18 @@ type publicationWant struct {
 	surplus          []uint32
 }
 
-// compare finds the tables that are to be added and removed.
-func (p *publicationWant) compare(tables []*Table) {
+// compare finds the tables that are to be added and removed, but for those of besides.
+func (p *publicationWant) compare(tables []*Table, besides map[uint32]Obstacle) {
 	left := make(map[uint32]bool, len(p.have.tables))
 	for _, oid := range p.have.tables {
-		left[oid] = true
+		if _, stays := besides[oid]; !stays {
+			left[oid] = true
+		}
 	}
 	for _, t := range tables {
+		_, stays := besides[t.OID]
 		switch {
+		case stays:
 		case t.Reason != "" || t.Keyless != p.keyless:
 		case left[t.OID]:
 			delete(left, t.OID)
@@ -422,7 +487,7 @@ func (s *Source) AdoptPublications(ctx context.Context, names []string, tables [
 				return err
 			}
 			if !have.exists {
-				statements, err := s.publicationChanges(ctx, conn, name, tables)
+				statements, err := s.publicationChanges(ctx, conn, name, tables, nil)
 				if err != nil {
 					return err
 				}

@@ -25,7 +25,7 @@ func TestEnsurePublication(t *testing.T) {
 	f := newFixture(t, `CREATE TABLE keyed (id int PRIMARY KEY, v int)`, `CREATE TABLE "key less" (v int)`,
 		`CREATE TABLE child () INHERITS (keyed)`, `INSERT INTO keyed VALUES (1, 1)`, `INSERT INTO "key less" VALUES (1)`,
 		`CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id)`, `CREATE TABLE parts_1 PARTITION OF parts DEFAULT`)
-	pub, err := f.source.EnsurePublication(t.Context(), `le"at`, f.tables(t, "keyed", "key less", "parts"))
+	pub, err := f.source.EnsurePublication(t.Context(), `le"at`, f.tables(t, "keyed", "key less", "parts"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestEnsurePublication(t *testing.T) {
 	}
 	// A key appears, a table leaves, another joins: three moves at once.
 	f.exec(t, `ALTER TABLE "key less" ADD id serial PRIMARY KEY`)
-	if _, err := f.source.EnsurePublication(t.Context(), `le"at`, f.tables(t, "child", "key less", "parts")); err != nil {
+	if _, err := f.source.EnsurePublication(t.Context(), `le"at`, f.tables(t, "child", "key less", "parts"), 0); err != nil {
 		t.Fatal(err)
 	}
 	if got := f.membersOf(t, pub.Names[0]) + "; " + f.membersOf(t, pub.Names[1]); got != "key less,parts i u d t root; child i t root" {
@@ -71,7 +71,7 @@ func TestEnsurePublicationWithoutPrivilege(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer source.Close(t.Context())
-	_, err = source.EnsurePublication(t.Context(), "leat", f.tables(t, "t"))
+	_, err = source.EnsurePublication(t.Context(), "leat", f.tables(t, "t"), 0)
 	e := Classify(err)
 	if e.Code != CodePrerequisite || e.Class != Stop || e.SQLState != "42501" {
 		t.Fatalf("error %+v", e)
@@ -79,7 +79,7 @@ func TestEnsurePublicationWithoutPrivilege(t *testing.T) {
 	// The hint is what an administrator runs; afterwards nothing is left to do.
 	_, sql, _ := strings.Cut(e.Hint, "\n")
 	f.exec(t, sql)
-	if _, err := source.EnsurePublication(t.Context(), "leat", f.tables(t, "t")); err != nil {
+	if _, err := source.EnsurePublication(t.Context(), "leat", f.tables(t, "t"), 0); err != nil {
 		t.Error(err)
 	}
 }
@@ -106,7 +106,7 @@ func TestAdoptPublications(t *testing.T) {
 		t.Errorf("missing publication: %v, hint %q", err, e.Hint)
 	}
 	f.exec(t, `CREATE PUBLICATION everything FOR ALL TABLES`)
-	if _, err := f.source.EnsurePublication(t.Context(), "everything", nil); err == nil {
+	if _, err := f.source.EnsurePublication(t.Context(), "everything", nil, 0); err == nil {
 		t.Error("a publication FOR ALL TABLES is altered")
 	}
 }

@@ -55,7 +55,7 @@ func TestPublicationOfManyTables(t *testing.T) {
 			t.Errorf("publication %s has %d tables, want %d: %v", name, got, want, err)
 		}
 	}
-	if _, err := f.source.EnsurePublication(t.Context(), "many", tables); err != nil {
+	if _, err := f.source.EnsurePublication(t.Context(), "many", tables, 0); err != nil {
 		t.Fatal(err)
 	}
 	count("many", n)
@@ -63,18 +63,18 @@ func TestPublicationOfManyTables(t *testing.T) {
 	tables = f.tables(t, "t_*")
 	var changes publicationChanges
 	err := f.source.do(t.Context(), func(conn *pgx.Conn) (err error) {
-		changes, err = f.source.publicationChanges(t.Context(), conn, "many", tables)
+		changes, err = f.source.publicationChanges(t.Context(), conn, "many", tables, nil)
 		return err
 	})
 	if err != nil || len(changes.together) != 2 || len(changes.apart) != 0 {
 		t.Errorf("a table that moves takes %+v, %v", changes, err)
 	}
-	if _, err := f.source.EnsurePublication(t.Context(), "many", tables); err != nil {
+	if _, err := f.source.EnsurePublication(t.Context(), "many", tables, 0); err != nil {
 		t.Fatal(err)
 	}
 	count("many", n-1)
 	count("many"+keylessSuffix, 1)
-	if _, err := f.source.EnsurePublication(t.Context(), "many", nil); err != nil {
+	if _, err := f.source.EnsurePublication(t.Context(), "many", nil, 0); err != nil {
 		t.Fatal(err)
 	}
 	count("many", 0)
