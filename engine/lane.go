@@ -144,6 +144,14 @@ func (l *lane) progress(change func(*DatabaseProgress)) {
 	l.p.progress.database(l.database, change)
 }
 
+// sayWaits shows for whose transaction at the source a slot or a load waits.
+func (l *lane) sayWaits(who, end string) {
+	if who != "" {
+		l.log.Warn("waiting for the end of a transaction at the source, behind which a load can begin", "of", who, fixAttr(end))
+	}
+	l.progress(func(d *DatabaseProgress) { d.Waits = who })
+}
+
 // session is the straight line of a lane.
 func (l *lane) session(ctx context.Context) (err error) {
 	l.progress(func(d *DatabaseProgress) { d.Phase = "connecting" })
@@ -159,6 +167,7 @@ func (l *lane) session(ctx context.Context) (err error) {
 	if l.source, err = postgres.Open(ctx, cfg, l.database); err != nil {
 		return err
 	}
+	l.source.Waits = l.sayWaits
 	defer func() { err = errors.Join(err, l.source.Close(context.WithoutCancel(ctx))) }()
 	if err := l.p.patterns.look(ctx, l.p, l.source); err != nil {
 		return err

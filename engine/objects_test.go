@@ -154,6 +154,47 @@ func TestLockedTables(t *testing.T) {
 	p.verify()
 }
 
+// TestLoadWaitsForATransaction says for whose transaction the slot of a new pipeline
+// waits, and the load of a table that is asked for.
+func TestLoadWaitsForATransaction(t *testing.T) {
+	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a VALUES (1, 'x')`)
+	p.open("", "")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, p.server.DSN(p.database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	waits := func(want string) {
+		t.Helper()
+		waitFor(t, ctx, "the wait for "+want, func() bool {
+			d := p.Status().Databases
+			return len(d) == 1 && strings.HasPrefix(d[0].Waits, want) && (want != "") == (d[0].Waits != "")
+		})
+	}
+	do := func(sql string) {
+		t.Helper()
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	process := fmt.Sprintf("process %d of role ", conn.PgConn().PID())
+	do(`BEGIN; SELECT txid_current()`)
+	stop := p.started(ctx)
+	waits(process)
+	do(`ROLLBACK`)
+	p.stands(ctx, "a", state.Streaming)
+	waits("")
+	do(`BEGIN; SELECT txid_current()`)
+	p.change(engine.RestartObjects, "a")
+	waits(process)
+	do(`ROLLBACK`)
+	p.stands(ctx, "a", state.Streaming)
+	stop()
+	p.verify()
+}
+
 // TestPausedTable keeps the changes of one table while those of another and the
 // slot go on, over a restart of the engine, and delivers them in order.
 func TestPausedTable(t *testing.T) {

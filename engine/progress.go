@@ -70,6 +70,8 @@ type DatabaseProgress struct {
 	// RetainedWAL is the bytes of log that the slot keeps at the source.
 	RetainedWAL int64  `json:"retained_wal"`
 	Error       string `json:"error,omitempty"`
+	// Waits is for whose transaction at the source a slot or a load waits.
+	Waits string `json:"waits,omitempty"`
 	// DDLCapture is yes, or no and why; empty where the pipeline file does not
 	// ask for it.
 	DDLCapture string `json:"ddl_capture,omitempty"`

@@ -65,6 +65,11 @@ func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
 	if err := out.end(); err != nil {
 		return err
 	}
+	for _, d := range s.Databases {
+		if d.Waits != "" {
+			fmt.Fprintf(p.out, "%s: waits for the end of %s\n", d.Database, d.Waits)
+		}
+	}
 	if s.Destination != "" {
 		fmt.Fprintf(p.out, "destination: %s\n", s.Destination)
 	}

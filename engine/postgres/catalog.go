@@ -23,6 +23,9 @@ type Source struct {
 	// Database is the database's name, Version the server_version_num.
 	Database string
 	Version  int
+	// Waits, if not nil, is told for whose transaction the making of a slot or of a
+	// snapshot waits, and what ends that; twice nothing once it does not any more.
+	Waits func(who, end string)
 	// ByQuery says that tables are read by queries: those count too that are
 	// not in the log, and generated columns. It is set before the first question.
 	ByQuery bool

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -40,10 +41,64 @@ func readLocks(ctx context.Context, conn *pgx.Conn, oids []uint32) (map[uint32]O
 	var oid uint32
 	var h holder
 	_, err = pgx.ForEachRow(rows, append([]any{&oid}, h.fields()...), func() error {
-		out[oid] = Obstacle{h.String() + " has locked it", h.end()}
+		out[oid] = Obstacle{"it is locked by " + h.String(), h.end()}
 		return nil
 	})
 	return out, err
+}
+
+// waitShown is how long the making of a slot may wait before it is said for whom.
+const waitShown = 2 * time.Second
+
+// sayWaits tells Waits for whose transaction a process of the server waits, until
+// stop is called. A slot begins where every transaction is over that was open.
+func (s *Source) sayWaits(ctx context.Context, pid uint32) (stop func()) {
+	if s.Waits == nil {
+		return func() {}
+	}
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		said := ""
+		tick := time.NewTicker(waitShown)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				if said != "" {
+					s.Waits("", "")
+				}
+				return
+			case <-tick.C:
+			}
+			who, end, err := s.awaited(context.WithoutCancel(ctx), pid)
+			if err == nil && who != "" && who != said { // what fails here fails there, too
+				said = who
+				s.Waits(who, end)
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-done
+	}
+}
+
+// awaited is for whose transaction a process waits, empty for none, and what ends it.
+func (s *Source) awaited(ctx context.Context, pid uint32) (who, end string, err error) {
+	err = s.do(ctx, func(conn *pgx.Conn) error {
+		var h holder
+		err := conn.QueryRow(ctx, `SELECT `+lockHolder+` FROM pg_catalog.pg_locks w
+			LEFT JOIN pg_catalog.pg_locks l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = w.transactionid
+			LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = w.transactionid
+			WHERE w.pid = $1 AND NOT w.granted AND w.locktype = 'transactionid'`, pid).Scan(h.fields()...)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		who, end = h.String(), h.end()
+		return err
+	})
+	return who, end, err
 }
 
 // holder is whose transaction others wait for.
@@ -70,7 +125,7 @@ func (h *holder) String() string {
 		fmt.Fprintf(&out, " of role %s", quoteIdent(h.role))
 	}
 	if h.when != "" {
-		fmt.Fprintf(&out, ", in a transaction since %s,", h.when)
+		fmt.Fprintf(&out, ", in a transaction since %s", h.when)
 	}
 	return out.String()
 }

@@ -147,7 +147,9 @@ func (s *Source) CreateSlot(ctx context.Context, name string, failover bool) (*S
 
 // exportSnapshot creates the slot called name and takes over its snapshot.
 func (s *Source) exportSnapshot(ctx context.Context, conn *pgconn.PgConn, sql, name string) (*Snapshot, error) {
+	stop := s.sayWaits(ctx, conn.PID())
 	result, err := pglogrepl.ParseCreateReplicationSlot(conn.Exec(ctx, sql))
+	stop()
 	if err != nil {
 		e := Classify(err)
 		e.Op, e.Object = "create slot", name
