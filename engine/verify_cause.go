@@ -246,7 +246,7 @@ func (c *causes) settings() error {
 	}
 	switch {
 	case s.LoadMode == "append":
-		c.add([]string{isExtra}, `a TRUNCATE takes nothing back: load_mode = "append"`)
+		c.add([]string{isExtra}, `neither a TRUNCATE nor another table that takes the name takes rows back: load_mode = "append"`)
 	case s.Truncate == "ignore" || s.Truncate == "" && s.Deletes == "ignore":
 		c.add([]string{isExtra}, `the source truncated the table, and the destination keeps its rows: truncate = "ignore"`)
 	}
