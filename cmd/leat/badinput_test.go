@@ -150,7 +150,7 @@ func TestFilesThatAreWrong(t *testing.T) {
 		{"unknown key", "name = \"x\"\n[source]\nhst = \"h\"\n", exitUsage, []string{"broken.toml:3:1", "hst", `"host"`}},
 		{"http host", strings.Replace(s.text(), s.host, "http://"+s.host, 1), exitUsage, []string{"HTTP", s.host}},
 		{"missing plugin", strings.Replace(s.text(), `"duckdb"`, `"dukdb"`, 1), exitPlugin, []string{`"duckdb"`, "dukdb"}},
-		{"missing module", strings.Replace(s.text(), `"duckdb"`, `"./mine"`, 1), exitPlugin, []string{"mine", "go build"}},
+		{"missing module", strings.Replace(s.text(), `"duckdb"`, `"./mine"`, 1), exitPlugin, []string{"mine", "leat plugin new"}},
 		{"wrong setting", strings.Replace(s.text(), "path =", "pth =", 1), exitPlugin, []string{"pth", "path"}},
 		{"wrong value", strings.Replace(s.text(), "path =", "load_mode = \"merg\", path =", 1), exitPlugin, []string{"load_mode", "merge"}},
 		{"wrong kind", strings.Replace(s.text(), `"duckdb"`, `"mask"`, 1), exitPlugin, []string{"mask", "transform"}},
