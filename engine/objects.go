@@ -113,7 +113,7 @@ func (r *ObjectRequest) apply(s *spec.Spec, o *state.Object) error {
 	}
 	switch r.Verb {
 	case SkipObjects:
-		o.Choice, o.Restart = state.Skip, false
+		o.Choice = state.Skip
 		o.State, o.Reason, o.Fix = state.Skipped, skippedByChoice, "leat objects include loads it again"
 	case IncludeObjects:
 		if o.Choice == state.Include || o.Choice == "" && o.State != state.Skipped {

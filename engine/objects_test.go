@@ -238,3 +238,43 @@ func TestPausedTable(t *testing.T) {
 	stop()
 	p.verify()
 }
+
+// TestRestartOutlivesOtherChoices asks for other things of tables before the restart
+// of their load has begun: it comes once they are followed again.
+func TestRestartOutlivesOtherChoices(t *testing.T) {
+	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `CREATE TABLE b (id int PRIMARY KEY, v text)`, `CREATE TABLE other (id int PRIMARY KEY, v text)`,
+		`INSERT INTO a SELECT n, 'x' FROM generate_series(1, 3) n`, `INSERT INTO b SELECT n, 'x' FROM generate_series(1, 3) n`)
+	p.open(`heartbeat = "1s"`, "")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	stop := p.started(ctx)
+	for _, table := range []string{"a", "b", "other"} {
+		p.stands(ctx, table, state.Streaming)
+	}
+	loaded := func(table string, rows int64) {
+		t.Helper()
+		waitFor(t, ctx, "another load of "+table, func() bool { return p.object(table).RowsLoaded == rows })
+	}
+	p.change(engine.RestartObjects, "public.a")
+	p.change(engine.SkipObjects, "public.a")
+	p.exec(`DELETE FROM a WHERE id = 2`)
+	p.change(engine.IncludeObjects, "public.a")
+	p.change(engine.RestartObjects, "public.b")
+	p.change(engine.PauseObjects, "public.b")
+	p.exec(`DELETE FROM b WHERE id = 2`, `UPDATE b SET v = 'paused' WHERE id = 3`)
+	for i := range 2 { // the second by a session that pauses
+		p.exec(fmt.Sprintf(`INSERT INTO other VALUES (%d, 'on')`, i))
+		p.arrives(ctx, fmt.Sprintf(`SELECT v FROM other WHERE id = %d`, i), "on")
+	}
+	loaded("a", 2)
+	p.change(engine.ResumeObjects, "public.b")
+	loaded("b", 2)
+	p.stands(ctx, "b", state.Streaming)
+	p.exec(`INSERT INTO a VALUES (4, 'live')`, `INSERT INTO b VALUES (4, 'live')`)
+	for _, table := range []string{"a", "b"} {
+		p.arrives(ctx, `SELECT max(v) FROM `+table+` WHERE id = 4`, "live")
+	}
+	p.expect("1x 3x 4live")
+	stop()
+	p.verify()
+}

@@ -116,6 +116,10 @@ func (l *lane) askedFor(due map[uint32]shape) error {
 			noted = l.shapeNow(t) // nothing of it is at the destination
 		}
 		noted.Why, noted.Empty = "an operator asks for it", true
+		if held, ok := l.diverted.get(t.OID); ok && held.waits() {
+			l.shapes.promise(t.OID, 1, noted.Why, true) // once what has waited is delivered
+			continue
+		}
 		due[t.OID] = noted
 	}
 	return nil
