@@ -66,6 +66,9 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	if l.system, err = l.source.System(ctx); err != nil {
 		return err
 	}
+	if err := l.loadWhatIsOut(); err != nil {
+		return err
+	}
 	if err := l.publish(ctx, l.record.Publication, l.tables); err != nil {
 		return err
 	}
@@ -104,6 +107,25 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	}
 	l.needsText = l.needsText || errors.Is(err, postgres.ErrNeedsText)
 	return err
+}
+
+// loadWhatIsOut notes that the tables which the log passes without are to be loaded
+// again if they come back, perhaps before the destination can be told: see
+// leaveTables.
+func (l *lane) loadWhatIsOut() error {
+	here := map[batch.TableID]bool{}
+	for _, t := range l.tables {
+		here[t.ID()] = true
+	}
+	return l.p.store.Update(func(tx *state.Tx) error {
+		objects, err := tx.Objects()
+		for _, o := range objects {
+			if err == nil && o.Table.Database == l.database && o.OID != 0 && o.State != state.Deleted && !here[o.Table] {
+				err = tx.ChangeObject(o.Table, func(o *state.Object) { o.Restart = true })
+			}
+		}
+		return err
+	})
 }
 
 // errRelayed ends fillRelay.

@@ -111,16 +111,7 @@ func TestSpoolWhileTheDestinationIsDown(t *testing.T) {
 	exec(`CREATE TABLE a (id int PRIMARY KEY, v text, n int)`, `CREATE TABLE log (entry int)`, `INSERT INTO a VALUES (0, 'loaded', 0)`)
 	passed := func() {
 		t.Helper()
-		conn, err := pgx.Connect(t.Context(), source.DSN(database))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close(t.Context())
-		var end string
-		if err := conn.QueryRow(t.Context(), `SELECT pg_current_wal_lsn()::text`).Scan(&end); err != nil {
-			t.Fatal(err)
-		}
-		awaitSQL(t, source, database, `SELECT confirmed_flush_lsn >= '`+end+`'::pg_lsn FROM pg_replication_slots WHERE database = current_database()`)
+		passes(t, source, database)
 	}
 	write := func(from int) {
 		t.Helper()
@@ -188,6 +179,13 @@ func TestSpoolWhileTheDestinationIsDown(t *testing.T) {
 	}
 }
 
+// passes waits until the slot has passed what is committed at the source by now.
+func passes(t *testing.T, source *pgserver.Server, database string) {
+	t.Helper()
+	end := answer(t, source, database, `SELECT pg_current_wal_lsn()::text`)
+	awaitSQL(t, source, database, `SELECT confirmed_flush_lsn >= '`+end+`'::pg_lsn FROM pg_replication_slots WHERE database = current_database()`)
+}
+
 func deletedOut(sql string) string {
 	return strings.Replace(sql, "FROM a)", "FROM a WHERE NOT __leat_marked_deleted)", 1)
 }
@@ -248,4 +246,85 @@ func TestFullSpool(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestTableLeavesWhileSpooling takes tables out, by the pipeline file and by an
+// operator, while the log is spooled, and in again before the destination is back:
+// what the log has not of them is loaded.
+func TestTableLeavesWhileSpooling(t *testing.T) {
+	source := pgserver.Test(t, pgserver.Options{})
+	database := source.Database(t)
+	target := pgserver.Own(t, pgserver.Options{})
+	exec := func(sql ...string) {
+		t.Helper()
+		if err := source.Exec(t.Context(), database, sql...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE a (id int PRIMARY KEY, v text)`, `CREATE TABLE b (id int PRIMARY KEY, v text)`, `CREATE TABLE c (id int PRIMARY KEY, v text)`, `CREATE TABLE stays (id int PRIMARY KEY, v text)`)
+	all := []string{"a", "b", "c", "stays"}
+	write := func(from int) {
+		t.Helper()
+		for _, table := range all {
+			exec(fmt.Sprintf(`INSERT INTO %s SELECT n, repeat('x', 400) FROM generate_series(%d, %d) n`, table, from, from+1999),
+				fmt.Sprintf(`UPDATE %s SET v = 'changed' WHERE id %% 2 = 0`, table), fmt.Sprintf(`DELETE FROM %s WHERE id %% 7 = 3`, table))
+		}
+	}
+	dir := t.TempDir()
+	begin := func(extra ...string) (*engine.Pipeline, func() error) {
+		t.Helper()
+		p := toServer(t, dir, source, database, target, "postgres", extra...)
+		return p, started(t, p)
+	}
+	end := func(stop func() error) {
+		t.Helper()
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change := func(p *engine.Pipeline, verb, table string) {
+		t.Helper()
+		if _, err := p.ChangeObjects(engine.ObjectRequest{Verb: verb, Tables: []string{table}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1)
+	p, stop := begin()
+	streams(t, p)
+	if err := target.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	write(10_001)
+	passes(t, source, database)
+	change(p, engine.SkipObjects, "public.b") // noticed by the next session
+	end(stop)
+	p, stop = begin(`[objects]`, `exclude = ["public.a"]`)
+	write(20_001)
+	passes(t, source, database)
+	change(p, engine.IncludeObjects, "public.b")
+	change(p, engine.SkipObjects, "public.c")
+	end(stop)
+	p, stop = begin()
+	write(30_001)
+	passes(t, source, database)
+	change(p, engine.IncludeObjects, "public.c")
+	end(stop)
+	p, stop = begin()
+	write(40_001)
+	passes(t, source, database)
+	if err := target.StartAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	streams(t, p)
+	write(50_001)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, table := range all {
+		equal := `SELECT count(*) || ' ' || count(*) FILTER (WHERE v = 'changed') || ' ' || sum(id) FROM ` + table
+		want := answer(t, source, database, equal)
+		waitFor(t, ctx, table+" to be "+want, func() bool {
+			return answer(t, target, "postgres", equal+" WHERE NOT __leat_marked_deleted") == want
+		})
+	}
+	end(stop)
 }
