@@ -60,7 +60,7 @@ func (p *Pipeline) FailedEvents(q state.FailedFilter) iter.Seq2[state.Failed, er
 	return p.store.FailedEvents(q)
 }
 
-// FailedCount is the number of failed events that are kept.
+// FailedCount is the number of failed events that are kept and not superseded.
 func (p *Pipeline) FailedCount() (int64, error) {
 	counts, err := p.store.FailedCounts()
 	var n int64

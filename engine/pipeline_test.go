@@ -180,7 +180,7 @@ func TestFailedRowsWaitAndAreReplayed(t *testing.T) {
 	catchUp()
 	exec(`TRUNCATE a`, `INSERT INTO a VALUES (3, 'anew', '{3}')`)
 	catchUp()
-	expect(1, "3anew")
+	expect(0, "3anew") // what the TRUNCATE supersedes does not count
 	if r, err := p.Replay(t.Context(), nil); err != nil || r.Superseded != 1 || r.Replayed != 0 {
 		t.Errorf("replay: %+v, %v", r, err)
 	}

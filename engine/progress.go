@@ -98,7 +98,7 @@ type Status struct {
 	Tables    []TableProgress    `json:"tables"`
 	Databases []DatabaseProgress `json:"databases"`
 	// Failed counts the rows that were set aside since the start; SetAside are
-	// those that are kept now, see Pipeline.FullStatus.
+	// those that are kept now and not superseded, see Pipeline.FullStatus.
 	Failed   int64 `json:"failed"`
 	SetAside int64 `json:"set_aside"`
 	Batches  int64 `json:"batches"`

@@ -170,18 +170,16 @@ func (r Reader) FailedEvents(q FailedFilter) iter.Seq2[Failed, error] {
 	}
 }
 
-// FailedCounts returns how many events each table has.
+// FailedCounts returns how many events each table has that are not superseded.
 func (r Reader) FailedCounts() (map[batch.TableID]int64, error) {
 	counts := map[batch.TableID]int64{}
-	for e, err := range r.scan([]byte{spaceFailed}, ascending) {
+	for f, err := range r.FailedEvents(FailedFilter{}) {
 		if err != nil {
 			return nil, err
 		}
-		t, _, err := splitTable(e.key)
-		if err != nil {
-			return nil, err
+		if f.Superseded == nil {
+			counts[f.Table]++
 		}
-		counts[t]++
 	}
 	return counts, nil
 }

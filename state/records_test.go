@@ -225,6 +225,12 @@ func TestFailedEvents(t *testing.T) {
 	if !maps.Equal(counts, map[batch.TableID]int64{table("a"): 3, odd: 1}) {
 		t.Errorf("counts %v", counts)
 	}
+	f.Superseded = &f.Position
+	_, err = s.PutFailed(f)
+	must(t, err)
+	if counts, err = s.FailedCounts(); err != nil || counts[table("a")] != 2 {
+		t.Errorf("counts with a superseded event %v, %v", counts, err)
+	}
 	blocked, err := s.BlockedKeys(table("a"))
 	must(t, err)
 	if !maps.Equal(blocked, map[string]int{"\x01": 2, "\x02\x00": 1}) {

@@ -104,6 +104,9 @@ func (p *program) listFailed(ctx context.Context, path string) error {
 	out := newTable(p.out)
 	out.head("event", "operation", "attempts", "plugin", "reason")
 	for _, f := range events {
+		if f.Superseded != nil {
+			f.Reason = fmt.Sprintf("superseded by the truncate at %s: a replay forgets it", f.Superseded)
+		}
 		// The event is what the other verbs take: it is never cut.
 		fmt.Fprintf(out.w, "%s\t%s\t%d\t%s\t%s\n", f.ID, f.Op, f.Attempts, f.Plugin, out.cell(f.Reason))
 	}

@@ -38,7 +38,7 @@ var (
 	deliveries     = describe("deliveries_total", "Transactions committed at the destination.")
 	deliveryRows   = describe("delivery_rows_total", "Rows in those transactions: with deliveries_total their mean size.")
 	failedTotal    = describe("failed_events_total", "Rows set aside as failed events since the start.")
-	failedKept     = describe("failed_events", "Failed events that are kept now.")
+	failedKept     = describe("failed_events", "Failed events that are kept now and not superseded by a truncate.")
 	pluginSeconds  = describe("plugin_seconds_total", "Time in calls of a plugin, host functions included.", "plugin")
 	pluginFuel     = describe("plugin_fuel_total", "Fuel that a plugin has used.", "plugin")
 	pluginMemory   = describe("plugin_memory_bytes", "Memory of a plugin's instances.", "plugin")
