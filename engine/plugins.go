@@ -120,6 +120,16 @@ func loadPlugins(ctx context.Context, s *spec.Spec, cacheDir string, log *slog.L
 	return p, p.compile(ctx, log)
 }
 
+// LoadPlugins says whether the plugins of a pipeline file load, as a run would load
+// them.
+func LoadPlugins(ctx context.Context, s *spec.Spec) error {
+	p, err := loadPlugins(ctx, s, "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return p.close(ctx)
+}
+
 // resolveTransform finds what is to run in the place of t: its plugin or its
 // shadow. The settings that only the host may see stay with the host.
 func resolveTransform(s *spec.Spec, t *spec.Transform, ref string, config json.RawMessage, log *slog.Logger) (loadedPlugin, error) {

@@ -59,6 +59,19 @@ func TestCandidatesAndCapsules(t *testing.T) {
 	s.expect(s.leat("plugin", "test", "capsule", path, "--plugin", filepath.Join(s.dir, "candidate", "shout.wasm")), exitOK, "the call succeeds")
 	s.expect(s.leat("plugin", "test", "capsule", s.file), exitFailure, "is not a capsule")
 
+	whole := s.extra
+	s.extra = strings.Replace(whole, "shadow = \""+candidate, "shadow = \"./broken.wasm", 1)
+	s.write()
+	if err := os.WriteFile(filepath.Join(s.dir, "broken.wasm"), []byte("\x00asm\x01\x00\x00\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(s.leat("plugin", "promote", s.file), exitPlugin, "broken")
+	if text, err := os.ReadFile(s.file); err != nil || !strings.Contains(string(text), "shadow = \"./broken.wasm") {
+		t.Errorf("after a candidate that does not load, %v:\n%s", err, text)
+	}
+	s.extra = whole
+	s.write()
+
 	p := s.start()
 	p.listens()
 	s.await("SELECT name FROM people WHERE id = 2", "QUIET")

@@ -22,8 +22,8 @@ func (p *program) pluginPromoteCommand() *cobra.Command {
 		Use:   "promote FILE [TRANSFORM]",
 		Short: "Put the candidate of a transform into its place",
 		Long: `A transform with shadow = "..." runs that candidate beside the live plugin; leat
-status says what differs. Promote writes the candidate into the pipeline file in
-the place of the plugin and, where the pipeline runs, switches between two
+status says what differs. Promote loads the candidate, writes it into the pipeline
+file in the place of the plugin and, where the pipeline runs, switches between two
 deliveries. TRANSFORM is the place of the transform, from 1, if several have a
 candidate.`,
 		Args: cobra.RangeArgs(1, 2),
@@ -46,6 +46,13 @@ func (p *program) promote(ctx context.Context, args []string) error {
 	}
 	if text, err = spec.PromoteShadow(s.Path, text, at); err != nil {
 		return err
+	}
+	after, err := spec.Parse(s.Path, text)
+	if err == nil {
+		err = engine.LoadPlugins(ctx, after)
+	}
+	if err != nil {
+		return fmt.Errorf("%s stays as it is, the next run would not start: %w", s.Path, err)
 	}
 	if err := spec.Rewrite(s.Path, text); err != nil {
 		return err
