@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/state"
 )
@@ -66,6 +70,7 @@ func (v *verifier) causesOf(ctx context.Context, t *verified, settled bool) (*ca
 	}
 	c.leftOut(t)
 	c.filtered(t)
+	c.otherForms(t)
 	if len(t.owed) > 0 {
 		c.add(anyKind, "%s", t.owes())
 	}
@@ -222,6 +227,27 @@ func (c *causes) filtered(t *verified) {
 	for _, table := range t.tables {
 		if root := c.v.chain.roots[table.Schema]; root != nil {
 			look(root)
+		}
+	}
+}
+
+// otherForms are the columns of a merged table that are text for the sake of some of
+// its sources: a value stands as the types wrote it that the column has had before at
+// the destination, 8 as 8.00.
+func (c *causes) otherForms(t *verified) {
+	for _, column := range t.schema.Columns {
+		types, converted := map[string]bool{}, false
+		for n, table := range t.tables {
+			number := numberIn(t.leaves[n], column.Name)
+			if at := table.Schema.ColumnID(number); number > 0 && at >= 0 {
+				types[postgres.TypeName(table.Schema.Columns[at].PG)] = true
+				converted = converted || table.Schema.Columns[at].Type.ID() != arrow.STRING
+			}
+		}
+		if column.Type.ID() == arrow.STRING && converted && len(types) > 1 {
+			id := t.tables[0].ID()
+			c.add([]string{isDifferent}, "column %s has several types (%s), and a value from before it became text may stand as another of its types wrote it: leat objects restart %s %s.%s loads the rows again",
+				column.Name, strings.Join(slices.Sorted(maps.Keys(types)), ", "), c.v.p.Spec.Path, id.Schema, id.Name)
 		}
 	}
 }

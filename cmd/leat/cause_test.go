@@ -177,6 +177,33 @@ func TestVerifyOfAMergedTable(t *testing.T) {
 	s.mended()
 }
 
+// TestVerifyOfFormsInAMergedTable names the command that mends values which stand as
+// a type wrote them that the column had at the destination for another source.
+func TestVerifyOfFormsInAMergedTable(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	databases := []string{s.database, s.server.Database(t), s.server.Database(t)}
+	in := func(i int, sql ...string) {
+		t.Helper()
+		if err := s.server.Exec(t.Context(), databases[i], sql...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, database := range databases {
+		in(i, "CREATE TABLE forms (id integer PRIMARY KEY, x integer)", "INSERT INTO forms VALUES (1, 8)",
+			fmt.Sprintf("GRANT CONNECT, CREATE ON DATABASE %[1]s TO %[2]s; ALTER TABLE forms OWNER TO %[2]s", database, s.role))
+	}
+	s.edit(fmt.Sprintf("database = %q\n", s.database), fmt.Sprintf("databases = [%q, %q, %q]\nmerge_tables = true\n", databases[0], databases[1], databases[2]))
+	s.expect(s.run(), exitOK)
+	in(1, "ALTER TABLE forms ALTER x TYPE numeric(8,2)", "INSERT INTO forms VALUES (2, 9.5)")
+	s.expect(s.run(), exitOK)
+	in(2, "ALTER TABLE forms ALTER x TYPE text", "INSERT INTO forms VALUES (2, 'words')")
+	s.expect(s.run(), exitOK)
+	s.expect(s.leat("verify", s.file), exitDifferent, "id=1, __leat_database_name="+databases[0]+": different: column x has several types (int4, numeric(8,2), text)",
+		"leat objects restart "+s.file+" public.forms")
+	s.expect(s.leat("objects", "restart", s.file, "public.forms", "--yes"), exitOK)
+	s.mended()
+}
+
 // TestVerifyAfterNarrowerTypes compares columns that the destination keeps in the
 // type that they had: what is not of the new one differs, and is no failure.
 func TestVerifyAfterNarrowerTypes(t *testing.T) {
