@@ -20,10 +20,12 @@ import (
 // shared with others, until somebody takes them out.
 
 // DepartedRows are rows of a merged table whose database has left the pipeline
-// file: nothing is at the source to compare them with.
+// file, or whose table in it is not compared: nothing is at the source to compare
+// them with.
 type DepartedRows struct {
 	Database string `json:"database"`
 	Rows     int64  `json:"rows"`
+	Reason   string `json:"reason"`
 }
 
 // departed are the databases of the destination's checkpoint that are not in the
@@ -41,37 +43,69 @@ func (c *checkpointEntries) departed(s *spec.Spec) map[string]bool {
 	return out
 }
 
-// sieve counts the rows of departed databases and passes on the others. They cannot
-// be told in a table whose rows do not name their database.
+// sieve counts the rows of databases of which nothing is compared in a table, and
+// passes on the others. They cannot be told in a table whose rows do not name their
+// database.
 type sieve struct {
 	column int
-	rows   map[string]*int64 // by database
+	rows   map[string]*DepartedRows // by database
 }
 
-func (v *verifier) sieve(t *verified) *sieve {
-	s := &sieve{column: databaseColumn(t.schema), rows: map[string]*int64{}}
+func (v *verifier) sieve(t *verified) (*sieve, error) {
+	s := &sieve{column: databaseColumn(t.schema), rows: map[string]*DepartedRows{}}
 	for database := range v.departed {
-		s.rows[database] = new(int64)
+		s.rows[database] = &DepartedRows{Database: database,
+			Reason: fmt.Sprintf("it is not in the pipeline file any more. They may stay, or leat drop %s %s --rows takes them out", v.p.Spec.Path, database)}
 	}
-	return s
+	sources := t.sources()
+	for _, database := range Databases(v.p.Spec) {
+		if slices.ContainsFunc(sources, func(id batch.TableID) bool { return id.Database == database }) {
+			continue
+		}
+		reason, err := v.absence(database, sources)
+		if err != nil {
+			return nil, err
+		}
+		s.rows[database] = &DepartedRows{Database: database, Reason: reason}
+	}
+	return s, nil
+}
+
+// absence is why nothing of a database is compared with rows that sources of others
+// share a table with.
+func (v *verifier) absence(database string, sources []batch.TableID) (string, error) {
+	for _, other := range sources {
+		id := batch.TableID{Database: database, Schema: other.Schema, Name: other.Name}
+		if at := slices.IndexFunc(v.left, func(l LeftOut) bool { return l.Table == id }); at >= 0 {
+			return fmt.Sprintf("%s is not, %s", id, v.left[at].Reason), nil
+		}
+		switch o, err := v.p.store.Object(id); {
+		case errors.Is(err, state.ErrNotFound):
+		case err != nil:
+			return "", err
+		default:
+			return fmt.Sprintf("%s is %s: %s", id, o.State, o.Reason), nil
+		}
+	}
+	return "no table of it lands there", nil
 }
 
 func (s *sieve) takes(columns []arrow.Array, row int) bool {
 	if s == nil || s.column < 0 || len(s.rows) == 0 {
 		return false
 	}
-	n := s.rows[columns[s.column].ValueStr(row)]
-	if n == nil {
+	of := s.rows[columns[s.column].ValueStr(row)]
+	if of == nil {
 		return false
 	}
-	*n++
+	of.Rows++
 	return true
 }
 
 func (s *sieve) counted() (out []DepartedRows) {
-	for database, n := range s.rows {
-		if *n > 0 {
-			out = append(out, DepartedRows{database, *n})
+	for _, of := range s.rows {
+		if of.Rows > 0 {
+			out = append(out, *of)
 		}
 	}
 	slices.SortFunc(out, func(a, b DepartedRows) int { return strings.Compare(a.Database, b.Database) })

@@ -23,7 +23,7 @@ func (v *verifier) addObjects(ctx context.Context, source *postgres.Source) erro
 	if err != nil {
 		return err
 	}
-	found, rules, _, err := queryables(ctx, v.p.Spec, source, ruleOf)
+	found, rules, failed, err := queryables(ctx, v.p.Spec, source, ruleOf)
 	if err != nil {
 		return err
 	}
@@ -33,13 +33,22 @@ func (v *verifier) addObjects(ctx context.Context, source *postgres.Source) erro
 	}
 	l := newPoller(v.p, source.Database)
 	l.stored.set(entries)
+	for _, f := range failed {
+		reason := causeOf(f.err)
+		if fix := fixOf(f.err); fix != "" {
+			reason += ": " + fix
+		}
+		if err := v.leaveOut(f.table, reason, true); err != nil {
+			return err
+		}
+	}
 	for i, q := range found {
 		leaves, err := v.p.leavesOut(q.ID())
 		if err != nil {
 			return err
 		}
 		if leaves {
-			if err := v.leaveOut(q.ID(), ""); err != nil {
+			if err := v.leaveOut(q.ID(), "", false); err != nil {
 				return err
 			}
 			continue

@@ -28,8 +28,8 @@ type TableVerification struct {
 	Sources         []batch.TableID `json:"sources"`
 	SourceRows      int64           `json:"source_rows"`
 	DestinationRows int64           `json:"destination_rows"`
-	// Departed counts rows of databases that are not in the pipeline file any more:
-	// they are not compared, and in none of the other counts.
+	// Departed counts rows of databases that have left the pipeline file, or whose
+	// table is not compared: they are in none of the other counts.
 	Departed []DepartedRows `json:"departed,omitempty"`
 	// SetAside counts source rows that a plugin refused while comparing.
 	SetAside int64 `json:"set_aside"`
@@ -37,7 +37,11 @@ type TableVerification struct {
 	// were read, one after the other, and are by now. The row counts are of that
 	// first reading.
 	Changed int64 `json:"changed"`
-	// Different is the number of keys whose rows are not the same on both sides.
+	// Excused is the number of keys whose rows are not the same on both sides, as
+	// their query mode lets them: without detect_deletes, for example, deleted rows
+	// stay.
+	Excused int64 `json:"excused,omitempty"`
+	// Different is the number of all other such keys.
 	Different int64           `json:"different"`
 	Keys      []KeyDifference `json:"keys,omitempty"`
 }
@@ -178,7 +182,7 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 				return nil, err
 			}
 			if leaves || t.Reason != "" {
-				if err := v.leaveOut(t.ID(), obstacleOf(t)); err != nil {
+				if err := v.leaveOut(t.ID(), obstacleOf(t), t.Fix != ""); err != nil {
 					return nil, err
 				}
 				continue
@@ -313,7 +317,13 @@ func (v *verifier) compare(ctx context.Context, t *verified, settle func(context
 	}
 	out.Departed = departed
 	out.SourceRows, out.DestinationRows = here.rows, there.rows
-	different, keys, err := here.differences(there, t.counts)
+	different, keys, err := here.differences(there, func(here, there int) bool {
+		if !t.counts(here, there) {
+			out.Excused++
+			return false
+		}
+		return true
+	})
 	if err != nil || different == 0 {
 		return out, err
 	}
@@ -483,7 +493,9 @@ func (v *verifier) readDestination(ctx context.Context, t *verified, sink rowSin
 	if err != nil {
 		return nil, err
 	}
-	hash.sieve = v.sieve(t)
+	if hash.sieve, err = v.sieve(t); err != nil {
+		return nil, err
+	}
 	err = v.sql.Read(ctx, t.plan.Read, func(r arrow.RecordBatch) error {
 		if int(r.NumCols()) != len(t.schema.Columns) {
 			return fmt.Errorf("the destination returned %d columns, want %d", r.NumCols(), len(t.schema.Columns))

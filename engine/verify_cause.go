@@ -23,7 +23,8 @@ type LeftOut struct {
 	Reason string        `json:"reason"`
 	// Behind: the destination is known not to have the table as it is.
 	Behind bool `json:"behind,omitempty"`
-	// Refused: the role may not read or publish the table.
+	// Refused: the table should be replicated and cannot be, such as for want of a
+	// right; Reason says what mends it.
 	Refused bool `json:"refused,omitempty"`
 }
 
@@ -305,13 +306,12 @@ func (t *verified) sources() (out []batch.TableID) {
 }
 
 // leaveOut notes a table that is not compared.
-func (v *verifier) leaveOut(id batch.TableID, reason string) error {
+func (v *verifier) leaveOut(id batch.TableID, reason string, refused bool) error {
 	o, err := v.p.store.Object(id)
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
 		return err
 	}
-	refused := reason != ""
-	if !refused {
+	if reason == "" {
 		reason = "it is " + o.State
 		if o.Reason != "" {
 			reason += ": " + o.Reason

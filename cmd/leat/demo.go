@@ -148,7 +148,7 @@ func (d *demo) finish(ctx, work context.Context, hide func(), file string) error
 	if err != nil {
 		return err
 	}
-	if err := d.printVerification(d.pipeline.Spec.Path, v, 20); err != nil {
+	if err := d.printVerification(v, 20); err != nil {
 		return err
 	}
 	fmt.Fprintln(d.out, "\nthe newest orders in DuckDB:")

@@ -21,7 +21,7 @@ the tables. Keys that differ are named, and the exit code is 7.
 
 While the pipeline runs, rows that are on their way are waited for: how many keys
 were not the same at first and are by now is said. The exit code is 3 if the role
-may not read a table, and 1 if there was none to compare.`,
+may not read a table, or its settings do not fit it, and 1 if there was none to compare.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, client, err := p.locate(args[0])
@@ -43,7 +43,7 @@ may not read a table, and 1 if there was none to compare.`,
 			if p.json {
 				err = json.NewEncoder(p.out).Encode(v)
 			} else {
-				err = p.printVerification(s.Path, v, keys)
+				err = p.printVerification(v, keys)
 			}
 			switch {
 			case err == nil && !v.Equal():
@@ -60,7 +60,7 @@ may not read a table, and 1 if there was none to compare.`,
 	return cmd
 }
 
-func (p *program) printVerification(path string, v *engine.Verification, most int) error {
+func (p *program) printVerification(v *engine.Verification, most int) error {
 	out := newTable(p.out)
 	out.head("table", "source rows", "destination rows", "set aside", "differing keys")
 	for _, t := range v.Tables {
@@ -72,11 +72,15 @@ func (p *program) printVerification(path string, v *engine.Verification, most in
 	for i := range v.Tables {
 		p.printDifferences(&v.Tables[i], most)
 	}
-	departed := false
+	departed, excused := false, false
 	for _, t := range v.Tables {
 		for _, d := range t.Departed {
 			departed = true
-			fmt.Fprintf(p.out, "%s: %d rows of database %s are not compared: it is not in the pipeline file any more. They may stay, or leat drop %s %s --rows takes them out\n", t.Target, d.Rows, d.Database, path, d.Database)
+			fmt.Fprintf(p.out, "%s: %s of database %s not compared: %s\n", t.Target, counted(d.Rows, "row"), d.Database, d.Reason)
+		}
+		if t.Excused > 0 {
+			excused = true
+			fmt.Fprintf(p.out, "%s: %s differing as the query mode allows: without detect_deletes deleted rows stay, and incrementing_append_only takes no later change\n", t.Target, counted(t.Excused, "key"))
 		}
 	}
 	for _, l := range v.LeftOut {
@@ -87,6 +91,8 @@ func (p *program) printVerification(path string, v *engine.Verification, most in
 		fmt.Fprintln(p.out, "nothing is proven: no table was compared")
 	case v.Equal() && (departed || len(v.LeftOut) > 0):
 		fmt.Fprintln(p.out, "what was compared is equal")
+	case v.Equal() && excused:
+		fmt.Fprintln(p.out, "the destination has what the query modes promise")
 	case v.Equal():
 		fmt.Fprintln(p.out, "source and destination are equal")
 	}
