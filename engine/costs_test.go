@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -20,9 +21,19 @@ func TestWALBudgetPausesTheDearestTable(t *testing.T) {
 	stop := p.started(ctx)
 	p.stands(ctx, "a", state.Streaming)
 	p.stands(ctx, "busy", state.Streaming)
-	// The slot keeps log until the server next notes its running transactions.
-	p.exec(`INSERT INTO a SELECT n, 'x' FROM generate_series(2, 100) n`, `INSERT INTO busy SELECT n, repeat('x', 1000) FROM generate_series(1, 20000) n`)
-	p.stands(ctx, "busy", state.Paused)
+	// The slot keeps log until the server next notes its running transactions, which
+	// may be before anybody looks.
+	p.exec(`INSERT INTO a SELECT n, 'x' FROM generate_series(2, 100) n`)
+	rows := 0
+	for p.object("busy").State != state.Paused {
+		p.exec(fmt.Sprintf(`INSERT INTO busy SELECT n, repeat('x', 1000) FROM generate_series(%d, %d) n`, rows+1, rows+20_000))
+		rows += 20_000
+		select {
+		case <-ctx.Done():
+			t.Fatal("no table was paused")
+		case <-time.After(time.Second):
+		}
+	}
 	if o := p.object("busy"); !strings.Contains(o.Reason, "wal_budget") || !strings.Contains(o.Fix, "leat objects resume") {
 		t.Errorf("the table is paused with %+v", o)
 	}
@@ -33,7 +44,7 @@ func TestWALBudgetPausesTheDearestTable(t *testing.T) {
 	}
 	p.change(engine.ResumeObjects, "busy")
 	p.exec(`INSERT INTO busy VALUES (0, 'last')`)
-	p.arrives(ctx, `SELECT concat(count(*), max(v) FILTER (WHERE id = 0)) FROM busy`, "20001last")
+	p.arrives(ctx, `SELECT concat(count(*), max(v) FILTER (WHERE id = 0)) FROM busy`, fmt.Sprintf("%dlast", rows+1))
 	stop()
 	p.verify()
 }
