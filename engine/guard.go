@@ -80,7 +80,9 @@ func (l *lane) measureSlot(ctx context.Context, source *postgres.Source) error {
 	case "drop_slot":
 		return over
 	case "spool":
-		l.spooling.Store(true)
+		// The slot may also keep log of open transactions, which no spool lets go.
+		end := slot.RestartLSN + uint64(slot.RetainedBytes)
+		l.spooling.Store(int64(end-slot.ConfirmedFlushLSN) > budget)
 	}
 	l.log.Warn("the slot keeps more log at the source than wal_budget", "slot", name, "retained", slot.RetainedBytes, "budget", budget)
 	if l.p.Spec.Source.WALBudgetAction == "pause_object" {

@@ -20,6 +20,7 @@ type changes interface {
 // drainRelay delivers what the relay holds and gives it up.
 func (l *lane) drainRelay(ctx context.Context) (err error) {
 	if l.record.Relay == nil {
+		l.spooling.Store(false) // nothing came while the destination did not answer
 		return nil
 	}
 	at, _, err := l.destinationPosition()
