@@ -21,8 +21,8 @@
 // function with loops the charge goes to a local, and to the counter when a
 // share of a tenth of TickEvery is spent and at the end. Where the tick stands
 // matters more than what it does: see startOver. BenchmarkOverhead measures it:
-// about a tenth on most kernels, up to a quarter where a loop over bytes is a
-// handful of instructions.
+// nothing to three tenths, most where a loop over bytes is a handful of
+// instructions; the examples of the kits cost about a tenth.
 //
 // # Fuel
 //

@@ -20,7 +20,8 @@ const (
 	// bulkChecks is how many bulk operations may follow each other, in the
 	// text of a function, before one looks at the counter.
 	bulkChecks = 4
-	// mostMerged bounds what one run is charged for code that may be left out.
+	// mostMerged bounds what one run is charged for code that may be left out, and
+	// how many runs are looked at for it.
 	mostMerged = 32
 )
 
@@ -274,7 +275,7 @@ func (s *scanner) merge(f frame) bool {
 	if f.op == opLoop || len(s.frames) == 0 {
 		into, first = f.first, f.first+1
 	}
-	if into < 0 || first >= len(s.shape.runs) {
+	if n := len(s.shape.runs) - first; into < 0 || n <= 0 || n > mostMerged {
 		return false
 	}
 	inside := func(r run) bool { return r.loops == len(s.loops) }
