@@ -179,10 +179,11 @@ func (q *Session) count(ctx context.Context, o *Queryable, where string) (n int6
 }
 
 // openTransactions lists the transactions of the database that run, by their
-// virtual numbers, prepared ones too, without those of this program.
+// virtual numbers, prepared ones too, without those of this program. A backend
+// that has locks and is not listed is only just connecting, to any database.
 const openTransactions = `SELECT DISTINCT l.virtualtransaction FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 	WHERE l.locktype IN ('virtualxid', 'transactionid') AND l.granted
-	AND (a.pid IS NULL OR a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+	AND (l.pid IS NULL OR a.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 		AND a.application_name IS DISTINCT FROM pg_catalog.current_setting('application_name'))`
 
 // OpenTransactions returns the virtual numbers of the transactions that run
@@ -199,8 +200,9 @@ func (q *Session) OpenTransactions(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
-// IsPrepared says whether a transaction is prepared for two-phase commit: it
-// then has another number than it had before.
+// IsPrepared says whether a transaction is prepared for two-phase commit and
+// has another number than it had before: on some servers at once, on all after
+// a restart.
 func IsPrepared(virtual string) bool { return strings.HasPrefix(virtual, "-1/") }
 
 // Range is what one query reads by a cursor: the rows after After, or from the
