@@ -30,6 +30,9 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	if err := l.settleQueries(ctx, tables); err != nil {
 		return nil, err
 	}
+	if err := l.unpublished(ctx, tables); err != nil {
+		return nil, err
+	}
 	if l.identities(tables) || l.shapes.anyPromise() { // before the log is without them
 		if err := l.savePromises(ctx); err != nil {
 			return nil, err

@@ -40,14 +40,22 @@ func (l *lane) follow(ctx context.Context) error {
 	g.Go(func() error { return stream.Run(ctx) })
 	g.Go(func() error { return l.deliver(ctx, stream) })
 	g.Go(func() error { return l.watch(ctx, stream) })
-	err = g.Wait()
-	if errors.Is(err, postgres.ErrSilent) {
-		l.stale = stream.PID()
-	}
+	err = l.endOfStream(stream, g.Wait())
 	if errors.Is(err, postgres.ErrNeedsText) && l.p.Spec.Source.DecoderFormat == "binary" {
 		return fmt.Errorf("decoder_format is \"binary\", set it to \"auto\" or \"text\": %w", errors.New(err.Error())) // not worth another try
 	}
+	return err
+}
+
+// endOfStream takes in what the next session has to know of how a stream ended.
+func (l *lane) endOfStream(stream *postgres.Stream, err error) error {
+	if errors.Is(err, postgres.ErrSilent) {
+		l.stale = stream.PID()
+	}
 	l.needsText = l.needsText || errors.Is(err, postgres.ErrNeedsText)
+	if postgres.IsNoPublication(err) {
+		return &GapError{l.database, fmt.Sprintf("the publication was dropped, and the server cannot read the log from then on for slot %q: %s", l.record.Slot, err), l.again(l.record.Slot)}
+	}
 	return err
 }
 
@@ -243,6 +251,9 @@ func (l *lane) watch(ctx context.Context, stream *postgres.Stream) error {
 				return err
 			}
 			if err := l.lookAtAll(ctx); err != nil {
+				return err
+			}
+			if err := l.lookAtPublication(ctx); err != nil {
 				return err
 			}
 			beat.Reset(l.p.Spec.Source.Heartbeat)

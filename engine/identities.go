@@ -24,17 +24,57 @@ func (l *lane) identities(tables []*postgres.Table) (changed bool) {
 			continue
 		}
 		if t.Keyless {
-			l.log.Warn("the log identifies no row of a table any more: its updates and deletes are no longer replicated", "table", t.ID().String(),
-				"fix", "a primary key, REPLICA IDENTITY USING INDEX or FULL; leat check has the statement")
+			l.log.Warn("the log identifies no row of a table any more: its updates and deletes are no longer replicated", "table", t.ID().String(), keylessFix)
 		} else {
 			l.log.Warn("the log identifies the rows of a table again", "table", t.ID().String())
-			l.shapes.promise(t.OID, 1, "until now its updates and deletes were not in the log", true)
+			l.shapes.promise(t.OID, 1, notInLog, true)
 		}
 		l.shapes.update(t.OID, func(s *shape) { s.Keyless = t.Keyless })
 		changed = true
 	}
 	return changed
 }
+
+// unpublished promises that tables which the destination has are loaded again
+// of whose changes the log has not all so far: they had lost their identity while
+// the destination could not be told, or somebody else has changed the publication.
+func (l *lane) unpublished(ctx context.Context, tables []*postgres.Table) error {
+	oids, err := l.source.NotPublished(ctx, PublicationName(l.p.Spec, l.database), tables)
+	for _, oid := range oids {
+		if noted, ok := l.shapes.get(oid); ok && !noted.Left && !noted.Dropped {
+			l.shapes.promise(oid, 1, notInLog, true)
+		}
+	}
+	return err
+}
+
+const notInLog = "until now not all of its changes were in the log"
+
+// lookAtPublication ends a session whose publications somebody else has changed.
+func (l *lane) lookAtPublication(ctx context.Context) error {
+	if l.system.Standby {
+		return nil
+	}
+	missing, err := l.source.NotPublished(ctx, PublicationName(l.p.Spec, l.database), l.tables)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	l.log.Warn("somebody has changed the publication: it is set right, and its tables are loaded again that the log was without", "tables", len(missing))
+	return errAnew
+}
+
+// spareWriters has tables that have lost their identity published without their
+// updates and deletes, which would fail at the source, while the destination
+// cannot be told: see unpublished, and loadWhatIsOut.
+func (l *lane) spareWriters(ctx context.Context) error {
+	demoted, err := l.source.Demote(ctx, PublicationName(l.p.Spec, l.database), lockPatience)
+	for _, name := range demoted {
+		l.log.Warn("the log identifies no row of a table any more: its updates and deletes are no longer replicated", "table", name, keylessFix)
+	}
+	return err
+}
+
+var keylessFix = fixAttr("a primary key, REPLICA IDENTITY USING INDEX or FULL; leat check has the statement")
 
 // keyless says whether a table is published without its updates and deletes.
 func (l *lane) keyless(oid uint32) bool {

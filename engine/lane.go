@@ -188,7 +188,7 @@ func (l *lane) session(ctx context.Context) (err error) {
 		}
 	}
 	if err := l.stored.read(ctx, l.applier); err != nil {
-		return err
+		return errors.Join(err, l.spareWriters(ctx))
 	}
 	if err := l.shapes.read(&l.stored, l.database); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -66,7 +67,7 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	if l.system, err = l.source.System(ctx); err != nil {
 		return err
 	}
-	if err := l.loadWhatIsOut(); err != nil {
+	if err := l.loadWhatIsOut(ctx); err != nil {
 		return err
 	}
 	if err := l.publish(ctx, l.record.Publication, l.tables); err != nil {
@@ -99,28 +100,29 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	g.Go(func() error { return stream.Run(ctx) })
 	g.Go(func() error { return r.receive(ctx, stream) })
 	g.Go(func() error { return r.probe(ctx) })
+	g.Go(func() error { return r.watch(ctx) })
 	if err = g.Wait(); errors.Is(err, errRelayed) {
 		return nil
 	}
-	if errors.Is(err, postgres.ErrSilent) {
-		l.stale = stream.PID()
-	}
-	l.needsText = l.needsText || errors.Is(err, postgres.ErrNeedsText)
-	return err
+	return l.endOfStream(stream, err)
 }
 
-// loadWhatIsOut notes that the tables which the log passes without are to be loaded
-// again if they come back, perhaps before the destination can be told: see
-// leaveTables.
-func (l *lane) loadWhatIsOut() error {
-	here := map[batch.TableID]bool{}
+// loadWhatIsOut notes that the tables which the log passes without, and those
+// that come back to it now, are to be loaded again, perhaps before the destination
+// can be told: see leaveTables and unpublished.
+func (l *lane) loadWhatIsOut(ctx context.Context) error {
+	unpublished, err := l.source.NotPublished(ctx, l.record.Publication, l.tables)
+	if err != nil {
+		return err
+	}
+	whole := map[batch.TableID]bool{}
 	for _, t := range l.tables {
-		here[t.ID()] = true
+		whole[t.ID()] = !slices.Contains(unpublished, t.OID)
 	}
 	return l.p.store.Update(func(tx *state.Tx) error {
 		objects, err := tx.Objects()
 		for _, o := range objects {
-			if err == nil && o.Table.Database == l.database && o.OID != 0 && o.State != state.Deleted && !here[o.Table] {
+			if err == nil && o.Table.Database == l.database && o.OID != 0 && o.State != state.Deleted && !whole[o.Table] {
 				err = tx.ChangeObject(o.Table, func(o *state.Object) { o.Restart = true })
 			}
 		}
@@ -140,6 +142,25 @@ func (r *relay) probe(ctx context.Context) error {
 		r.reachable.Store(true)
 		return nil
 	})
+}
+
+// watch spares the writers at the source.
+func (r *relay) watch(ctx context.Context) error {
+	for {
+		began, pause := time.Now(), statusInterval
+		if err := r.spareWriters(ctx); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r.log.Warn("updates and deletes of a table without identity fail at the source", "error", err, fixAttr(fixOf(err)))
+			pause = longestPause(err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(max(pause, identityShare*time.Since(began))):
+		}
+	}
 }
 
 // receive appends what comes to the spool.

@@ -328,3 +328,143 @@ func TestTableLeavesWhileSpooling(t *testing.T) {
 	}
 	end(stop)
 }
+
+// TestTableLosesItsKeyWithoutTheDestination takes a table its primary key and
+// gives it back before the destination is there again, with and without the spool:
+// its updates and deletes work meanwhile, and what the log has not of them is
+// loaded.
+func TestTableLosesItsKeyWithoutTheDestination(t *testing.T) {
+	for name, c := range map[string]struct{ spool, again bool }{
+		"spooled":               {spool: true},
+		"spooled by two runs":   {spool: true, again: true},
+		"not spooled":           {},
+		"not spooled, two runs": {again: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := pgserver.Test(t, pgserver.Options{})
+			database := source.Database(t)
+			target := pgserver.Own(t, pgserver.Options{})
+			exec := func(sql ...string) {
+				t.Helper()
+				if err := source.Exec(t.Context(), database, sql...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			exec(`CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a SELECT n, repeat('x', 400) FROM generate_series(1, 2000) n`,
+				`CREATE TABLE stays (id int PRIMARY KEY, v text)`)
+			dir := t.TempDir()
+			p := toServer(t, dir, source, database, target, "postgres")
+			stop := started(t, p)
+			streams(t, p)
+			if err := target.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if c.spool {
+				exec(`INSERT INTO stays SELECT n, repeat('x', 400) FROM generate_series(1, 8000) n`)
+				passes(t, source, database)
+			} else {
+				exec(`INSERT INTO stays VALUES (1, 'x')`)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			exec(`ALTER TABLE a DROP CONSTRAINT a_pkey`)
+			waitFor(t, ctx, "updates of a table without a key to be possible", func() bool {
+				return source.Exec(t.Context(), database, `UPDATE a SET v = 'without' WHERE id % 2 = 0`, `DELETE FROM a WHERE id % 7 = 3`) == nil
+			})
+			exec(`ALTER TABLE a ADD PRIMARY KEY (id)`)
+			if c.again {
+				if err := stop(); err != nil {
+					t.Fatal(err)
+				}
+				p = toServer(t, dir, source, database, target, "postgres")
+				stop = started(t, p)
+			}
+			exec(`UPDATE a SET v = 'with' WHERE id % 3 = 0`, `INSERT INTO stays VALUES (0, 'x')`)
+			if c.spool {
+				passes(t, source, database)
+			}
+			if err := target.StartAgain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			streams(t, p)
+			for _, table := range []string{"a", "stays"} {
+				equal := `SELECT count(*) || ' ' || count(*) FILTER (WHERE v = 'with') || ' ' || count(*) FILTER (WHERE v = 'without') || ' ' || coalesce(sum(id), 0) FROM ` + table
+				want := answer(t, source, database, equal)
+				waitFor(t, ctx, table+" to be "+want, func() bool {
+					return answer(t, target, "postgres", equal+" WHERE NOT __leat_marked_deleted") == want
+				})
+			}
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestPublicationChangedByHand sets right what somebody has done to the publication,
+// and loads the tables again that the log was without.
+func TestPublicationChangedByHand(t *testing.T) {
+	server := pgserver.Test(t, pgserver.Options{})
+	changes := map[string]string{
+		"taken out": `ALTER PUBLICATION %s DROP TABLE a`,
+		"dropped":   `DROP PUBLICATION %s`,
+		"inserts":   `ALTER PUBLICATION %s SET (publish = 'insert')`,
+	}
+	if server.Major() >= 15 {
+		changes["row filter"] = `ALTER PUBLICATION %s SET TABLE a WHERE (id > 3)`
+		changes["columns"] = `ALTER PUBLICATION %s SET TABLE a (id)`
+	}
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			dir, database, into := t.TempDir(), server.Database(t), server.Database(t)
+			exec := func(sql ...string) {
+				t.Helper()
+				if err := server.Exec(t.Context(), database, sql...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rows := func() string {
+				t.Helper()
+				return answer(t, server, into, `SELECT coalesce(string_agg(id || v, ' ' ORDER BY id), '') FROM a WHERE NOT __leat_marked_deleted`)
+			}
+			run := func(want string) {
+				t.Helper()
+				err := runOnce(t, toServer(t, dir, server, database, server, into))
+				var gap *engine.GapError
+				if name == "dropped" && errors.As(err, &gap) && strings.Contains(gap.Reason, "publication was dropped") { // not on newer servers
+					p := toServer(t, dir, server, database, server, into)
+					err = errors.Join(p.Run(t.Context(), engine.RunOptions{UntilCaughtUp: true, Resync: true}), p.Close(t.Context()))
+					t.Log("resynced")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := rows(); got != want {
+					t.Errorf("the destination has %q, want %q", got, want)
+				}
+			}
+			exec(`CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a VALUES (1, 'a'), (2, 'b'), (3, 'c')`)
+			run("1a 2b 3c")
+			publication := answer(t, server, database, `SELECT pubname FROM pg_publication_tables WHERE tablename = 'a'`)
+			change := fmt.Sprintf(change, publication)
+			exec(change, `UPDATE a SET v = 'unseen' WHERE id = 2`, `DELETE FROM a WHERE id = 3`)
+			run("1a 2unseen")
+			exec(`UPDATE a SET v = 'seen' WHERE id = 1`)
+			run("1seen 2unseen")
+
+			if name == "dropped" {
+				return // the run ends with it, but on newer servers
+			}
+			p := toServer(t, dir, server, database, server, into)
+			stop := started(t, p)
+			streams(t, p)
+			exec(change, `INSERT INTO a VALUES (3, 'meanwhile')`, `UPDATE a SET v = 'changed' WHERE id = 2`, `DELETE FROM a WHERE id = 1`)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			waitFor(t, ctx, "the change to be set right", func() bool { return rows() == "2changed 3meanwhile" })
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}

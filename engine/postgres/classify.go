@@ -197,3 +197,10 @@ func (e *Error) fillIn(c *Config, database string) {
 	e.Hint = strings.NewReplacer("{user}", quoteIdent(c.User), "{database}", quoteIdent(database),
 		"HOST", host, "PORT", fmt.Sprint(c.port())).Replace(e.Hint)
 }
+
+// IsNoPublication says whether a server has found no publication as of a place in
+// the log. Newer ones pass what it held then.
+func IsNoPublication(err error) bool {
+	var server *pgconn.PgError
+	return errors.As(err, &server) && server.Code == "42704" && strings.HasPrefix(server.Routine, "get_publication")
+}

@@ -104,6 +104,77 @@ func (s *Source) publishUnlocked(ctx context.Context, conn *pgx.Conn, name strin
 	return runPublicationChanges(ctx, conn, statements, patience)
 }
 
+// NotPublished returns those of tables, by OID, of whose changes the log has not
+// had all so far that EnsurePublication would see to, because the publication name
+// or its sibling did not hold them, or only in part.
+func (s *Source) NotPublished(ctx context.Context, name string, tables []*Table) (out []uint32, err error) {
+	if s.cfg.Decoder == TestDecoding {
+		return nil, nil
+	}
+	err = s.do(ctx, func(conn *pgx.Conn) error {
+		wants, err := s.publicationWants(ctx, conn, name, tables, nil)
+		for i, want := range wants {
+			needed := strings.TrimSuffix(want.actions, ", truncate")
+			for _, t := range tables {
+				if t.Reason == "" && t.Keyless == want.keyless && want.have.exists && !strings.HasPrefix(want.have.actions, needed) {
+					out = append(out, t.OID)
+				}
+			}
+			for _, t := range want.missing {
+				if losesKey := i == 1 && slices.Contains(wants[0].have.tables, t.OID); !losesKey {
+					out = append(out, t.OID)
+				}
+			}
+		}
+		return err
+	})
+	return out, wrap("compare publication", name, err)
+}
+
+// Demote moves the tables of the publication name whose rows the log does not
+// identify any more to its sibling, so that their updates and deletes do not
+// fail, and returns them by name. It asks little and may be called often, at a
+// standby too, where it does nothing. patience is as with EnsurePublication.
+func (s *Source) Demote(ctx context.Context, name string, patience time.Duration) (demoted []string, err error) {
+	if s.cfg.Decoder == TestDecoding {
+		return nil, nil
+	}
+	var have published
+	err = s.do(ctx, func(conn *pgx.Conn) (err error) {
+		have, err = readPublication(ctx, conn, name, s.Version)
+		return err
+	})
+	if err != nil || len(have.tables) == 0 {
+		return nil, wrap("look at publication", name, err)
+	}
+	oids, err := s.Keyless(ctx, have.tables)
+	if err != nil || len(oids) == 0 {
+		return nil, err
+	}
+	err = s.do(ctx, func(conn *pgx.Conn) error {
+		var standby bool
+		if err := conn.QueryRow(ctx, "SELECT pg_catalog.pg_is_in_recovery()").Scan(&standby); err != nil || standby {
+			return err
+		}
+		names, err := publishedNames(ctx, conn, oids)
+		if err != nil {
+			return err
+		}
+		list := strings.Join(names, ", ")
+		err = runPublicationChanges(ctx, conn, publicationChanges{together: []string{
+			fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE %s", quoteIdent(name), list),
+			fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE %s", quoteIdent(name+keylessSuffix), list),
+		}}, patience)
+		for _, name := range names {
+			if err == nil {
+				demoted = append(demoted, strings.TrimPrefix(name, "ONLY "))
+			}
+		}
+		return err
+	})
+	return demoted, wrap("change publication", name, err)
+}
+
 // MadePublication is a publication of EnsurePublication that is there.
 type MadePublication struct {
 	Name   string `json:"name"`
@@ -262,7 +333,7 @@ type membership struct{ changes, filtered bool }
 // the root.
 func readMembership(ctx context.Context, conn *pgx.Conn, names []string, version int) (map[uint32]membership, error) {
 	filtered := "false"
-	if version >= 150000 {
+	if version >= filterVersion {
 		filtered = "coalesce(r.prqual IS NOT NULL OR r.prattrs IS NOT NULL, false)"
 	}
 	rows, err := conn.Query(ctx, fmt.Sprintf(`SELECT g.relid::oid, bool_or(p.pubupdate OR p.pubdelete), bool_or(%s)

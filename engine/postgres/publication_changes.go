@@ -60,6 +60,7 @@ type published struct {
 	mine                       bool // the role may change it
 	actions                    string
 	tables                     []uint32
+	filtered                   []uint32 // those of tables that have a row filter or a column list
 }
 
 // publicationChanges are the statements that change both publications: those
@@ -149,7 +150,8 @@ type publicationWant struct {
 	surplus          []uint32
 }
 
-// compare finds the tables that are to be added and removed, but for those of besides.
+// compare finds the tables that are to be added and removed, but for those of
+// besides. A table that somebody has given a row filter or a column list is both.
 func (p *publicationWant) compare(tables []*Table, besides map[uint32]Obstacle) {
 	left := make(map[uint32]bool, len(p.have.tables))
 	for _, oid := range p.have.tables {
@@ -162,7 +164,7 @@ func (p *publicationWant) compare(tables []*Table, besides map[uint32]Obstacle) 
 		switch {
 		case stays:
 		case t.Reason != "" || t.Keyless != p.keyless:
-		case left[t.OID]:
+		case left[t.OID] && !(p.have.mine && slices.Contains(p.have.filtered, t.OID)):
 			delete(left, t.OID)
 		default:
 			p.missing = append(p.missing, t)
@@ -255,8 +257,11 @@ func (t *Table) published() string {
 	return "ONLY " + t.quoted()
 }
 
+// filterVersion is the first version that has row filters and column lists.
+const filterVersion = 150000
+
 func readPublication(ctx context.Context, conn *pgx.Conn, name string, version int) (published, error) {
-	truncate, viaRoot, generated := "p.pubtruncate", "p.pubviaroot", "p.pubgencols = 's'"
+	truncate, viaRoot, generated, filtered := "p.pubtruncate", "p.pubviaroot", "p.pubgencols = 's'", "r.prqual IS NOT NULL OR r.prattrs IS NOT NULL"
 	if version < generatedVersion {
 		generated = "false"
 	}
@@ -266,12 +271,16 @@ func readPublication(ctx context.Context, conn *pgx.Conn, name string, version i
 	if version < partitionRootVersion {
 		viaRoot = "false"
 	}
+	if version < filterVersion {
+		filtered = "false"
+	}
 	p := published{exists: true}
 	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT p.puballtables, pg_catalog.pg_has_role(p.pubowner, 'usage'), %s, %s, concat_ws(', ', CASE WHEN p.pubinsert THEN 'insert' END,
 			CASE WHEN p.pubupdate THEN 'update' END, CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN %s THEN 'truncate' END),
-			coalesce((SELECT array_agg(r.prrelid) FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid), '{}')
-		FROM pg_catalog.pg_publication p WHERE p.pubname = $1`, viaRoot, generated, truncate), name).
-		Scan(&p.allTables, &p.mine, &p.viaRoot, &p.generated, &p.actions, &p.tables)
+			coalesce((SELECT array_agg(r.prrelid) FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid), '{}'),
+			coalesce((SELECT array_agg(r.prrelid) FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND (%s)), '{}')
+		FROM pg_catalog.pg_publication p WHERE p.pubname = $1`, viaRoot, generated, truncate, filtered), name).
+		Scan(&p.allTables, &p.mine, &p.viaRoot, &p.generated, &p.actions, &p.tables, &p.filtered)
 	if err == pgx.ErrNoRows {
 		return published{}, nil
 	}
