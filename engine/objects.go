@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,12 +45,14 @@ type ObjectRequest struct {
 	Reading *state.Reading `json:"reading,omitempty"`
 	// Cursor is what set-position asks for.
 	Cursor *SetCursor `json:"cursor,omitempty"`
+
+	answers map[batch.TableID]error // see ask
 }
 
 // ChangeObjects does what is asked for, as soon as the running lanes get to
 // it, and returns the objects as they are noted.
-func (p *Pipeline) ChangeObjects(r ObjectRequest) ([]state.Object, error) {
-	out, err := NoteObjects(p.store, p.Spec, r)
+func (p *Pipeline) ChangeObjects(ctx context.Context, r ObjectRequest) ([]state.Object, error) {
+	out, err := NoteObjects(ctx, p.store, p.Spec, r)
 	if err == nil {
 		for _, l := range p.lanes {
 			l.reconsider()
@@ -60,7 +63,10 @@ func (p *Pipeline) ChangeObjects(r ObjectRequest) ([]state.Object, error) {
 
 // NoteObjects notes in the state folder of a pipeline that does not run what
 // it is to do when it starts.
-func NoteObjects(store *state.Store, s *spec.Spec, r ObjectRequest) (changed []state.Object, err error) {
+func NoteObjects(ctx context.Context, store *state.Store, s *spec.Spec, r ObjectRequest) (changed []state.Object, err error) {
+	if err := r.ask(ctx, store, s); err != nil {
+		return nil, err
+	}
 	err = store.Update(func(tx *state.Tx) error {
 		objects, err := tx.Objects()
 		if err != nil {

@@ -34,7 +34,7 @@ func (p *polled) started(ctx context.Context) (stop func()) {
 // change asks something of objects of the running pipeline.
 func (p *polled) change(verb string, tables ...string) {
 	p.t.Helper()
-	if _, err := p.ChangeObjects(engine.ObjectRequest{Verb: verb, Tables: tables, Confirmed: true}); err != nil {
+	if _, err := p.ChangeObjects(p.t.Context(), engine.ObjectRequest{Verb: verb, Tables: tables, Confirmed: true}); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/postgres"
 	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/state"
 )
@@ -74,7 +77,7 @@ func (r *ObjectRequest) reads(s *spec.Spec, o *state.Object) error {
 		o.Restart, o.State = true, state.Queued
 		o.Reason, o.Fix = "an operator has it read by "+is.Identity("")+": the next run begins anew", ""
 	}
-	return nil
+	return r.heed(o)
 }
 
 // moves notes from which value of its cursor a table is to be read.
@@ -116,5 +119,116 @@ func (r *ObjectRequest) moves(s *spec.Spec, o *state.Object) error {
 	}
 	o.Position, o.State = position, state.Queued
 	o.Reason, o.Fix = fmt.Sprintf("the next run reads from %s = %s on", column, at.Value), ""
+	return r.heed(o)
+}
+
+// ask has the source say of each table whether it can be read as is asked for. A
+// table of a source that does not answer is noted all the same: its next run finds
+// out, and leaves the table out if it must.
+func (r *ObjectRequest) ask(ctx context.Context, store *state.Store, s *spec.Spec) error {
+	if r.Reading == nil && r.Cursor == nil {
+		return nil
+	}
+	objects, err := store.Objects()
+	if err != nil {
+		return err
+	}
+	chosen, err := r.choose(s, objects)
+	if err != nil {
+		return err
+	}
+	r.answers = map[batch.TableID]error{}
+	cfg, err := SourceConfig(s)
+	for _, database := range Databases(s) {
+		tables := map[batch.TableID]state.Object{}
+		for _, o := range chosen {
+			if o.Table.Database == database {
+				tables[o.Table] = o
+			}
+		}
+		if len(tables) == 0 {
+			continue
+		}
+		silent := err
+		if silent == nil {
+			silent = withSource(ctx, cfg, database, func(source *postgres.Source) error { return r.askSource(ctx, s, source, tables) })
+		}
+		if silent != nil {
+			for t := range tables {
+				r.answers[t] = silent
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// askSource asks about tables of one database.
+func (r *ObjectRequest) askSource(ctx context.Context, s *spec.Spec, source *postgres.Source, tables map[batch.TableID]state.Object) error {
+	ruleOf := func(t batch.TableID) spec.ObjectRule { return ruleWith(s, t, tables[t].Reading) }
+	found, failed, err := readable(ctx, s, source, ruleOf)
+	if err != nil {
+		return err
+	}
+	for _, f := range failed {
+		r.answers[f.table] = f.err
+	}
+	for _, q := range found {
+		if _, asked := tables[q.ID()]; !asked || r.Cursor == nil {
+			continue
+		}
+		cursors, err := cursorsOf(source, q, ruleOf(q.ID()))
+		if err != nil {
+			return err
+		}
+		for _, c := range cursors {
+			if r.Cursor.Column != "" && r.Cursor.Column != c.Column {
+				continue
+			}
+			if _, err := source.CursorValue(ctx, c, r.Cursor.Value); err != nil {
+				r.answers[q.ID()] = err
+			}
+		}
+	}
+	return nil
+}
+
+// readable are the tables of a database that can be read by the columns that their
+// rules name. What is wrong with the others comes back beside the error.
+func readable(ctx context.Context, s *spec.Spec, source *postgres.Source, ruleOf func(batch.TableID) spec.ObjectRule) (out []*postgres.Queryable, failed []*objectError, err error) {
+	if s.Queries() {
+		source.ByQuery = true
+		out, _, failed, err = queryables(ctx, s, source, ruleOf)
+		return out, failed, err
+	}
+	tables, err := source.Tables(ctx, selection(s))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, t := range tables {
+		q, err := t.Queryable(false, nil)
+		if err == nil {
+			_, err = cursorsOf(source, q, ruleOf(t.ID()))
+		}
+		if err != nil {
+			failed = append(failed, &objectError{t.ID(), err})
+			continue
+		}
+		out = append(out, q)
+	}
+	return out, failed, nil
+}
+
+// heed refuses what the source has refused, and says of an object that the source
+// could not be asked.
+func (r *ObjectRequest) heed(o *state.Object) error {
+	err := r.answers[o.Table]
+	var said *postgres.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &said) && said.Class == postgres.Object:
+		return &RequestError{fmt.Sprintf("%s cannot be read so: %s", o.Table, causeOf(err)), said.Hint}
+	}
+	o.Reason = strings.TrimPrefix(fmt.Sprintf("%s; the source could not be asked whether it can be read so: %v", o.Reason, err), "; ")
 	return nil
 }

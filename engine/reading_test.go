@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -22,11 +23,11 @@ func quiet(t *testing.T, statements ...string) *polled {
 func (p *polled) asks(r engine.ObjectRequest) state.Object {
 	p.t.Helper()
 	var unsaid *engine.UnconfirmedError
-	if _, err := p.ChangeObjects(r); !errors.As(err, &unsaid) || unsaid.Hint() == "" {
+	if _, err := p.ChangeObjects(p.t.Context(), r); !errors.As(err, &unsaid) || unsaid.Hint() == "" {
 		p.t.Errorf("%s without consent: %v", r.Verb, err)
 	}
 	r.Confirmed = true
-	changed, err := p.ChangeObjects(r)
+	changed, err := p.ChangeObjects(p.t.Context(), r)
 	if err != nil || len(changed) != 1 {
 		p.t.Fatalf("%s: %v, %v", r.Verb, changed, err)
 	}
@@ -39,7 +40,7 @@ func (p *polled) refuses(r engine.ObjectRequest, reason, hint string) {
 	p.t.Helper()
 	r.Confirmed = true
 	var refusal *engine.RequestError
-	if _, err := p.ChangeObjects(r); !errors.As(err, &refusal) || !strings.Contains(refusal.Reason, reason) || !strings.Contains(refusal.Hint, hint) {
+	if _, err := p.ChangeObjects(p.t.Context(), r); !errors.As(err, &refusal) || !strings.Contains(refusal.Reason, reason) || !strings.Contains(refusal.Hint, hint) {
 		p.t.Errorf("%s: %+v, want %q and %q", r.Verb, err, reason, hint)
 	}
 }
@@ -58,6 +59,12 @@ func TestSetMode(t *testing.T) {
 	p.refuses(mode(&state.Reading{QueryMode: "incrementing_append_only"}), "incrementing_column is missing", "set-mode --help")
 	p.refuses(mode(&state.Reading{QueryMode: "xmin", TimestampColumn: "v"}), "timestamp_column has no meaning", "set-mode --help")
 	p.refuses(mode(&state.Reading{QueryMode: "sometimes"}), "no query mode", "full_load")
+	before := p.object("a")
+	p.refuses(mode(&state.Reading{QueryMode: "incrementing_append_only", IncrementingColumn: "ID"}), `column "ID", which does not exist`, "Its columns are id, v")
+	p.refuses(mode(&state.Reading{QueryMode: "delta_timestamp", TimestampColumn: "v"}), "want a timestamp or a date", "of such a type")
+	if o := p.object("a"); !reflect.DeepEqual(o, before) {
+		t.Errorf("the object becomes %+v, was %+v", o, before)
+	}
 	byID := &state.Reading{QueryMode: "incrementing_append_only", IncrementingColumn: "id"}
 	if o := p.asks(mode(byID)); !o.Restart || o.State != state.Queued || !strings.Contains(o.Reason, "incrementing_column=id") {
 		t.Errorf("the object becomes %+v", o)
@@ -91,7 +98,8 @@ func TestSetMode(t *testing.T) {
 func TestSetModeOfALoad(t *testing.T) {
 	p := quiet(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `INSERT INTO a SELECT n, 'x' FROM generate_series(1, 2000) n`).open("", "")
 	p.mustRun()
-	changed, err := p.ChangeObjects(engine.ObjectRequest{Verb: engine.SetMode, Tables: []string{"a"}, Reading: &state.Reading{QueryMode: "incrementing_append_only", IncrementingColumn: "id"}})
+	p.refuses(engine.ObjectRequest{Verb: engine.SetMode, Tables: []string{"a"}, Reading: &state.Reading{QueryMode: "incrementing_append_only", IncrementingColumn: "n"}}, "does not exist", "id, v")
+	changed, err := p.ChangeObjects(t.Context(), engine.ObjectRequest{Verb: engine.SetMode, Tables: []string{"a"}, Reading: &state.Reading{QueryMode: "incrementing_append_only", IncrementingColumn: "id"}})
 	if err != nil || changed[0].Restart || !strings.Contains(changed[0].Fix, "restart") {
 		t.Fatalf("%+v, %v", changed, err)
 	}
@@ -132,7 +140,16 @@ func TestSetPosition(t *testing.T) {
 	p.mustRun()
 	p.expect("1x 2x 3again 4again 5again 100at 101behind")
 
-	p.asks(at("seven", ""))
+	before := p.object("a")
+	p.refuses(at("seven", ""), `"seven" is no value of type int4`, "set-position")
+	if o := p.object("a"); !reflect.DeepEqual(o, before) {
+		t.Errorf("the object becomes %+v, was %+v", o, before)
+	}
+	t.Setenv("LEAT_TEST_PASSWORD", "wrong") // now nobody can say so before the next run
+	if o := p.asks(at("seven", "")); !strings.Contains(o.Reason, "could not be asked") {
+		t.Errorf("the object becomes %+v", o)
+	}
+	t.Setenv("LEAT_TEST_PASSWORD", p.server.Password())
 	p.exec(`INSERT INTO b VALUES (3, 'z')`)
 	if err := p.run(engine.RunOptions{}); err == nil || !strings.Contains(err.Error(), `"seven" is no value of type int4`) {
 		t.Errorf("a value of another type: %v", err)

@@ -284,7 +284,7 @@ func TestTableLeavesWhileSpooling(t *testing.T) {
 	}
 	change := func(p *engine.Pipeline, verb, table string) {
 		t.Helper()
-		if _, err := p.ChangeObjects(engine.ObjectRequest{Verb: verb, Tables: []string{table}}); err != nil {
+		if _, err := p.ChangeObjects(t.Context(), engine.ObjectRequest{Verb: verb, Tables: []string{table}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -71,7 +71,7 @@ func (p *program) changeObjects(ctx context.Context, path string, request engine
 			return err
 		}
 		defer store.Close()
-		change = func(r engine.ObjectRequest) ([]state.Object, error) { return engine.NoteObjects(store, s, r) }
+		change = func(r engine.ObjectRequest) ([]state.Object, error) { return engine.NoteObjects(ctx, store, s, r) }
 	}
 	changed, err := change(request)
 	var unsaid *engine.UnconfirmedError

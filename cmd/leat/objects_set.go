@@ -27,7 +27,8 @@ is kept in the state folder and wins over the file until --reset takes it back.
 
 In a pipeline that queries its source the tables are read from the beginning at
 the next run, which --yes agrees to. In one that follows the log it is the order
-of the next historical load.` + namingHelp,
+of the next historical load. The source is asked whether it has such columns; if
+it does not answer, the next run finds out.` + namingHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request.Tables = args[1:]
 			switch {
@@ -58,7 +59,8 @@ func (p *program) objectsSetPositionCommand() *cobra.Command {
 		Long: `Set-position lets the next run read a table from a value of its cursor column on,
 rows with that value included. What lies before it and has not been read is left
 out; what lies behind it comes again: by key, or as further rows of a table
-without one. --yes agrees to that.
+without one. --yes agrees to that. The source is asked whether the column can have
+the value; if it does not answer, the next run finds out.
 
 Only tables that are read by a column have such a position, in the form of the
 column's values: it is no place in the log, as leat status prints one. A table that

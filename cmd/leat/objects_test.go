@@ -151,6 +151,7 @@ func TestObjectVerbsOfQueries(t *testing.T) {
 
 	s.exec("UPDATE orders SET note = 'again' WHERE id > 400")
 	s.expect(s.leat("objects", "set-position", s.file, "public.orders", "450"), exitUsage, "moves the cursor of", "--yes")
+	s.expect(s.leat("objects", "set-position", s.file, "public.orders", "seven", "--yes"), exitUsage, `"seven" is no value of type int4`, "what to do")
 	s.expect(s.leat("objects", "set-position", s.file, "public.orders", "450", "--yes"), exitOK, "QUEUED", "id = 450")
 	s.expect(s.run(), exitOK)
 	s.expect(s.leat("query", s.file, "SELECT min(id) AS n FROM orders WHERE note = 'again'"), exitOK, "N\n450")

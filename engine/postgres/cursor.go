@@ -99,7 +99,7 @@ func (s *Source) CursorValue(ctx context.Context, c *Cursor, text string) (value
 		return conn.QueryRow(ctx, "SELECT ("+c.literal(text)+")::text").Scan(&value)
 	})
 	var server *pgconn.PgError
-	if errors.As(err, &server) || err == nil && slices.Contains(c.typ.special, value) {
+	if errors.As(err, &server) && strings.HasPrefix(server.Code, "22") || err == nil && slices.Contains(c.typ.special, value) {
 		return "", &Error{Op: "move the cursor", Object: "column " + c.Column, Class: Object,
 			Err:  fmt.Errorf("%q is no value of type %s to read from", text, c.typ.name),
 			Hint: "Repeat leat objects set-position with a value as SELECT " + c.quoted() + " prints it."}

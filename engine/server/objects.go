@@ -14,7 +14,7 @@ func (c *control) changeObjects(w http.ResponseWriter, r *http.Request) {
 	var changed []state.Object
 	err := json.NewDecoder(r.Body).Decode(&request)
 	if err == nil {
-		changed, err = c.p.ChangeObjects(request)
+		changed, err = c.p.ChangeObjects(r.Context(), request)
 	}
 	answer(w, changed, err)
 }

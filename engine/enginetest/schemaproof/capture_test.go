@@ -269,7 +269,7 @@ func TestCapturedWhileRunning(t *testing.T) {
 	exec(t, server, database, `ALTER TABLE held ADD n int DEFAULT 5`)
 	for _, r := range run {
 		r.catchUp(t)
-		if _, err := r.ChangeObjects(engine.ObjectRequest{Verb: engine.ResumeObjects, Tables: []string{"public.held"}}); err != nil {
+		if _, err := r.ChangeObjects(t.Context(), engine.ObjectRequest{Verb: engine.ResumeObjects, Tables: []string{"public.held"}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -43,7 +43,7 @@ func TestHeldChange(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = e.ChangeObjects(engine.ObjectRequest{Verb: engine.ResumeObjects, Tables: []string{"public.held"}})
+			_, err = e.ChangeObjects(t.Context(), engine.ObjectRequest{Verb: engine.ResumeObjects, Tables: []string{"public.held"}})
 			return err
 		})
 		if err != nil {
