@@ -19,7 +19,7 @@ import (
 // event, made again with the plugins of the pipeline. mask replaces the values
 // in it.
 func (p *Pipeline) Capsule(ctx context.Context, id string, mask bool) (*capsule.Capsule, error) {
-	f, err := p.store.Failed(id)
+	f, err := p.failedEvent(id)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/leat-etl/leat/engine/batch"
+	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
 )
@@ -35,6 +36,20 @@ func (p *Pipeline) Skip(ctx context.Context, ids []string) (*ReplayResult, error
 		return nil, errors.New("skip failed events: name the events to drop")
 	}
 	return p.settleFailed(ctx, ids, true)
+}
+
+// UnknownEvent says that a pipeline has no failed event of that name.
+func UnknownEvent(s *spec.Spec, id string) *RequestError {
+	return &RequestError{fmt.Sprintf("there is no failed event %q", id), fmt.Sprintf("leat failed list %s shows those that there are", s.Path)}
+}
+
+// failedEvent returns an event that somebody has named.
+func (p *Pipeline) failedEvent(id string) (state.Failed, error) {
+	f, err := p.store.Failed(id)
+	if errors.Is(err, state.ErrNotFound) {
+		err = UnknownEvent(p.Spec, id)
+	}
+	return f, err
 }
 
 func (p *Pipeline) settleFailed(ctx context.Context, ids []string, skip bool) (*ReplayResult, error) {
@@ -140,7 +155,7 @@ func (r *replay) changes() (out []change, err error) {
 func (r *replay) want(ids []string) error {
 	r.wanted = map[string]bool{}
 	for _, id := range ids {
-		f, err := r.p.store.Failed(id)
+		f, err := r.p.failedEvent(id)
 		if err != nil {
 			return err
 		}

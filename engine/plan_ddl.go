@@ -118,6 +118,10 @@ func (p *Pipeline) rehearse(ctx context.Context, own *ownChain, cfg *postgres.Co
 		}
 	}
 	r, err := source.Rehearse(ctx, ddl, selection(p.Spec))
+	var fault *postgres.DDLError
+	if errors.As(err, &fault) {
+		return nil, nil, &RequestError{fault.Error(), fault.Cause.Hint}
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -80,7 +80,7 @@ func escapeName(name string) string {
 }
 
 func parseEventID(s string) (eventID, error) {
-	fail := fmt.Errorf("failed event %q: want an ID as leat failed list prints it", s)
+	fail := fmt.Errorf("failed event %q: want an ID as leat failed list prints it: %w", s, ErrNotFound)
 	table, numbers, _ := strings.Cut(s, "@")
 	names, digits := strings.Split(table, "."), strings.Split(numbers, "-")
 	if len(names) != 3 || len(digits) != 3 {

@@ -32,7 +32,7 @@ const (
 
 const exitCodeHelp = `0  done
 1  a failure that none of the others names
-2  wrong usage, or a pipeline file that is not valid
+2  wrong usage, a name or statement that is none, or a pipeline file that is not valid
 3  the source refuses: connection, prerequisites, rights
 4  the destination refuses: locked, full, not writable, rights
 5  a plugin is missing, not valid, failed its tests, or broke its contract

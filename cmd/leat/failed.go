@@ -9,6 +9,7 @@ import (
 
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/server"
+	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/state"
 )
 
@@ -66,11 +67,7 @@ func atLeast(n int) cobra.PositionalArgs {
 }
 
 // failedEvents asks the running engine, or the state folder.
-func (p *program) failedEvents(ctx context.Context, path string) ([]state.Failed, error) {
-	s, client, err := p.locate(path)
-	if err != nil {
-		return nil, err
-	}
+func (p *program) failedEvents(ctx context.Context, s *spec.Spec, client *server.Client) ([]state.Failed, error) {
 	if client != nil {
 		return client.Failed(ctx)
 	}
@@ -90,7 +87,11 @@ func (p *program) failedEvents(ctx context.Context, path string) ([]state.Failed
 }
 
 func (p *program) listFailed(ctx context.Context, path string) error {
-	events, err := p.failedEvents(ctx, path)
+	s, client, err := p.locate(path)
+	if err != nil {
+		return err
+	}
+	events, err := p.failedEvents(ctx, s, client)
 	if err != nil {
 		return err
 	}
@@ -114,7 +115,11 @@ func (p *program) listFailed(ctx context.Context, path string) error {
 }
 
 func (p *program) showFailed(ctx context.Context, path, id string) error {
-	events, err := p.failedEvents(ctx, path)
+	s, client, err := p.locate(path)
+	if err != nil {
+		return err
+	}
+	events, err := p.failedEvents(ctx, s, client)
 	if err != nil {
 		return err
 	}
@@ -131,7 +136,7 @@ func (p *program) showFailed(ctx context.Context, path, id string) error {
 		}
 		return printEvent(p, shown)
 	}
-	return errUsage{fmt.Errorf("there is no failed event %q: leat failed list %s", id, path)}
+	return engine.UnknownEvent(s, id)
 }
 
 func printEvent(p *program, e *engine.DescribedEvent) error {

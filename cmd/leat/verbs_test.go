@@ -74,8 +74,9 @@ func TestPlanOfDDLForCI(t *testing.T) {
 	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
 	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders ADD colour text"), exitOK, "APPLY: column colour of", "orders", "go on", "empty copies")
 	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders ALTER id TYPE text"), exitOK, "LOADED AGAIN", "rewrites")
-	s.expect(s.leat("plan", s.file, "--ddl", "TRUNCATE orders"), exitSource, "statement 1", "nothing else")
-	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders DROP nothing"), exitSource, "does not exist", "would refuse")
+	s.expect(s.leat("plan", s.file, "--ddl", "TRUNCATE orders"), exitUsage, "statement 1", "nothing else")
+	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders DROP nothing"), exitUsage, "does not exist", "would refuse")
+	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE nothing DROP note"), exitUsage, `there is no table "nothing"`)
 	s.extra = "[schema_changes]\ncolumn_dropped = \"block\""
 	s.write()
 	s.exec("ALTER TABLE orders OWNER TO "+s.server.User(), "GRANT SELECT ON orders TO "+s.role) // it need not own the table
@@ -115,7 +116,7 @@ func TestVerbsOfARunningPipeline(t *testing.T) {
 	s.expect(s.leat("verify", s.file), exitOK, "source and destination are equal", "501")
 	s.expect(s.leat("plan", s.file), exitOK, "DECIMAL(10,2)", "2 tables")
 	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders ADD colour text"), exitOK, "APPLY: column colour of", "go on", "empty copies")
-	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders DROP nothing"), exitSource, "does not exist", "would refuse")
+	s.expect(s.leat("plan", s.file, "--ddl", "ALTER TABLE orders DROP nothing"), exitUsage, "does not exist", "would refuse")
 	if plan := decode[engine.DDLPlan](s, s.leat("--json", "plan", s.file, "--ddl", "ALTER TABLE orders ALTER id TYPE text")); len(plan.Tables) != 1 || plan.Tables[0].Reload == "" {
 		t.Errorf("plan --ddl --json: %+v", plan)
 	}
@@ -230,7 +231,12 @@ func TestFailedEvents(t *testing.T) {
 	if d := decode[engine.DescribedEvent](s, s.leat("--json", "failed", "show", s.file, matrix)); d.Event.ID != matrix || len(d.Rows) != 1 {
 		t.Errorf("failed show --json: %+v", d)
 	}
-	s.expect(s.leat("failed", "show", s.file, "nothing"), exitUsage, "no failed event", "leat failed list")
+	gone := s.database + ".public.orders@0000000000000001-0000000000000001-0000000000000001"
+	for _, verb := range []string{"show", "replay", "skip", "capsule"} {
+		for _, event := range []string{"nothing", gone} {
+			s.expect(s.leat("failed", verb, s.file, event), exitUsage, "no failed event", "leat failed list "+s.file)
+		}
+	}
 	s.expect(s.leat("failed", "replay", s.file), exitUsage, "--all")
 	s.expect(s.leat("failed", "replay", s.file, bounds), exitFailure, "1 failed again", "bounds")
 	s.expect(s.leat("verify", s.file), exitDifferent, "id=601: missing", "id=602: missing")

@@ -26,6 +26,15 @@ type Rehearsed struct {
 	Rewritten bool
 }
 
+// DDLError says that the statements of a rehearsal are at fault, not the server.
+type DDLError struct{ Cause *Error }
+
+// Error implements error.
+func (e *DDLError) Error() string { return e.Cause.Error() }
+
+// Unwrap returns the cause.
+func (e *DDLError) Unwrap() error { return e.Cause }
+
 // The bounds of a rehearsal: it waits for no lock and works on empty tables.
 const rehearsalBounds = "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '60s'"
 
@@ -43,7 +52,7 @@ func (s *Source) Rehearse(ctx context.Context, ddl string, sel Selection) (*Rehe
 		err = errors.New("it is empty")
 	}
 	if err != nil {
-		return nil, &Error{Op: "read DDL", Class: Stop, Err: err, Hint: `give statements such as --ddl 'ALTER TABLE public.orders ADD note text'`}
+		return nil, &DDLError{&Error{Op: "read DDL", Class: Stop, Err: err, Hint: `give statements such as --ddl 'ALTER TABLE public.orders ADD note text'`}}
 	}
 	choose, err := sel.parse()
 	if err != nil {
@@ -119,20 +128,29 @@ func (r *rehearsal) run(ctx context.Context, statements []ddlStatement) (*Rehear
 	return out, nil
 }
 
-// refused says which statement the server, or Leat, does not take.
+// refused says which statement the server, or Leat, does not take: a DDLError,
+// unless another role, server or moment would do.
 func (r *rehearsal) refused(n int, sql string, err error) error {
 	e := *Classify(err)
+	passing := e.Class == Retry || e.Class == Canceled
 	e.Op, e.Object, e.Class = fmt.Sprintf("statement %d", n), "("+firstLine(sql)+")", Stop
 	switch {
+	case passing:
+		return &e
 	case e.SQLState == "42501" && strings.Contains(err.Error(), "temporary"):
 		e.Causes = []string{"The statements are tried on empty copies, for which the role needs TEMPORARY."}
 		e.Hint = fmt.Sprintf("GRANT TEMPORARY ON DATABASE %s TO %s;", quoteIdent(r.source.Database), quoteIdent(r.source.cfg.User))
+		return &e
 	case e.SQLState == "25006":
 		e.Causes, e.Hint = []string{"The server is a standby, or read-only: nothing can be tried there."}, "run leat plan --ddl against the primary server"
+		return &e
 	case e.SQLState != "":
 		e.Causes, e.Hint = nil, "the source would refuse the statement, too"
 	}
-	return &e
+	if e.SQLState == "42501" {
+		return &e
+	}
+	return &DDLError{&e}
 }
 
 func firstLine(sql string) string {
