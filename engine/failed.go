@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/spec"
@@ -183,7 +184,11 @@ func (r *replay) skip(ids []string) error {
 		if !slices.ContainsFunc(c, func(f state.Failed) bool { return slices.Contains(ids, f.ID) }) {
 			continue
 		}
-		if err := r.forget(c); err != nil {
+		given, err := r.given(c)
+		if err != nil {
+			return err
+		}
+		if err := r.forget(c, given...); err != nil {
 			return err
 		}
 		for _, f := range c {
@@ -194,8 +199,28 @@ func (r *replay) skip(ids []string) error {
 	return nil
 }
 
-func (r *replay) forget(c change) error {
+// given is what is kept of a change that is given up, nothing of one that has
+// nothing to do any more.
+func (r *replay) given(c change) ([]state.GivenUp, error) {
+	f, err := r.payload(c)
+	if err != nil || f.Superseded != nil {
+		return nil, err
+	}
+	d, err := Describe(*f)
+	if err != nil {
+		return nil, err
+	}
+	return []state.GivenUp{{ID: f.ID, Table: f.Table, Reason: f.Reason, At: time.Now(), Keys: d.values(true)}}, nil
+}
+
+// forget removes the events of a change, and keeps what was given up of it.
+func (r *replay) forget(c change, given ...state.GivenUp) error {
 	return r.p.store.Update(func(tx *state.Tx) error {
+		for _, s := range given {
+			if err := tx.PutSkipped(s); err != nil {
+				return err
+			}
+		}
 		for _, f := range c {
 			if err := tx.DeleteFailed(f.ID); err != nil && !errors.Is(err, state.ErrNotFound) {
 				return err

@@ -259,6 +259,21 @@ type DescribedCell struct {
 	Column string `json:"column"`
 	State  string `json:"state"`
 	Value  string `json:"value,omitempty"`
+	Key    bool   `json:"key,omitempty"`
+}
+
+// values are those of the rows by column, of the key alone if that is asked for.
+func (e *DescribedEvent) values(key bool) (out []map[string]string) {
+	for _, row := range e.Rows {
+		values := map[string]string{}
+		for _, cell := range row.Cells {
+			if cell.State == "value" && (cell.Key || !key) {
+				values[cell.Column] = cell.Value
+			}
+		}
+		out = append(out, values)
+	}
+	return out
 }
 
 // Describe reads the row of a failed event.
@@ -275,7 +290,7 @@ func Describe(f state.Failed) (*DescribedEvent, error) {
 	for r := range b.Ops {
 		row := DescribedRow{Op: b.Ops[r].String()}
 		for i, c := range b.Schema.Columns {
-			cell := DescribedCell{Column: c.Name, State: "value"}
+			cell := DescribedCell{Column: c.Name, State: "value", Key: c.Key > 0}
 			switch arr := b.Rows.Column(i); {
 			case !b.IsPresent(i, r):
 				cell.State = "absent"

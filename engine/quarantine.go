@@ -245,6 +245,9 @@ func (q *quarantine) divert(b *batch.Batch) (kept *batch.Batch, waiting []state.
 // returns the kept ones that have changed.
 func (q *quarantine) supersede(b *batch.Batch, pending []state.Failed) ([]state.Failed, error) {
 	table := b.Schema.Table
+	if err := q.store.ForgetSkipped(table); err != nil {
+		return nil, err
+	}
 	if len(q.first[table]) == 0 {
 		return nil, nil
 	}

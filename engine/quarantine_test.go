@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -183,4 +184,45 @@ func count(t *testing.T, store *state.Store) (n int) {
 		n++
 	}
 	return n
+}
+
+// TestTruncateForgetsSkippedEvents: their rows are gone at both ends.
+func TestTruncateForgetsSkippedEvents(t *testing.T) {
+	store := opened(t)
+	q, err := newQuarantine(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.mark(t, true, [3]uint64{7, 100, 1})
+	var id string
+	for f, err := range store.FailedEvents(state.FailedFilter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		id = f.ID
+	}
+	r := &replay{p: &Pipeline{store: store, log: slog.New(slog.DiscardHandler)}}
+	if err := r.skip([]string{id}); err != nil {
+		t.Fatal(err)
+	}
+	skipped := func() (out []state.GivenUp) {
+		for s, err := range store.SkippedEvents(quarantined, 10) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, s)
+		}
+		return out
+	}
+	if got := skipped(); len(got) != 1 || got[0].ID != id || len(got[0].Keys) != 1 || got[0].Keys[0]["id"] != "7" || got[0].Reason != "refused" || count(t, store) != 0 {
+		t.Errorf("kept of the event: %+v", got)
+	}
+	truncate := truncation(rowsOf(t, [3]uint64{1, 1, 1}).Schema, batch.Position{LSN: 200, Ordinal: 1})
+	defer truncate.Release()
+	if _, err := q.supersede(truncate, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := skipped(); len(got) != 0 {
+		t.Errorf("after a truncate: %+v", got)
+	}
 }

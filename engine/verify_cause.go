@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -143,57 +144,60 @@ func (c *causes) look(id batch.TableID, t *verified) error {
 	return nil
 }
 
-// failed notes the failed events of a table under the keys of their rows, and
-// as a cause of their own those whose key cannot be told.
+// failed notes the failed events of a table, and those that were skipped, under the
+// keys of their rows, and as causes of their own those whose key cannot be told.
 func (c *causes) failed(id batch.TableID, t *verified) error {
-	untold := 0
+	path, untold := c.v.p.Spec.Path, 0
 	for f, err := range c.v.p.store.FailedEvents(state.FailedFilter{Table: id, WithPayload: true, Limit: maxNamedKeys}) {
 		if err != nil {
 			return err
 		}
-		why := fmt.Sprintf("a failed event: the row was refused (leat failed show %s %s)", c.v.p.Spec.Path, f.ID)
+		why := fmt.Sprintf("a failed event: the row was refused (leat failed show %s %s)", path, f.ID)
 		if f.WaitsBehind != "" {
-			why = fmt.Sprintf("it waits behind a failed event (leat failed show %s %s)", c.v.p.Spec.Path, f.WaitsBehind)
+			why = fmt.Sprintf("it waits behind a failed event (leat failed show %s %s)", path, f.WaitsBehind)
 		}
-		keys := eventKeys(f, t)
-		for _, key := range keys {
-			if c.events[key] == "" {
-				c.events[key] = why
-			}
+		d, err := Describe(f)
+		if err != nil {
+			d = &DescribedEvent{} // its key cannot be told
 		}
-		if len(keys) == 0 {
+		if !c.event(id, t, d.values(false), why) {
 			untold++
 		}
 	}
 	if untold > 0 {
-		c.add(anyKind, "%d failed events of %s are not at the destination: leat failed list %s", untold, id, c.v.p.Spec.Path)
+		c.add(anyKind, "%d failed events of %s are not at the destination: leat failed list %s", untold, id, path)
+	}
+	skipped := 0
+	for s, err := range c.v.p.store.SkippedEvents(id, maxNamedKeys) {
+		if err != nil {
+			return err
+		}
+		why := fmt.Sprintf("a failed event of it was skipped at %s (%s): a change of the row at the source, or leat objects restart %s %s.%s, brings it", s.At.Local().Format(time.DateTime), s.Reason, path, id.Schema, id.Name)
+		if !c.event(id, t, s.Keys, why) {
+			skipped++
+		}
+	}
+	if skipped > 0 {
+		c.add(anyKind, "failed events of %s were skipped that told no key (%d): leat objects restart %s %s.%s loads the table again", id, skipped, path, id.Schema, id.Name)
 	}
 	return nil
 }
 
-// eventKeys are the keys of the rows of an event as verify names them, none if
-// the row or a column of its key cannot be read.
-func eventKeys(f state.Failed, t *verified) (keys []string) {
-	d, err := Describe(f)
-	if err != nil {
-		return nil
-	}
-	for _, row := range d.Rows {
-		values := map[string]string{}
-		for _, cell := range row.Cells {
-			if cell.State == "value" {
-				values[cell.Column] = cell.Value
-			}
-		}
+// event notes why rows of a table may differ that have these values, under their
+// keys as verify names them. It returns false if a column of a key is not among the
+// values, or there are no rows.
+func (c *causes) event(id batch.TableID, t *verified, rows []map[string]string, why string) bool {
+	var keys []string
+	for _, values := range rows {
 		var parts []string
 		for _, col := range t.schema.Key() {
 			name := t.schema.Columns[col].Name
 			value, ok := values[name]
 			if col == databaseColumn(t.schema) {
-				value, ok = f.Table.Database, true
+				value, ok = id.Database, true
 			}
 			if !ok {
-				return nil
+				return false
 			}
 			parts = append(parts, name+"="+value)
 		}
@@ -201,7 +205,12 @@ func eventKeys(f state.Failed, t *verified) (keys []string) {
 			keys = append(keys, strings.Join(parts, ", "))
 		}
 	}
-	return keys
+	for _, key := range keys {
+		if c.events[key] == "" {
+			c.events[key] = why
+		}
+	}
+	return len(keys) > 0
 }
 
 // leftOut notes sources of a merged table that are not compared: their rows at

@@ -27,6 +27,7 @@ const FormatVersion = 1
 //	b table hash:2+n id                 a failed event that blocks a row key:
 //	                                    length and bytes of the key's hash,
 //	                                    then lsn, ordinal, digest; no value
+//	x table lsn:8 ordinal:8 digest:8    GivenUp as JSON: what is left of an event
 //	k name(plugin) key                  a plugin's value, raw
 //	q name(plugin)                      bytes that the plugin's keys and values
 //	                                    take, 8 bytes
@@ -40,6 +41,7 @@ const (
 	spaceFailed  = 'f'
 	spacePayload = 'p'
 	spaceBlocked = 'b'
+	spaceSkipped = 'x'
 	spaceKV      = 'k'
 	spaceKVUsage = 'q'
 	spaceRun     = 'r'

@@ -7,6 +7,7 @@ import (
 
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/state"
 )
 
 // filter leaves out the rows whose email is gone.
@@ -49,6 +50,14 @@ func TestVerifyKnowsCauses(t *testing.T) {
 			then: func(s *site) {
 				s.exec("INSERT INTO orders VALUES (601, 'a matrix', 1, '{{a,b},{c,d}}')")
 				s.expect(s.run(), exitOK)
+			}},
+		{name: "a refused row that was skipped", key: "id=601", what: "missing at the destination", cause: "was skipped at ",
+			then: func(s *site) {
+				s.exec("INSERT INTO orders VALUES (601, 'a matrix', 1, '{{a,b},{c,d}}')")
+				s.expect(s.run(), exitOK)
+				for _, f := range decode[[]state.Failed](s, s.leat("--json", "failed", "list", s.file)) {
+					s.expect(s.leat("failed", "skip", s.file, f.ID, "--yes"), exitOK, "1 skipped")
+				}
 			}},
 		{name: "deletes that are ignored", config: `, deletes = "ignore"`, key: "id=7", what: "extra at the destination", cause: `deletes = "ignore"`,
 			then: func(s *site) {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,16 +48,57 @@ later changes of the same row wait behind it; everything else goes on.` + positi
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.showFailed(cmd.Context(), args[0], args[1])
 		},
-	}, &cobra.Command{
+	})
+	cmd.AddCommand(p.failedSkipCommand(), p.failedCapsuleCommand())
+	return cmd
+}
+
+func (p *program) failedSkipCommand() *cobra.Command {
+	yes := false
+	cmd := &cobra.Command{
 		Use:   "skip FILE EVENT...",
 		Short: "Drop failed events for good and process what waited behind them",
-		Args:  atLeast(2),
+		Long: `Skip gives up what failed events would have brought, and asks before: their rows
+stay at the destination as they are, or missing, until they change at the source
+or the table is loaded again. Until then leat verify names them. What waited behind
+them is processed.`,
+		Args: atLeast(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !yes {
+				if err := p.agreesToSkip(cmd.Context(), args[0], args[1:]); err != nil {
+					return err
+				}
+			}
 			return p.settle(cmd.Context(), args, (*engine.Pipeline).Skip, (*server.Client).Skip)
 		},
-	})
-	cmd.AddCommand(p.failedCapsuleCommand())
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
+}
+
+// agreesToSkip asks whether failed events are meant to be given up.
+func (p *program) agreesToSkip(ctx context.Context, path string, ids []string) error {
+	s, client, err := p.locate(path)
+	if err != nil {
+		return err
+	}
+	events, err := p.failedEvents(ctx, s, client)
+	if err != nil {
+		return err
+	}
+	tables := map[string]bool{}
+	for _, id := range ids {
+		at := slices.IndexFunc(events, func(f state.Failed) bool { return f.ID == id })
+		if at < 0 {
+			return engine.UnknownEvent(s, id)
+		}
+		tables[events[at].Table.String()] = true
+	}
+	what := fmt.Sprintf("skip gives %s of %s up for good", counted(len(ids), "failed event"), strings.Join(slices.Sorted(maps.Keys(tables)), ", "))
+	if !p.agrees(what + ".\nThe rows stay at the destination as they are, or missing. Go on?") {
+		return &engine.RequestError{Reason: what, Hint: "the rows stay at the destination as they are, or missing, until they change at the source or leat objects restart loads the table again: repeat with --yes if that is meant"}
+	}
+	return nil
 }
 
 func atLeast(n int) cobra.PositionalArgs {
