@@ -195,8 +195,10 @@ func refusedBy(tables []*postgres.Table) *refusedError {
 	var said, fixes []string
 	for _, t := range tables[:min(len(tables), shownRefusals)] {
 		said = append(said, fmt.Sprintf("%s: %s", t.ID(), t.Reason))
-		if t.Fix != "" && !slices.Contains(fixes, t.Fix) {
-			fixes = append(fixes, t.Fix)
+		for fix := range strings.SplitSeq(t.Fix, "\n") {
+			if fix != "" && !slices.Contains(fixes, fix) {
+				fixes = append(fixes, fix)
+			}
 		}
 	}
 	if len(tables) > shownRefusals {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/leat-etl/leat/engine"
@@ -96,56 +97,81 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
-// report prints an error with its causes and what to do next.
+// report prints an error with its causes and what to do next: of several, such as
+// of several databases, each with its own, which is said once where it is the same.
 func report(w io.Writer, err error) {
 	var reported errReported
 	if errors.As(err, &reported) {
 		return
 	}
-	fmt.Fprintf(w, "leat: %v\n", err)
-	var source *postgres.Error
-	if errors.As(err, &source) {
-		for _, cause := range source.Causes {
-			fmt.Fprintf(w, "  possible cause: %s\n", cause)
+	parts := partsOf(err)
+	for i, part := range parts {
+		fmt.Fprintf(w, "leat: %s\n", part.said)
+		if i+1 < len(parts) && slices.Equal(parts[i+1].advice, part.advice) {
+			continue
 		}
-		if source.Hint != "" {
-			fmt.Fprintf(w, "  what to do: %s\n", strings.ReplaceAll(source.Hint, "\n", "\n              "))
+		for _, line := range part.advice {
+			fmt.Fprintf(w, "  %s\n", line)
 		}
 	}
-	var secret *spec.SecretError
-	if errors.As(err, &secret) {
-		fmt.Fprintf(w, "  what to do: %s\n", secret.Hint)
+}
+
+// part is one of several errors.
+type part struct {
+	said   string
+	advice []string // lines
+}
+
+// partsOf parts what errors.Join has joined.
+func partsOf(err error) (out []part) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && errors.Join(joined.Unwrap()...).Error() == err.Error() {
+		for _, one := range joined.Unwrap() {
+			for _, p := range partsOf(one) {
+				if !slices.ContainsFunc(out, func(o part) bool { return o.said == p.said }) {
+					out = append(out, p)
+				}
+			}
+		}
+		return out
 	}
-	var database *capability.Error
-	if errors.As(err, &database) && database.Hint != "" && !strings.Contains(err.Error(), database.Hint) {
-		fmt.Fprintf(w, "  what to do: %s\n", database.Hint)
+	p := part{said: err.Error()}
+	advise(err, func(what, text string) {
+		line := what + ": " + strings.ReplaceAll(text, "\n", "\n              ")
+		if text != "" && !strings.Contains(p.said, text) && !slices.Contains(p.advice, line) {
+			p.advice = append(p.advice, line)
+		}
+	})
+	return []part{p}
+}
+
+// advise says what an error, and whatever it wraps, has beside its text.
+func advise(err error, say func(what, text string)) {
+	const toDo = "what to do"
+	switch e := err.(type) {
+	case *postgres.Error:
+		for _, cause := range e.Causes {
+			say("possible cause", cause)
+		}
+		say(toDo, e.Hint)
+	case *spec.SecretError:
+		say(toDo, e.Hint)
+	case *capability.Error:
+		say(toDo, e.Hint)
+	case *engine.GapError:
+		say(toDo, e.Hint)
+	case *engine.RequestError:
+		say(toDo, e.Hint)
+	case interface{ Hint() string }:
+		say(toDo, e.Hint())
 	}
-	var paused *engine.PluginFailure
-	if errors.As(err, &paused) {
-		fmt.Fprintf(w, "  what to do: %s\n", paused.Hint())
-	}
-	var change *engine.SchemaChangeError
-	if errors.As(err, &change) {
-		fmt.Fprintf(w, "  what to do: %s\n", change.Hint())
-	}
-	var keyed *engine.WithheldKeyError
-	if errors.As(err, &keyed) {
-		fmt.Fprintf(w, "  what to do: %s\n", keyed.Hint())
-	}
-	var gap *engine.GapError
-	if errors.As(err, &gap) && gap.Hint != "" {
-		fmt.Fprintf(w, "  what to do: %s\n", gap.Hint)
-	}
-	var changed *engine.ChangedError
-	if errors.As(err, &changed) {
-		fmt.Fprintf(w, "  what to do: %s\n", changed.Hint())
-	}
-	var unsaid *engine.UnconfirmedError
-	if errors.As(err, &unsaid) {
-		fmt.Fprintf(w, "  what to do: %s\n", unsaid.Hint())
-	}
-	var refused *engine.RequestError
-	if errors.As(err, &refused) && refused.Hint != "" {
-		fmt.Fprintf(w, "  what to do: %s\n", refused.Hint)
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if cause := e.Unwrap(); cause != nil {
+			advise(cause, say)
+		}
+	case interface{ Unwrap() []error }:
+		for _, cause := range e.Unwrap() {
+			advise(cause, say)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -119,5 +120,36 @@ func TestNoTableMayBeReplicated(t *testing.T) {
 	s.expect(s.run(), exitOK, "table is not replicated", "the role may not SELECT it")
 	s.expect(s.leat("query", s.file, "SELECT email FROM customers WHERE id = 1"), exitOK, "goes on")
 	s.exec(read)
+	s.mended()
+}
+
+// TestStatementsForEachDatabase ends a run over two databases with what mends each,
+// partitions and schemas included: done, nothing is missing.
+func TestStatementsForEachDatabase(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	databases := []string{s.database, s.server.Database(t)}
+	s.edit(fmt.Sprintf("database = %q\n", s.database), fmt.Sprintf("databases = [%q, %q]\n", databases[0], databases[1]))
+	s.exec("DROP TABLE orders, customers")
+	for _, database := range databases {
+		if err := s.server.Exec(t.Context(), database, fmt.Sprintf("GRANT CONNECT, CREATE ON DATABASE %s TO %s", database, s.role),
+			"CREATE TABLE days (id integer, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day)", "CREATE SCHEMA apart",
+			"CREATE TABLE days_1 PARTITION OF days FOR VALUES FROM ('2025-01-01') TO ('2025-01-02')", "CREATE TABLE days_2 PARTITION OF days FOR VALUES FROM ('2025-01-02') TO ('2025-01-03')",
+			"CREATE TABLE apart.days_3 PARTITION OF days FOR VALUES FROM ('2025-01-03') TO ('2025-01-04')", "INSERT INTO days SELECT n, '2025-01-01'::date + n FROM generate_series(0, 2) n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := s.run()
+	s.expect(r, exitSource, "the role has no USAGE on the schema, the role may not SELECT it")
+	_, said, _ := strings.Cut(r.err, "leat: ")
+	for _, part := range strings.Split(said, "leat: ") {
+		at := slices.IndexFunc(databases, func(d string) bool { return strings.HasPrefix(part, "database "+d+": ") })
+		_, statements, ok := strings.Cut(part, "what to do: ")
+		if at < 0 || !ok || strings.Count(statements, "GRANT SELECT") != 1 || strings.Count(part, "what to do") != 1 {
+			t.Fatalf("of one database:\n%s", part)
+		}
+		if err := s.server.Exec(t.Context(), databases[at], statements); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.mended()
 }

@@ -151,7 +151,7 @@ func printStates(w io.Writer, objects []state.Object) error {
 		}
 		fmt.Fprintf(w, "%s is %s: %s\n", o.Table, o.State, o.Reason)
 		if o.Fix != "" {
-			fmt.Fprintf(w, "  fix: %s\n", o.Fix)
+			fmt.Fprintf(w, "  fix: %s\n", strings.ReplaceAll(o.Fix, "\n", "\n       "))
 		}
 	}
 	for _, o := range objects {

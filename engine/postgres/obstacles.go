@@ -61,19 +61,37 @@ func (s *Source) Obstacles(ctx context.Context, name string, tables []*Table, lo
 	return out, wrap("read the rights on tables of", "database "+s.Database, err)
 }
 
+// unreadable is what keeps the role from reading a table or a partition of it. Fix
+// has the statements for all of them, a line each.
 func (s *Source) unreadable(t *Table, relations map[uint32]owned) (Obstacle, bool) {
 	user := quoteIdent(s.cfg.User)
-	for _, l := range t.Leaves {
-		switch a := relations[l.OID]; {
-		case !a.usage:
-			return Obstacle{"the role has no USAGE on the schema", fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", quoteIdent(l.Schema), user)}, true
-		case !a.selects:
-			return Obstacle{"the role may not SELECT it", fmt.Sprintf("GRANT SELECT ON %s TO %s;", l.quoted(), user)}, true
-		case a.policed:
-			return Obstacle{"a row security policy hides rows from the role", fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", user)}, true
+	var reasons, fixes, unread []string
+	add := func(to *[]string, text string) {
+		if !slices.Contains(*to, text) {
+			*to = append(*to, text)
 		}
 	}
-	return Obstacle{}, false
+	policed := false
+	for _, l := range t.Leaves {
+		a := relations[l.OID]
+		if !a.usage {
+			add(&reasons, "the role has no USAGE on the schema")
+			add(&fixes, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", quoteIdent(l.Schema), user))
+		}
+		if !a.selects {
+			add(&unread, l.quoted())
+		}
+		policed = policed || a.policed
+	}
+	if len(unread) > 0 {
+		add(&reasons, "the role may not SELECT it")
+		add(&fixes, fmt.Sprintf("GRANT SELECT ON %s TO %s;", strings.Join(unread, ", "), user))
+	}
+	if policed {
+		add(&reasons, "a row security policy hides rows from the role")
+		add(&fixes, fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", user))
+	}
+	return Obstacle{strings.Join(reasons, ", "), strings.Join(fixes, "\n")}, len(reasons) > 0
 }
 
 func (s *Source) unpublishable(t *Table, name string, have published, is owned) (Obstacle, bool) {
