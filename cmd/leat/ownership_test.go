@@ -138,8 +138,18 @@ func TestStatementsForEachDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := s.run()
+	r := s.leat("run", "--until-caught-up", s.file)
 	s.expect(r, exitSource, "the role has no USAGE on the schema, the role may not SELECT it")
+	if n := strings.Count(r.err, "none of the selected tables"); n != len(databases) {
+		t.Errorf("the failure of %d databases is said %d times:\n%s", len(databases), n, r.err)
+	}
+	for line := range strings.Lines(s.leat("status", s.file).out) {
+		if strings.Contains(line, "none of the selected tables") && (len(line) > 200 || !strings.HasSuffix(line, "…\n")) {
+			t.Errorf("a run in %d bytes:\n%s", len(line), line)
+		}
+	}
+	s.expect(s.leat("status", s.file), exitOK, "none of the selected tables", "leat status "+s.file+" --json has the outcomes in full")
+	s.expect(s.leat("status", s.file, "--json"), exitOK, databases[1]+": replicate: none of the selected tables", databases[0]+": replicate: none of the selected tables")
 	_, said, _ := strings.Cut(r.err, "leat: ")
 	for _, part := range strings.Split(said, "leat: ") {
 		at := slices.IndexFunc(databases, func(d string) bool { return strings.HasPrefix(part, "database "+d+": ") })

@@ -56,3 +56,17 @@ func counted[N int | int64 | uint64](n N, one string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, one)
 }
+
+// short is a text in one line that can be read at a glance; … stands for what is
+// left out.
+func short(text string) string {
+	const most = 100
+	line, _, _ := strings.Cut(text, "\n")
+	if r := []rune(line); len(r) > most {
+		line = string(r[:most])
+	}
+	if line != text {
+		line += "…"
+	}
+	return line
+}

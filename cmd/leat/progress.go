@@ -31,7 +31,7 @@ func (p *program) showProgress(ctx context.Context, pipelines []*engine.Pipeline
 		}
 		var text strings.Builder
 		for i, pipeline := range pipelines {
-			views[i].print(&text, pipeline, terminal)
+			views[i].print(&text, pipeline, terminal, stopping)
 		}
 		var err error
 		if terminal {
@@ -53,7 +53,8 @@ type progressView struct {
 	printed string
 }
 
-func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, terminal bool) {
+// print shows a pipeline. An error that ends the run is said behind the last view.
+func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, terminal, last bool) {
 	s := pipeline.Status()
 	slices.SortFunc(s.Tables, func(a, b engine.TableProgress) int { return strings.Compare(a.Table.String(), b.Table.String()) })
 	slices.SortFunc(s.Databases, func(a, b engine.DatabaseProgress) int { return strings.Compare(a.Database, b.Database) })
@@ -76,8 +77,8 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	var line strings.Builder
 	for _, d := range s.Databases {
 		fmt.Fprintf(&line, "%s %s%s", d.Database, d.Phase, place(d))
-		if d.Error != "" {
-			fmt.Fprintf(&line, " (%s)", d.Error)
+		if d.Error != "" && !last {
+			fmt.Fprintf(&line, " (%s)", short(d.Error))
 		}
 		line.WriteString("; ")
 	}
@@ -112,8 +113,8 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 	}
 	for _, d := range s.Databases {
 		fmt.Fprintf(w, "  %-20s %-10s%s\n", d.Database, d.Phase, place(d))
-		if d.Error != "" {
-			fmt.Fprintf(w, "    %s\n", d.Error)
+		if d.Error != "" && !last {
+			fmt.Fprintf(w, "    %s\n", short(d.Error))
 		}
 	}
 	for _, t := range s.Tables {

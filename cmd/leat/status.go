@@ -248,8 +248,10 @@ func (p *program) printStopped(file *spec.Spec, store *state.Store) (err error) 
 	}
 	out = newTable(p.out)
 	out.head("last runs", "database", "took", "rows", "outcome")
+	cut := false
 	for _, r := range s.Runs {
-		took, outcome := "", r.Outcome
+		took, outcome := "", short(r.Outcome)
+		cut = cut || out.cell(outcome) != r.Outcome
 		if r.Ended.IsZero() {
 			outcome = "killed"
 		} else {
@@ -257,5 +259,11 @@ func (p *program) printStopped(file *spec.Spec, store *state.Store) (err error) 
 		}
 		out.row(r.Started.Format(time.DateTime), r.Database, took, r.Rows, outcome)
 	}
-	return out.end()
+	if err := out.end(); err != nil {
+		return err
+	}
+	if cut {
+		fmt.Fprintf(p.out, "leat status %s --json has the outcomes in full\n", file.Path)
+	}
+	return nil
 }
