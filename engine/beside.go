@@ -425,5 +425,5 @@ func (l *lane) showPhase() {
 	if loading {
 		phase = "loading"
 	}
-	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = phase, "" })
+	l.progress(func(d *DatabaseProgress) { d.enter(phase) })
 }

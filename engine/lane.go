@@ -123,6 +123,7 @@ func (l *lane) attempt(ctx context.Context) error {
 		}
 	}
 	if err != nil && ctx.Err() == nil {
+		err = l.p.away(l.database, err)
 		l.progress(func(d *DatabaseProgress) { d.fail(err) })
 	}
 	return err

@@ -157,7 +157,7 @@ func (l *lane) awaitRights(ctx context.Context) error {
 	l.mu.Lock()
 	l.waits = true
 	l.mu.Unlock()
-	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "waiting for rights", "" })
+	l.progress(func(d *DatabaseProgress) { d.enter("waiting for rights") })
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -216,12 +216,13 @@ func (l *lane) refusal() error {
 	return l.refused.none
 }
 
-// sparesRest says whether an error is one of single objects, or of those of one
-// database: the others go on, and so does what comes later.
+// sparesRest says whether an error is one of single objects, or of one database:
+// the others go on, and so does what comes later.
 func sparesRest(err error) bool {
 	var one *objectError
 	var none *refusedError
-	return errors.As(err, &one) || errors.As(err, &none)
+	var away *awayError
+	return errors.As(err, &one) || errors.As(err, &none) || errors.As(err, &away)
 }
 
 // explainPublication gives a publication that the role may not make or alter the

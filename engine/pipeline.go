@@ -205,7 +205,7 @@ func (p *Pipeline) replicate(ctx context.Context, o RunOptions) error {
 		lanes.Add(1)
 		g.Go(func() error {
 			defer lanes.Done()
-			return left.keep(s.replicate(running, o))
+			return left.keep(s.replicate(running, o), o)
 		})
 		g.Go(func() error { return s.lane.guard(watching) })
 	}
@@ -222,16 +222,16 @@ func (p *Pipeline) replicate(ctx context.Context, o RunOptions) error {
 	return errors.Join(append(left.errs, err)...)
 }
 
-// leftBehind collects why single objects are not at the destination although
-// the run of their database has come to its end: those of other databases end
-// theirs.
+// leftBehind collects why single objects, or those of one database, are not at the
+// destination although the run has come to its end there: those of other databases
+// end theirs.
 type leftBehind struct {
 	mu   sync.Mutex
 	errs []error
 }
 
-func (l *leftBehind) keep(err error) error {
-	if !sparesRest(err) {
+func (l *leftBehind) keep(err error, o RunOptions) error {
+	if !o.UntilCaughtUp || !sparesRest(err) {
 		return err
 	}
 	l.mu.Lock()

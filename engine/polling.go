@@ -56,6 +56,7 @@ func (l *poller) ingest(ctx context.Context, o RunOptions) error {
 	err := persist(ctx, l.log, "ingestion", o.RetryFor, func(ctx context.Context) error {
 		err := l.p.advancing(l.database, func() error { return l.session(ctx, o) })
 		if err != nil && ctx.Err() == nil {
+			err = l.p.away(l.database, err)
 			l.progress(func(d *DatabaseProgress) { d.fail(err) })
 		}
 		return err
@@ -117,7 +118,7 @@ func (l *poller) session(ctx context.Context, o RunOptions) (err error) {
 		return err
 	}
 	failed = append(failed, more...)
-	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "reading", "" })
+	l.progress(func(d *DatabaseProgress) { d.enter("reading") })
 	more, err = l.readObjects(ctx, o)
 	if err != nil {
 		return err

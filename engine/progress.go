@@ -68,8 +68,10 @@ type DatabaseProgress struct {
 	LagBytes   int64   `json:"lag_bytes"`
 	LagSeconds float64 `json:"lag_seconds"`
 	// RetainedWAL is the bytes of log that the slot keeps at the source.
-	RetainedWAL int64  `json:"retained_wal"`
-	Error       string `json:"error,omitempty"`
+	RetainedWAL int64 `json:"retained_wal"`
+	// Error is why it does not go on, Fix what to do about it, where that is known.
+	Error string `json:"error,omitempty"`
+	Fix   string `json:"fix,omitempty"`
 	// Waits is for whose transaction at the source a slot or a load waits.
 	Waits string `json:"waits,omitempty"`
 	// DDLCapture is yes, or no and why; empty where the pipeline file does not
@@ -82,11 +84,14 @@ type DatabaseProgress struct {
 
 // fail notes why a session ended.
 func (d *DatabaseProgress) fail(err error) {
-	d.Phase, d.Error = "retrying", err.Error()
+	d.Phase, d.Error, d.Fix = "retrying", err.Error(), fixOf(err)
 	if actionFor(err) != retry {
 		d.Phase = "failed"
 	}
 }
+
+// enter notes that the database goes on.
+func (d *DatabaseProgress) enter(phase string) { d.Phase, d.Error, d.Fix = phase, "", "" }
 
 func newProgress() *Progress {
 	return &Progress{started: time.Now(), tables: map[batch.TableID]*TableProgress{}, databases: map[string]*DatabaseProgress{}}

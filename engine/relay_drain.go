@@ -36,7 +36,7 @@ func (l *lane) drainRelay(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.spool.Close()) }()
 	l.log.Info("delivering what was spooled", "up_to", l.record.Relay.To.String())
-	l.progress(func(d *DatabaseProgress) { d.Phase, d.Error = "draining", "" })
+	l.progress(func(d *DatabaseProgress) { d.enter("draining") })
 	d := &relayReader{relay: r, groups: readGroups(r.spool, l.record.Relay.Begin), has: at.Position}
 	defer func() { err = errors.Join(err, d.groups.close()) }()
 	for {

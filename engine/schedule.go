@@ -92,7 +92,7 @@ func (s *schedule) goesOn(ctx context.Context, err error) error {
 	if ctx.Err() != nil || !sparesRest(err) {
 		return err
 	}
-	s.p.progress.database(s.database, func(d *DatabaseProgress) { d.Error = err.Error() })
+	s.p.progress.database(s.database, func(d *DatabaseProgress) { d.Error, d.Fix = err.Error(), fixOf(err) })
 	return nil
 }
 

@@ -66,6 +66,9 @@ func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
 		return err
 	}
 	for _, d := range s.Databases {
+		if d.Fix != "" {
+			fmt.Fprintf(p.out, "%s is %s\n  what to do: %s\n", d.Database, d.Phase, strings.ReplaceAll(d.Fix, "\n", "\n              "))
+		}
 		if d.Waits != "" {
 			fmt.Fprintf(p.out, "%s: waits for the end of %s\n", d.Database, d.Waits)
 		}
