@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -30,10 +31,13 @@ func (p *program) showProgress(ctx context.Context, pipelines []*engine.Pipeline
 		case <-tick.C:
 		}
 		var text strings.Builder
-		for i, pipeline := range pipelines {
-			views[i].print(&text, pipeline, terminal, stopping)
-		}
 		var err error
+		for i, pipeline := range pipelines {
+			err = errors.Join(err, views[i].print(&text, pipeline, terminal, stopping))
+		}
+		if err != nil {
+			return err
+		}
 		if terminal {
 			err = display.show(text.String())
 		} else {
@@ -48,13 +52,18 @@ func (p *program) showProgress(ctx context.Context, pipelines []*engine.Pipeline
 
 // progressView remembers what it showed last, for rates.
 type progressView struct {
-	at      time.Time
-	rows    int64
-	printed string
+	at       time.Time
+	rows     int64
+	printed  string
+	setAside int64     // rows that are set aside
+	counted  time.Time // when they were counted
 }
 
+// countEvery is how often rows that are set aside are counted, which reads them all.
+const countEvery = 4 * time.Second
+
 // print shows a pipeline. An error that ends the run is said behind the last view.
-func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, terminal, last bool) {
+func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, terminal, last bool) (err error) {
 	s := pipeline.Status()
 	slices.SortFunc(s.Tables, func(a, b engine.TableProgress) int { return strings.Compare(a.Table.String(), b.Table.String()) })
 	slices.SortFunc(s.Databases, func(a, b engine.DatabaseProgress) int { return strings.Compare(a.Database, b.Database) })
@@ -74,6 +83,12 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		rate = float64(rows-v.rows) / now.Sub(v.at).Seconds()
 	}
 	v.at, v.rows = now, rows
+	if last || now.Sub(v.counted) >= countEvery {
+		if v.setAside, err = pipeline.FailedCount(); err != nil {
+			return err
+		}
+		v.counted = now
+	}
 	var line strings.Builder
 	for _, d := range s.Databases {
 		fmt.Fprintf(&line, "%s %s%s", d.Database, d.Phase, place(d))
@@ -90,19 +105,19 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		if s.Destination != "" {
 			text += ", destination: " + s.Destination
 		}
-		if s.Failed > 0 {
-			text += fmt.Sprintf(", %d set aside (leat failed list %s)", s.Failed, pipeline.Spec.Path)
+		if v.setAside > 0 {
+			text += fmt.Sprintf(", %d set aside (leat failed list %s)", v.setAside, pipeline.Spec.Path)
 		}
 		if text == v.printed {
-			return
+			return nil
 		}
 		v.printed = text
 		fmt.Fprintf(w, "%s, %.0f rows/s\n", text, rate)
-		return
+		return nil
 	}
 	fmt.Fprintf(w, "%s  %s, %.0f rows/s", pipeline.Spec.Name, counted(rows, "row"), rate)
-	if s.Failed > 0 {
-		fmt.Fprintf(w, ", %d set aside (leat failed list %s)", s.Failed, pipeline.Spec.Path)
+	if v.setAside > 0 {
+		fmt.Fprintf(w, ", %d set aside (leat failed list %s)", v.setAside, pipeline.Spec.Path)
 	}
 	w.WriteString("\n")
 	if s.Destination != "" {
@@ -125,6 +140,7 @@ func (v *progressView) print(w *strings.Builder, pipeline *engine.Pipeline, term
 		}
 		fmt.Fprintf(w, " loaded %d, +%d ~%d -%d, last %s\n", t.Loaded, t.Inserts, t.Updates, t.Deletes, t.Position)
 	}
+	return nil
 }
 
 // loadText is how far the load of a table is. A table that was never analyzed has
