@@ -64,6 +64,10 @@ func (p *program) initialise(ctx context.Context, dsn string, o initOptions) (er
 	database := cfg.Database
 	source, err := postgres.Open(ctx, &cfg.Config, database)
 	if isPasswordMissing(err) && cfg.Password == "" && term.IsTerminal(int(os.Stdin.Fd())) {
+		var refused *postgres.Error
+		if errors.As(err, &refused) {
+			fmt.Fprintln(p.err, strings.Join(refused.Causes, "\n"))
+		}
 		password, askErr := p.askSecret("password of role " + cfg.User + ": ")
 		if askErr != nil {
 			return errors.Join(err, askErr)

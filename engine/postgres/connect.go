@@ -81,6 +81,9 @@ func (c *Config) loginError(database, password string, err error) *Error {
 		e.Causes = []string{"The server asks for a password, and none was given."}
 		e.Hint = fmt.Sprintf("export PGPASSWORD=..., which leat init takes, and a pipeline file that has password = { env = \"PGPASSWORD\" } under [source]\n"+
 			"or a line in ~/.pgpass (mode 0600), which both take: %s:%d:%s:%s:...", c.Host, c.port(), database, c.User)
+		if reason, fix := unreadPasswordFile(); reason != "" {
+			e.Causes, e.Hint = []string{reason}, fix
+		}
 	}
 	return e
 }
@@ -104,6 +107,9 @@ func (c *Config) sessionConfig(database string) (*pgx.ConnConfig, error) {
 	}
 	base := fmt.Sprintf("host=%s port=%d user=%s dbname=%s password='' sslmode=disable sslcertmode=disable sslrootcert='' sslnegotiation='' target_session_attrs=any channel_binding=prefer require_auth='' min_protocol_version='' max_protocol_version=''",
 		quoteSetting(c.Host), c.port(), quoteSetting(c.User), quoteSetting(database))
+	if reason, _ := unreadPasswordFile(); reason != "" {
+		base += " passfile=''"
+	}
 	cfg, err := pgx.ParseConfig(base)
 	if err != nil {
 		return nil, settingsError(err, "A value of the connection settings is malformed.", "")

@@ -91,6 +91,16 @@ func TestPasswordFile(t *testing.T) {
 		t.Error(err)
 	}
 	wantError(t, connectError(t, cfg, "postgres"), CodePassword, Stop, "", f.cfg.Password)
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	err := connectError(t, cfg, f.database)
+	wantError(t, err, CodePassword, Stop, "chmod 0600 "+file, f.cfg.Password)
+	if causes := Classify(err).Causes; len(causes) != 1 || !strings.Contains(causes[0], file+" is not read") {
+		t.Errorf("causes %v", causes)
+	}
+	t.Setenv("PGPASSFILE", filepath.Dir(file))
+	wantError(t, connectError(t, cfg, f.database), CodePassword, Stop, "unset PGPASSFILE")
 }
 
 func TestUnixSocket(t *testing.T) {

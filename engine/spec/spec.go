@@ -44,7 +44,7 @@ type Source struct {
 	TargetSessionAttrs string        `toml:"target_session_attrs" doc:"What the server has to be. The default is read-write with hosts and any with host." enum:"any|read-write|read-only|primary|standby|prefer-standby"`
 	Service            string        `toml:"service" doc:"Section of the service file (PGSERVICEFILE, ~/.pg_service.conf or the system's pg_service.conf) that gives what is not set here: host, port, user, password, encryption. The database stands here."`
 	User               string        `toml:"user" doc:"Role that logs in. It needs REPLICATION, and SELECT on the tables. A service may give it."`
-	Password           Secret        `toml:"password" doc:"Password of the role. Without it the password file (PGPASSFILE or ~/.pgpass) is looked into. Leave it out where the server asks for none."`
+	Password           Secret        `toml:"password" doc:"Password of the role. Without it the password file (PGPASSFILE or ~/.pgpass, which only its owner may have access to) is looked into. Leave it out where the server asks for none."`
 	ReceiveTimeout     time.Duration `toml:"receive_timeout" doc:"In mode logical, how long the server may send nothing, not even an answer when it is asked for one, before the connection is given up and made anew. The wait doubles while it keeps happening." default:"60s" min:"1s" max:"24h"`
 	Database           string        `toml:"database" doc:"The database to replicate. Give database or databases, not both." max:"63"`
 	Databases          []string      `toml:"databases" doc:"Several databases of the server to replicate. Give database or databases, not both."`
