@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,7 @@ func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (er
 		}
 	}()
 	for _, s := range specs {
+		p.log(s.Log).Info("run begins", "pipeline", s.Name, "databases", strings.Join(engine.Databases(s), ", "), "tables", selected(s), "destination", s.Destination.Plugin)
 		pipeline, err := engine.Open(ctx, s, p.options(s))
 		if err != nil {
 			return err
@@ -117,6 +119,24 @@ func (p *program) run(ctx context.Context, specs []*spec.Spec, o runOptions) (er
 		err = errors.Join(err, countErr)
 	}
 	return err
+}
+
+// selected is what a pipeline file selects, in one line.
+func selected(s *spec.Spec) string {
+	if s.Source.Mode == spec.ModeSQL {
+		return "query " + s.Source.QueryName
+	}
+	texts := func(patterns []spec.Pattern) string {
+		out := make([]string, len(patterns))
+		for i, pattern := range patterns {
+			out[i] = pattern.String()
+		}
+		return strings.Join(out, ", ")
+	}
+	if len(s.Objects.Exclude) == 0 {
+		return texts(s.Objects.Include)
+	}
+	return texts(s.Objects.Include) + " without " + texts(s.Objects.Exclude)
 }
 
 // boundMemory has Go's collector run more often rather than let garbage take

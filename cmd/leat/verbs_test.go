@@ -94,6 +94,7 @@ func TestPlanOfDDLForCI(t *testing.T) {
 func TestVerbsOfARunningPipeline(t *testing.T) {
 	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
 	p := s.start()
+	p.says("run begins pipeline=shop databases=" + s.database + " tables=*.* destination=duckdb\n")
 	p.says("historical load finished")
 	s.await("SELECT count(*) FROM orders", "500")
 	s.exec("INSERT INTO orders VALUES (501, 'live', 1.5, NULL)")
