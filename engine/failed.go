@@ -203,12 +203,15 @@ func (r *replay) skip(ids []string) error {
 // nothing to do any more.
 func (r *replay) given(c change) ([]state.GivenUp, error) {
 	f, err := r.payload(c)
-	if err != nil || f.Superseded != nil {
+	switch {
+	case errors.Is(err, state.ErrNotFound): // settled by a replay
+		return nil, nil
+	case err != nil || f.Superseded != nil:
 		return nil, err
 	}
 	d, err := Describe(*f)
 	if err != nil {
-		return nil, err
+		d = &DescribedEvent{} // it tells no key
 	}
 	return []state.GivenUp{{ID: f.ID, Table: f.Table, Reason: f.Reason, At: time.Now(), Keys: d.values(true)}}, nil
 }

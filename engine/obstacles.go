@@ -216,13 +216,12 @@ func (l *lane) refusal() error {
 	return l.refused.none
 }
 
-// sparesRest says whether an error is one of single objects, or of one database:
-// the others go on, and so does what comes later.
+// sparesRest says whether an error is one of single objects, or of those of one
+// database: the others go on, and so does what comes later.
 func sparesRest(err error) bool {
 	var one *objectError
 	var none *refusedError
-	var away *awayError
-	return errors.As(err, &one) || errors.As(err, &none) || errors.As(err, &away)
+	return errors.As(err, &one) || errors.As(err, &none)
 }
 
 // explainPublication gives a publication that the role may not make or alter the

@@ -231,7 +231,8 @@ type leftBehind struct {
 }
 
 func (l *leftBehind) keep(err error, o RunOptions) error {
-	if !o.UntilCaughtUp || !sparesRest(err) {
+	var away *awayError
+	if !sparesRest(err) && !(o.UntilCaughtUp && errors.As(err, &away)) {
 		return err
 	}
 	l.mu.Lock()
