@@ -77,6 +77,23 @@ config = { path = "test.duckdb" }
 	return p
 }
 
+// TestRunThatEndsTellsTheSlot lets a run catch up: the server may forget the log
+// that it has passed, without another run.
+func TestRunThatEndsTellsTheSlot(t *testing.T) {
+	server := pgserver.Test(t, pgserver.Options{})
+	database := server.Database(t)
+	dir := t.TempDir()
+	for _, statement := range []string{`CREATE TABLE a (id int PRIMARY KEY)`, `CREATE TABLE reached AS SELECT pg_current_wal_lsn() AS lsn`} {
+		if err := server.Exec(t.Context(), database, statement, `INSERT INTO a SELECT count(*) FROM a`); err != nil {
+			t.Fatal(err)
+		}
+		if err := runOnce(t, pipelineIn(t, dir, server, database)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitSQL(t, server, database, `SELECT bool_and(confirmed_flush_lsn > (SELECT lsn FROM reached)) FROM pg_replication_slots WHERE database = current_database()`)
+}
+
 func TestWALBudgetDropsTheSlot(t *testing.T) {
 	server := pgserver.Test(t, pgserver.Options{})
 	database := server.Database(t)

@@ -133,8 +133,8 @@ func (s *Stream) Close() error { return s.wire.close(s.acks.durable()) }
 // Run receives and decodes until ctx ends, then leaves the slot in order, or
 // until an error. The error is an *Error and wraps the server's
 // *pgconn.PgError if there was one. The connection is closed when it returns.
-func (s *Stream) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (s *Stream) Run(outer context.Context) error {
+	ctx, cancel := context.WithCancelCause(outer)
 	unblocked := make(chan struct{})
 	context.AfterFunc(ctx, func() {
 		defer close(unblocked)
@@ -154,7 +154,7 @@ func (s *Stream) Run(ctx context.Context) error {
 	cancel(err)
 	<-statusDone
 	<-unblocked
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if outer.Err() != nil {
 		err = errors.Join(err, s.wire.close(s.acks.durable()))
 	} else {
 		s.wire.conn.Close()
