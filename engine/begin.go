@@ -64,10 +64,7 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	if !started {
 		return l.begin(ctx, tables, found)
 	}
-	if err := l.compareTimelines(ctx, position); err != nil {
-		return nil, err
-	}
-	if err := l.checkContinuity(position, found); err != nil {
+	if err := l.checkContinuity(ctx, position, found); err != nil {
 		return nil, err
 	}
 	if err := l.publish(ctx, PublicationName(l.p.Spec, l.database), tables); err != nil {
@@ -90,6 +87,9 @@ type position struct {
 	Position batch.Position `json:"position"`
 	// End is the LSN that the slot may be told for Position.
 	End uint64 `json:"end"`
+	// Time is when the transaction was committed that Position ends, in
+	// microseconds since 1970, 0 if that is not known.
+	Time int64 `json:"time,omitempty"`
 	// System is the identity of the server that Position is a place of.
 	System uint64 `json:"system,string"`
 	Slot   string `json:"slot"`
@@ -180,7 +180,7 @@ func (l *lane) start(ctx context.Context, h *history, tables []*postgres.Table) 
 	h.arrange()
 	failpoint("load-planned")
 	at := batch.Position{Timeline: h.snapshot.Timeline, LSN: h.snapshot.LSN} // a commit exactly there is still to come
-	entry, err := l.checkpoint(at, h.snapshot.LSN)
+	entry, err := l.checkpoint(position{Position: at, End: h.snapshot.LSN})
 	if err != nil {
 		return err
 	}
@@ -211,8 +211,9 @@ func (l *lane) start(ctx context.Context, h *history, tables []*postgres.Table) 
 	return l.p.store.PutSource(l.record)
 }
 
-func (l *lane) checkpoint(at batch.Position, end uint64) (wasm.Checkpoint, error) {
-	value, err := json.Marshal(position{at, end, l.system.ID, l.record.Slot})
+func (l *lane) checkpoint(at position) (wasm.Checkpoint, error) {
+	at.System, at.Slot = l.system.ID, l.record.Slot
+	value, err := json.Marshal(at)
 	if err != nil {
 		return wasm.Checkpoint{}, fmt.Errorf("encode checkpoint: %w", err)
 	}
@@ -220,9 +221,10 @@ func (l *lane) checkpoint(at batch.Position, end uint64) (wasm.Checkpoint, error
 	return wasm.Checkpoint{Key: positionKey(l.database), Value: &text}, nil
 }
 
-// checkContinuity makes sure that the slot still has everything after the
-// destination's position, and that the position is one of this server.
-func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
+// checkContinuity makes sure that the slot still has everything after at, which
+// the destination has, and that this server has written what was taken of the log
+// so far, by the destination or by the spool for it.
+func (l *lane) checkContinuity(ctx context.Context, at position, found *postgres.Slot) error {
 	again := l.again("")
 	if found != nil {
 		again = l.again(at.Slot)
@@ -232,20 +234,28 @@ func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
 	}
 	l.record.Slot = at.Slot
 	acknowledged := max(at.End, l.record.Acknowledged.LSN)
-	relayed := uint64(0)
+	relayed, taken := uint64(0), at
 	if l.record.Relay != nil {
 		relayed = max(l.record.Relay.ToEnd, l.record.IdleAcknowledged)
+		if at.Position.Compare(l.record.Relay.To) < 0 {
+			taken.Position, taken.End = l.record.Relay.To, l.record.Relay.ToEnd
+		}
 	}
 	if l.record.Durable.Compare(at.Position) <= 0 {
 		acknowledged = max(acknowledged, l.record.IdleAcknowledged)
 	} else {
 		acknowledged = at.End // the destination has gone back behind the state folder
 	}
-	switch {
-	case at.System != l.system.ID:
+	if at.System != l.system.ID {
 		return gap("the server is another one: its system identifier is %d, the destination's position is of %d", l.system.ID, at.System)
-	case l.diverged != "":
-		return gap("%s", l.diverged)
+	}
+	other, err := l.otherLog(ctx, taken)
+	if err != nil {
+		return err
+	}
+	switch {
+	case other != "":
+		return gap("%s", other)
 	case found == nil && l.givenUp:
 		return gap("leat drop has given the pipeline up, and slot %q does not exist any more", at.Slot)
 	case found == nil && at.Position.Timeline != l.system.Timeline:
@@ -261,11 +271,17 @@ func (l *lane) checkContinuity(at position, found *postgres.Slot) error {
 	case found.ConfirmedFlushLSN > max(acknowledged, relayed):
 		return gap("slot %q was advanced to %s, the destination has only %s", at.Slot, batch.FormatLSN(found.ConfirmedFlushLSN), at.Position)
 	}
+	if taken.Position.Timeline != l.system.Timeline {
+		l.log.Info("the server was promoted, going on from its slot", "timeline", l.system.Timeline, "from", taken.Position.String())
+	}
 	l.record.SystemIdentifier = strconv.FormatUint(l.system.ID, 10)
 	l.record.SlotCreating = false
 	l.record.Durable = at.Position
-	if l.record.Relay == nil && l.record.Acknowledged.LSN < found.ConfirmedFlushLSN {
-		l.record.Acknowledged = batch.Position{Timeline: l.system.Timeline, LSN: found.ConfirmedFlushLSN, Ordinal: batch.EndOfTransaction}
+	// A slot goes back when its server crashes, and the copy at a standby lags
+	// behind: what was idle there may be log of others here.
+	l.record.IdleAcknowledged = min(l.record.IdleAcknowledged, found.ConfirmedFlushLSN)
+	if l.record.Relay == nil {
+		l.record.Acknowledged = batch.Position{Timeline: l.system.Timeline, LSN: max(at.End, found.ConfirmedFlushLSN), Ordinal: batch.EndOfTransaction}
 	}
 	return l.p.store.PutSource(l.record)
 }

@@ -8,37 +8,36 @@ import (
 	"github.com/leat-etl/leat/engine/postgres"
 )
 
-// compareTimelines looks whether a server on another timeline than the
-// destination's position, which was promoted since, has everything that the
-// destination has. Then its slot, a failover slot or one that was made on the
-// standby, goes on where the old server's ended.
-func (l *lane) compareTimelines(ctx context.Context, at position) error {
-	l.diverged = ""
+// otherLog says why the log of the server is not the one that was taken up to at,
+// empty if it is. A server that was promoted since has another timeline, and its
+// slot, a failover slot or one that was made on the standby, goes on where the old
+// server's ended. One that was restored from a copy of its disk has the same
+// timeline; once it has written as much as before only the stream can tell: see
+// postgres.ErrOtherLog.
+func (l *lane) otherLog(ctx context.Context, at position) (string, error) {
 	from, to := at.Position.Timeline, l.system.Timeline
-	if from == to || at.System != l.system.ID {
-		return nil
-	}
-	if from > to {
-		l.diverged = fmt.Sprintf("the server is on timeline %d, the destination's position %s on %d: the server was restored to an earlier state, or an old primary answers", to, at.Position, from)
-		return nil
+	switch {
+	case from > to:
+		return fmt.Sprintf("the server is on timeline %d, its log was taken up to %s on %d: an old primary answers, or the server was restored to an earlier state", to, at.Position, from), nil
+	case from == to && at.End > l.system.LSN && !l.system.Standby:
+		return fmt.Sprintf("the log of the server ends at %s, and was taken up to %s before: the server was restored to an earlier state", batch.FormatLSN(l.system.LSN), batch.FormatLSN(at.End)), nil
+	case from == to:
+		return "", nil
 	}
 	left, known, err := l.source.TimelineEnd(ctx, from, to)
-	if err != nil {
-		return err
-	}
 	switch {
+	case err != nil:
+		return "", err
 	case !known:
-		l.diverged = fmt.Sprintf("the server is on timeline %d, which does not come from timeline %d of the destination's position %s: the server was restored", to, from, at.Position)
+		return fmt.Sprintf("the server is on timeline %d, which does not come from timeline %d, whose log was taken up to %s: the server was restored", to, from, at.Position), nil
 	case at.End > left:
-		l.diverged = fmt.Sprintf("the server left timeline %d at %s, and the destination has it up to %s: the standby was promoted before it had received all (synchronized_standby_slots prevents that from PostgreSQL 17 on)",
-			from, batch.FormatLSN(left), at.Position)
-	default:
-		l.log.Info("the server was promoted, going on from its slot", "timeline", to, "left", batch.FormatLSN(left))
+		return fmt.Sprintf("the server left timeline %d at %s, and its log was taken up to %s: a standby was promoted before it had received all (synchronized_standby_slots prevents that from PostgreSQL 17 on), or the server was restored to an earlier state",
+			from, batch.FormatLSN(left), batch.FormatLSN(at.End)), nil
 	}
-	return nil
+	return "", nil
 }
 
-const noFailoverSlot = "the server was restored or failed over to a standby without a copy of the slot (PostgreSQL 17 and later keep one with sync_replication_slots = on at the standby)"
+const noFailoverSlot = "the server was restored or failed over to a standby without a lasting copy of the slot (PostgreSQL 17 and later keep one with sync_replication_slots = on at the standby, which lasts once pg_replication_slots there shows it with temporary = f)"
 
 // failover says whether standbys are to keep a copy of a new slot. Servers
 // refuse that together with two-phase commit, and at a standby.

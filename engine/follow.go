@@ -32,7 +32,7 @@ func (l *lane) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stream, err := postgres.OpenStream(ctx, connection, l.streamOptions(start, at.Position))
+	stream, err := postgres.OpenStream(ctx, connection, l.streamOptions(start, at))
 	if err != nil {
 		return err
 	}
@@ -40,15 +40,16 @@ func (l *lane) follow(ctx context.Context) error {
 	g.Go(func() error { return stream.Run(ctx) })
 	g.Go(func() error { return l.deliver(ctx, stream) })
 	g.Go(func() error { return l.watch(ctx, stream) })
-	err = l.endOfStream(stream, g.Wait())
+	err = l.ended(stream, at, g.Wait())
 	if errors.Is(err, postgres.ErrNeedsText) && l.p.Spec.Source.DecoderFormat == "binary" {
 		return fmt.Errorf("decoder_format is \"binary\", set it to \"auto\" or \"text\": %w", errors.New(err.Error())) // not worth another try
 	}
 	return err
 }
 
-// endOfStream takes in what the next session has to know of how a stream ended.
-func (l *lane) endOfStream(stream *postgres.Stream, err error) error {
+// ended notes what the next session has to know of how a stream ended that began
+// behind at.
+func (l *lane) ended(stream *postgres.Stream, at position, err error) error {
 	if errors.Is(err, postgres.ErrSilent) {
 		l.stale = stream.PID()
 	}
@@ -56,16 +57,20 @@ func (l *lane) endOfStream(stream *postgres.Stream, err error) error {
 	if postgres.IsNoPublication(err) {
 		return &GapError{l.database, fmt.Sprintf("the publication was dropped, and the server cannot read the log from then on for slot %q: %s", l.record.Slot, err), l.again(l.record.Slot)}
 	}
+	if errors.Is(err, postgres.ErrOtherLog) {
+		return &GapError{l.database, fmt.Sprintf("the log of the server is not the one that was taken up to %s: the server was restored to an earlier state", at.Position), l.again(l.record.Slot)}
+	}
 	return err
 }
 
 // streamOptions are those of a stream of the slot that hands out what lies
-// behind at.
-func (l *lane) streamOptions(start uint64, at batch.Position) postgres.StreamOptions {
+// behind at, which a promoted server has on the timeline that it was promoted to.
+func (l *lane) streamOptions(start uint64, at position) postgres.StreamOptions {
 	engine := l.p.Spec.Engine
+	at.Position.Timeline = l.system.Timeline
 	return postgres.StreamOptions{
 		Slot: l.record.Slot, Publications: l.publication.Names, Database: l.database, Timeline: l.system.Timeline,
-		Start: start, SkipTo: at, Binary: l.binary(),
+		Start: start, SkipTo: at.Position, SkipTime: at.Time, Binary: l.binary(),
 		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
 		StatusInterval: statusInterval, Silence: l.silence(), Until: l.until(), Tables: l.tableByOID, Visible: l.source.AwaitVisible, Types: l.source.Types,

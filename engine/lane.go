@@ -50,8 +50,7 @@ type lane struct {
 	tables      []*postgres.Table
 	publication *postgres.Publication
 	system      postgres.System
-	givenUp     bool   // leat drop has given the pipeline up in the database
-	diverged    string // why the destination has what the server has not, empty if that is not so
+	givenUp     bool // leat drop has given the pipeline up in the database
 	stored      checkpointEntries
 	shapes      shapes
 	visible     visible
@@ -117,8 +116,8 @@ func (l *lane) attempt(ctx context.Context) error {
 	}
 	var gap *GapError
 	if l.mayResync && errors.As(err, &gap) && l.began() {
-		l.mayResync = false
 		if err = l.resync(ctx, gap); err == nil {
+			l.mayResync = false
 			err = l.session(ctx)
 		}
 	}

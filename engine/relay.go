@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +71,17 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	if err := l.loadWhatIsOut(ctx); err != nil {
 		return err
 	}
+	found, err := l.source.Slot(ctx, l.record.Slot)
+	if err != nil {
+		return err
+	}
+	at := position{Position: l.record.Durable, End: l.record.Durable.LSN, Slot: l.record.Slot}
+	if at.System, err = strconv.ParseUint(l.record.SystemIdentifier, 10, 64); err != nil {
+		return fmt.Errorf("system identifier of database %s in the state folder: %w", l.database, err)
+	}
+	if err := l.checkContinuity(ctx, at, found); err != nil {
+		return err
+	}
 	if err := l.publish(ctx, l.record.Publication, l.tables); err != nil {
 		return err
 	}
@@ -86,9 +98,8 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	at := l.record.Durable
 	if l.record.Relay != nil {
-		at = l.record.Relay.To
+		at.Position = l.record.Relay.To
 	}
 	stream, err := postgres.OpenStream(ctx, connection, l.streamOptions(start, at))
 	if err != nil {
@@ -101,10 +112,10 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	g.Go(func() error { return r.receive(ctx, stream) })
 	g.Go(func() error { return r.probe(ctx) })
 	g.Go(func() error { return r.watch(ctx) })
-	if err = g.Wait(); errors.Is(err, errRelayed) {
+	if err = l.ended(stream, at, g.Wait()); errors.Is(err, errRelayed) {
 		return nil
 	}
-	return l.endOfStream(stream, err)
+	return err
 }
 
 // loadWhatIsOut notes that the tables which the log passes without, and those

@@ -50,7 +50,7 @@ func (l *lane) drainRelay(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		if group.Position.Compare(d.has) <= 0 && group.Complete {
+		if !d.lacks(group.Position) && group.Complete {
 			releaseGroup(group)
 			continue // the destination has it
 		}
@@ -83,7 +83,14 @@ func (d *relayReader) Next(context.Context) (*postgres.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	return restrict(group, func(at batch.Position) bool { return at.Compare(d.has) > 0 }), nil
+	return restrict(group, d.lacks), nil
+}
+
+// lacks says whether a place lies behind what the destination has, which a server
+// may have written on another timeline: what was taken of the two is one log.
+func (d *relayReader) lacks(at batch.Position) bool {
+	at.Timeline = d.has.Timeline
+	return at.Compare(d.has) > 0
 }
 
 // Acknowledge implements changes: the records before are not needed any more.

@@ -361,12 +361,12 @@ func (l *lane) savePromises(ctx context.Context, with ...wasm.Checkpoint) error 
 // entriesOf returns the checkpoint that a delivery gets to with the end of a
 // group: the position, and the shapes of its tables.
 func (l *lane) entriesOf(d *delivery, group *postgres.Group) (entries []wasm.Checkpoint, committed func([]wasm.Checkpoint), err error) {
-	position, err := l.checkpoint(group.Position, group.End())
+	entry, err := l.checkpoint(position{Position: group.Position, End: group.End(), Time: group.LastCommitTime})
 	if err != nil {
 		return nil, nil, err
 	}
 	entries, committed, err = l.shapesOf(d)
-	return append(entries, position), committed, err
+	return append(entries, entry), committed, err
 }
 
 // shapesOf returns what a delivery does to the shapes of its tables. committed

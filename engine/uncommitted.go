@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
 
 	"github.com/leat-etl/leat/engine/postgres"
 )
@@ -11,9 +12,10 @@ import (
 // spillDir is where the stream of the lane keeps what is not committed.
 func (l *lane) spillDir() string { return filepath.Join(l.p.stateDir, "spill", l.record.Slot) }
 
-// startOfLog is where the server begins to send: after what the slot was told,
-// but at the slot's own place where it sends prepared transactions. It was not
-// let past those that are not delivered, and sends them only from there.
+// startOfLog is where the server begins to send: at the slot's own place. It was
+// not let past prepared transactions that are not delivered, and sends them only
+// from there; and where the slot has gone back, what comes again proves that the
+// log is still the same.
 func (l *lane) startOfLog(ctx context.Context) (uint64, error) {
 	slot, err := l.source.Slot(ctx, l.record.Slot)
 	if err != nil {
@@ -22,19 +24,18 @@ func (l *lane) startOfLog(ctx context.Context) (uint64, error) {
 	if slot == nil {
 		return 0, &GapError{l.database, fmt.Sprintf("slot %q was dropped just now", l.record.Slot), "start again to see what can be done"}
 	}
-	twoPhase := l.p.Spec.Source.TwoPhase
-	if twoPhase && l.source.Version < 150000 {
+	if l.p.Spec.Source.TwoPhase && l.source.Version < 150000 {
 		return 0, &postgres.Error{Op: "open stream of slot", Object: slot.Name, Class: postgres.Stop,
 			Err:  fmt.Errorf("two_phase = true: server version %d cannot send prepared transactions", l.source.Version/10000),
 			Hint: "Leave out two_phase: prepared transactions then come at their COMMIT PREPARED."}
 	}
-	if twoPhase || slot.TwoPhase {
-		return slot.ConfirmedFlushLSN, nil
+	if slot.Active { // it may still move
+		return 0, &postgres.Error{Op: "open stream of slot", Object: strconv.Quote(slot.Name), Class: postgres.Retry,
+			Err:    fmt.Errorf("it is in use by process %d of the server", slot.ActivePID),
+			Causes: []string{"Another session reads the slot, or the last one has not ended yet."},
+			Hint:   "SELECT slot_name, active_pid FROM pg_replication_slots WHERE active;"}
 	}
-	if l.record.Relay != nil {
-		return max(l.record.Acknowledged.LSN, l.record.Relay.ToEnd), nil
-	}
-	return l.record.Acknowledged.LSN, nil
+	return slot.ConfirmedFlushLSN, nil
 }
 
 // textLog is what the stream of a slot of test_decoding needs, nil for one of

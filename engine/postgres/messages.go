@@ -75,10 +75,15 @@ func (d *pgoutput) message(ctx context.Context, r *reader) (*commit, error) {
 	if !r.bad && prefix == capturePrefix && transactional && d.source.capture != nil {
 		return nil, d.captured(ctx, place, content)
 	}
+	alone := !transactional && !d.tx.open
+	if alone {
+		if err := d.landmark.meet(lsn, 0); err != nil {
+			return nil, err
+		}
+	}
 	if r.bad || !d.source.wants(prefix) {
 		return nil, nil
 	}
-	alone := !transactional && !d.tx.open
 	if alone {
 		d.tx = transaction{open: true, lsn: lsn, time: time.Now().UnixMicro()}
 	}

@@ -22,6 +22,7 @@ type pgoutput struct {
 	places    uint64            // messages so far that may describe a relation
 	group     gathering
 	acks      *acknowledgements
+	landmark  landmark
 	largest   int64 // bytes of a change that is kept, 0 for any
 
 	spills   *spills
@@ -110,7 +111,7 @@ func (d *pgoutput) begin(r *reader) error {
 	}
 	d.tx = transaction{open: true, lsn: r.uint64(), time: int64(r.uint64()) + epochMicros}
 	d.tx.xid = r.uint32()
-	return nil
+	return d.landmark.meet(d.tx.lsn, d.tx.time)
 }
 
 func (d *pgoutput) commit(r *reader) (*commit, error) {

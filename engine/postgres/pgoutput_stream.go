@@ -169,6 +169,9 @@ func (d *pgoutput) commitSpilled(kind byte, r *reader) error {
 	if r.bad {
 		return errSyntax
 	}
+	if err := d.landmark.meet(done.lsn, time); err != nil {
+		return err
+	}
 	d.tx = transaction{open: true, lsn: done.lsn, time: time, xid: xid}
 	d.replay = d.spills.replay(p, done)
 	for oid, rel := range d.replay.relations {

@@ -93,7 +93,7 @@ func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stre
 	s.last = o.SkipTo
 	s.acks = &acknowledgements{position: o.SkipTo, flushed: o.Start, told: o.Start}
 	s.decoder.largest = o.MaxEventBytes
-	s.decoder.spills, s.decoder.acks = spills, s.acks
+	s.decoder.spills, s.decoder.acks, s.decoder.landmark = spills, s.acks, landmarkOf(&o)
 	return s, nil
 }
 
@@ -316,6 +316,9 @@ func (s *Stream) handleData(ctx context.Context, body []byte) error {
 		end := binary.BigEndian.Uint64(body[1:])
 		s.stats.ServerEnd = max(s.stats.ServerEnd, end)
 		if !s.decoder.tx.open {
+			if m := s.decoder.landmark.lsn; m != 0 && end > m {
+				return ErrOtherLog
+			}
 			s.idle = max(s.idle, end)
 		}
 		if body[17] != 0 {
@@ -452,7 +455,7 @@ func (s *Stream) IdlePosition() (batch.Position, bool) {
 	if s.decoder.tx.open || s.decoder.group.used() || s.decoder.group.reached || s.handed != nil {
 		return batch.Position{}, false
 	}
-	if s.acks.at().Compare(s.last) < 0 || p.LSN <= s.acks.passed() {
+	if s.acks.at().Compare(s.last) < 0 || p.Compare(s.last) <= 0 || p.LSN <= s.acks.passed() {
 		return batch.Position{}, false
 	}
 	return p, true

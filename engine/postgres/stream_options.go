@@ -21,6 +21,10 @@ type StreamOptions struct {
 	// SkipTo is durable already: changes at or before it are not handed out.
 	// The position of a slot's consistent point is {LSN, Ordinal 0}.
 	SkipTo batch.Position
+	// SkipTime is when the transaction that SkipTo ends was committed, in
+	// microseconds since 1970, 0 if that is not known. Where Start lies before
+	// that transaction and it does not come again, Run ends with ErrOtherLog.
+	SkipTime int64
 	// Text reads a slot of test_decoding instead of pgoutput, whatever
 	// Publications says; see testDecoding.
 	Text *TextLog

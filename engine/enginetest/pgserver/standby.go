@@ -39,7 +39,7 @@ func (s *Server) copyForStandby(ctx context.Context) (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(s.private, "standby")
-	err := os.CopyFS(dir, os.DirFS(s.data))
+	err := s.copyData(s.data, dir)
 	if err == nil {
 		err = os.RemoveAll(filepath.Join(dir, "pg_replslot"))
 	}
@@ -50,9 +50,50 @@ func (s *Server) copyForStandby(ctx context.Context) (string, error) {
 		err = os.WriteFile(filepath.Join(dir, "standby.signal"), nil, 0o600)
 	}
 	if err == nil {
-		err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-			return errors.Join(err, s.account.own(path))
-		})
+		err = s.own(dir)
 	}
 	return dir, errors.Join(err, s.StartAgain(ctx))
+}
+
+// Copied keeps the disk of a server that the test owns as it is now, with all
+// slots. restore puts it back; the server crashes for each of the two.
+func Copied(t testing.TB, s *Server) (restore func()) {
+	t.Helper()
+	kept := filepath.Join(s.private, "copy")
+	replace := func(from, to string) {
+		t.Helper()
+		err := s.Kill()
+		if err == nil {
+			err = os.RemoveAll(to)
+		}
+		if err == nil {
+			err = s.copyData(from, to)
+		}
+		if err == nil {
+			err = s.StartAgain(t.Context())
+		}
+		if err != nil {
+			t.Fatalf("copy the disk of a server: %v", err)
+		}
+	}
+	replace(s.data, kept)
+	return func() { t.Helper(); replace(kept, s.data) }
+}
+
+// copyData copies a data folder.
+func (s *Server) copyData(from, to string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	return s.own(to)
+}
+
+// own gives a data folder to the account that runs the server.
+func (s *Server) own(dir string) error {
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return err
+	}
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, s.account.own(path))
+	})
 }
