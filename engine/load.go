@@ -357,6 +357,12 @@ func (h *history) resume(ctx context.Context, t *postgres.Table) error {
 		if err := h.startOver(ctx, t, true); err != nil {
 			return err
 		}
+	case noted.Due != 0 && noted.Due <= h.snapshot.LSN && done > 0: // what is read from now on is as it is to be
+		h.log.Warn("loading a table again from its first chunk", "table", t.ID().String(), "reason", noted.Why)
+		h.shapes.update(t.OID, func(s *shape) { s.Due, s.Why = 0, "" })
+		if err := h.startOver(ctx, t, keyless); err != nil {
+			return err
+		}
 	case done < there: // the ledger is gone with its state folder
 		if err := h.startOver(ctx, t, false); err != nil {
 			return err

@@ -18,9 +18,9 @@ func TestTablesOfAnotherOwner(t *testing.T) {
 	owner := "app_" + s.database
 	p := s.start()
 	p.listens()
-	s.exec("CREATE ROLE "+owner, "CREATE TABLE payroll (id integer PRIMARY KEY, pay numeric(9,2))", "ALTER TABLE payroll OWNER TO "+owner, "INSERT INTO payroll VALUES (1, 100)", "GRANT SELECT ON payroll TO "+s.role,
+	s.exec("CREATE ROLE "+owner, "BEGIN", "CREATE TABLE payroll (id integer PRIMARY KEY, pay numeric(9,2))", "ALTER TABLE payroll OWNER TO "+owner, "INSERT INTO payroll VALUES (1, 100)", "GRANT SELECT ON payroll TO "+s.role,
 		"CREATE TABLE hidden (id integer PRIMARY KEY)", "INSERT INTO hidden VALUES (1)", "ALTER TABLE hidden OWNER TO "+s.role, "REVOKE SELECT ON hidden FROM "+s.role,
-		"UPDATE orders SET note = 'goes on' WHERE id = 1")
+		"UPDATE orders SET note = 'goes on' WHERE id = 1", "COMMIT")
 	p.saysTimes("table is not replicated", 2) // as soon as they are seen
 	p.shows("payroll is INACCESSIBLE")
 	s.expect(s.leat("status", s.file), exitOK, "payroll is INACCESSIBLE: it belongs to role", fmt.Sprintf(`fix: GRANT SELECT ON "public"."hidden" TO "%s";`, s.role))

@@ -113,7 +113,7 @@ func (d *duckDB) Exec(ctx context.Context, sql string) (int64, error) {
 		result, err = d.conn.ExecContext(ctx, sql, nil)
 	}
 	if err != nil {
-		return 0, duckError(err)
+		return 0, duckError(ctx, err)
 	}
 	return result.RowsAffected()
 }
@@ -124,7 +124,7 @@ func (d *duckDB) Query(ctx context.Context, sql string) (*Rows, error) {
 	sql = strings.TrimRight(sql, "; \n\t")
 	found, err := d.conn.QueryContext(ctx, fmt.Sprintf("SELECT COLUMNS(*)::VARCHAR FROM (%s) LIMIT %d", sql, MaxQueryRows+1), nil)
 	if err != nil {
-		return nil, duckError(err)
+		return nil, duckError(ctx, err)
 	}
 	defer found.Close()
 	out := &Rows{Columns: found.Columns()}
@@ -135,7 +135,7 @@ func (d *duckDB) Query(ctx context.Context, sql string) (*Rows, error) {
 			return out, nil
 		}
 		if err != nil {
-			return nil, duckError(err)
+			return nil, duckError(ctx, err)
 		}
 		if len(out.Rows) == MaxQueryRows {
 			return nil, tooManyRows()
@@ -244,7 +244,7 @@ func inParts(read func(from, rows int64) (n, size int64, err error)) error {
 func (d *duckDB) readAll(ctx context.Context, sql string, yield func(arrow.RecordBatch) error) error {
 	reader, err := d.arrow.QueryContext(ctx, sql)
 	if err != nil {
-		return duckError(err)
+		return duckError(ctx, err)
 	}
 	defer reader.Release()
 	rows := int64(0)
@@ -257,7 +257,7 @@ func (d *duckDB) readAll(ctx context.Context, sql string, yield func(arrow.Recor
 			return err
 		}
 	}
-	if err := duckError(reader.Err()); err != nil || rows > 0 {
+	if err := duckError(ctx, reader.Err()); err != nil || rows > 0 {
 		return err
 	}
 	none := array.NewRecordBuilder(memory.DefaultAllocator, reader.Schema())

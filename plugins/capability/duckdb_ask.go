@@ -76,7 +76,7 @@ func (d *duckDB) kind(sql string) (duckdb.StmtType, error) {
 			return 0, refuseAsk("the statement reaches files other than the pipeline's own, or could change something")
 		}
 		if errors.As(err, &own) {
-			return 0, duckError(err)
+			return 0, duckError(context.Background(), err) // preparing is not interrupted
 		}
 		return 0, refuseAsk("this is not one statement") // the driver prepares several only to run them
 	}

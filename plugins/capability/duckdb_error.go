@@ -53,7 +53,7 @@ func tooLarge(err error) bool {
 }
 
 // duckError classifies a failure of a statement.
-func duckError(err error) error {
+func duckError(ctx context.Context, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -64,6 +64,9 @@ func duckError(err error) error {
 	e := &Error{Class: Internal, Message: duckText(err.Error())}
 	var d *duckdb.Error
 	if errors.As(err, &d) {
+		if d.Type == duckdb.ErrorTypeInterrupt && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		e.Class = duckClass(d)
 		e.Message = duckText(d.Msg)
 		e.Code, e.Message = duckCode(e.Message)

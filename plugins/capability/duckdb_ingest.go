@@ -87,7 +87,7 @@ func (d *duckDB) ingest(ctx context.Context, g *duckIngest, in Ingest, where str
 	defer reader.Release()
 	release, err := d.arrow.RegisterView(reader, d.view)
 	if err != nil {
-		return duckError(err)
+		return duckError(ctx, err)
 	}
 	defer release()
 	moved, err := d.Exec(ctx, g.statement(in, quoteName(d.view), where))

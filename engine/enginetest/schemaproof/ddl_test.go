@@ -17,7 +17,6 @@ import (
 
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
-	"github.com/leat-etl/leat/engine/postgres"
 )
 
 // journal collects what is logged.
@@ -186,7 +185,7 @@ func planDDLs(t *testing.T, ctx context.Context, p *engine.Pipeline) {
 		"ALTER TABLE o SET UNLOGGED":    "cannot be tried",
 	} {
 		_, err := p.PlanDDL(ctx, ddl)
-		var refused *postgres.Error
+		var refused *engine.RequestError
 		if !errors.As(err, &refused) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", ddl, err)
 		}
