@@ -90,7 +90,7 @@ func (c *candidate) price(m *describedColumn, xid uint32) int {
 	default:
 		price = priceOfRename
 	}
-	if c.before == nil && c.now != nil && (c.now.dropped || c.now.name != m.name) && c.now.olderThan(xid) {
+	if !wasCalled && c.now != nil && (c.now.dropped || c.now.name != m.name) && c.now.olderThan(xid) {
 		price += priceOfEarlier
 	}
 	hasType := c.now != nil && c.now.typeOID == m.oid || c.before != nil && c.before.PG.OID == m.oid

@@ -13,6 +13,7 @@ func TestColumnsAreFoundAgain(t *testing.T) {
 	const key, number, text = 20, 23, 25
 	id := attribute{id: 1, name: "id", typeOID: key, written: 10}
 	before := &batch.Schema{Columns: []batch.Column{{Name: "id", ID: 1, PG: batch.PGType{OID: key}}}}
+	known := &batch.Schema{Columns: append([]batch.Column{{Name: "a", ID: 2, PG: batch.PGType{OID: number}}}, before.Columns...)}
 	for _, c := range []struct {
 		name    string
 		before  *batch.Schema
@@ -27,6 +28,12 @@ func TestColumnsAreFoundAgain(t *testing.T) {
 		{"added and dropped since, beside one added since", before,
 			[]attribute{id, {id: 2, dropped: true, written: 40}, {id: 3, name: "b", typeOID: text, written: 41}}, 30,
 			[]describedColumn{{name: "id", oid: key}, {name: "a", oid: number}}, "[1 2]"},
+		{"another one was dropped, then added and renamed since", known,
+			[]attribute{id, {id: 2, dropped: true, written: 20}, {id: 3, name: "c", typeOID: number, written: 40}}, 30,
+			[]describedColumn{{name: "id", oid: key}, {name: "b", oid: number}}, "[1 3]"},
+		{"renamed, and dropped since", known,
+			[]attribute{id, {id: 2, dropped: true, written: 40}, {id: 3, name: "c", typeOID: number, written: 41}}, 30,
+			[]describedColumn{{name: "id", oid: key}, {name: "b", oid: number}}, "[1 2]"},
 		{"transactions counted over their end", before,
 			[]attribute{id, {id: 2, dropped: true, written: 1<<32 - 20}, {id: 3, name: "b", typeOID: number, written: 40}}, 30,
 			[]describedColumn{{name: "id", oid: key}, {name: "a", oid: number}}, "[1 3]"},
