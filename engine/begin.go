@@ -247,6 +247,7 @@ func (l *lane) checkContinuity(ctx context.Context, at position, found *postgres
 		acknowledged = at.End // the destination has gone back behind the state folder
 	}
 	if at.System != l.system.ID {
+		again = l.unlessElsewhere(again)
 		return gap("the server is another one: its system identifier is %d, the destination's position is of %d", l.system.ID, at.System)
 	}
 	other, err := l.otherLog(ctx, taken)
@@ -255,6 +256,7 @@ func (l *lane) checkContinuity(ctx context.Context, at position, found *postgres
 	}
 	switch {
 	case other != "":
+		again = l.unlessElsewhere(again)
 		return gap("%s", other)
 	case found == nil && l.givenUp:
 		return gap("leat drop has given the pipeline up, and slot %q does not exist any more", at.Slot)
@@ -284,6 +286,12 @@ func (l *lane) checkContinuity(ctx context.Context, at position, found *postgres
 		l.record.Acknowledged = batch.Position{Timeline: l.system.Timeline, LSN: max(at.End, found.ConfirmedFlushLSN), Ordinal: batch.EndOfTransaction}
 	}
 	return l.p.store.PutSource(l.record)
+}
+
+// unlessElsewhere is what to do where perhaps a server answers that is not the
+// one to read: what that has is not to be loaded.
+func (l *lane) unlessElsewhere(again string) string {
+	return fmt.Sprintf("if this is not the server that has the data now, correct host or hosts in %s, or stop the old primary; if it is, %s", l.p.Spec.Path, again)
 }
 
 // divertUnfinished diverts the tables whose history is not at the destination.

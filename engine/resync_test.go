@@ -53,3 +53,20 @@ func TestResyncAfterALostSlot(t *testing.T) {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
 }
+
+// TestAnotherServer answers for the source with a server that is none of its: what
+// to do is to correct the address, before anything is loaded from there.
+func TestAnotherServer(t *testing.T) {
+	server, other := pgserver.Test(t, pgserver.Options{}), pgserver.Own(t, pgserver.Options{})
+	database, dir := server.Database(t), t.TempDir()
+	if err := runOnce(t, pipelineIn(t, dir, server, database)); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Exec(t.Context(), "postgres", "CREATE DATABASE "+database); err != nil {
+		t.Fatal(err)
+	}
+	var gap *engine.GapError
+	if err := runOnce(t, pipelineIn(t, dir, other, database)); !errors.As(err, &gap) || !strings.HasPrefix(gap.Hint, "if this is not the server that has the data now, correct host") || !strings.Contains(gap.Hint, "--resync") {
+		t.Errorf("at another server: %v", err)
+	}
+}
