@@ -87,7 +87,7 @@ func (p *program) printReport(r *postgres.Report) {
 			fmt.Fprintf(p.out, "         possible cause: %s\n", c)
 		}
 		if i.Fix != "" {
-			fmt.Fprintf(p.out, "         fix: %s\n", strings.ReplaceAll(i.Fix, "\n", "\n              "))
+			fmt.Fprintf(p.out, "         fix: %s\n", hanging(i.Fix, 14))
 		}
 	}
 	if r.OK() {

@@ -136,7 +136,7 @@ func partsOf(err error) (out []part) {
 	}
 	p := part{said: err.Error()}
 	advise(err, func(what, text string) {
-		line := what + ": " + strings.ReplaceAll(text, "\n", "\n              ")
+		line := what + ": " + hanging(text, 14)
 		if text != "" && !strings.Contains(p.said, text) && !slices.Contains(p.advice, line) {
 			p.advice = append(p.advice, line)
 		}

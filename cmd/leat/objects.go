@@ -82,7 +82,7 @@ func (p *program) printObjects(objects []state.Object) error {
 	}
 	for _, o := range objects { // a cell is cut, what is to be copied is not
 		if cell := o.Reason + o.Fix; o.Fix != "" && out.cell(o.Reason)+out.cell(o.Fix) != cell {
-			fmt.Fprintf(p.out, "%s: %s\n  what to do: %s\n", o.Table, o.Reason, strings.ReplaceAll(o.Fix, "\n", "\n              "))
+			fmt.Fprintf(p.out, "%s: %s\n  what to do: %s\n", o.Table, o.Reason, hanging(o.Fix, 14))
 		}
 	}
 	return nil

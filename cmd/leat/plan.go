@@ -160,7 +160,7 @@ func (p *program) printPlan(tables []engine.PlannedTable) error {
 				fmt.Fprintf(p.out, "     LOADED AGAIN: %s\n", target.Reload)
 			}
 			for _, sql := range target.Statements {
-				fmt.Fprintf(p.out, "     %s;\n", strings.ReplaceAll(sql, "\n", "\n     "))
+				fmt.Fprintf(p.out, "     %s;\n", hanging(sql, 5))
 			}
 		}
 		fmt.Fprintln(p.out)

@@ -61,7 +61,7 @@ func (p *program) printDDL(plan *engine.DDLPlan) {
 				fmt.Fprintf(p.out, "     LOSS: %s %s: %s\n", c.Name, c.Type, strings.Join(c.Losses, "; "))
 			}
 			for _, sql := range target.Statements {
-				fmt.Fprintf(p.out, "     %s;\n", strings.ReplaceAll(sql, "\n", "\n     "))
+				fmt.Fprintf(p.out, "     %s;\n", hanging(sql, 5))
 			}
 		}
 		fmt.Fprintln(p.out)

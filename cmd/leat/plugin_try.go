@@ -93,7 +93,7 @@ func (p *program) printCases(r *workbench.Report) {
 			fmt.Fprintf(p.out, "  ok    %s\n", one.Case)
 			continue
 		}
-		fmt.Fprintf(p.out, "  FAIL  %s\n        %s\n", one.Case, strings.ReplaceAll(strings.TrimRight(one.Detail, "\n"), "\n", "\n        "))
+		fmt.Fprintf(p.out, "  FAIL  %s\n        %s\n", one.Case, hanging(strings.TrimRight(one.Detail, "\n"), 8))
 	}
 	fmt.Fprintf(p.out, "%s: %d passed, %d failed; seed %d\n", r.Plugin, len(r.Results)-r.Failed(), r.Failed(), r.Seed)
 }

@@ -70,3 +70,8 @@ func short(text string) string {
 	}
 	return line
 }
+
+// hanging is a text whose further lines stand in a column below its first.
+func hanging(text string, column int) string {
+	return strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", column))
+}

@@ -67,7 +67,7 @@ func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
 	}
 	for _, d := range s.Databases {
 		if d.Fix != "" {
-			fmt.Fprintf(p.out, "%s is %s\n  what to do: %s\n", d.Database, d.Phase, strings.ReplaceAll(d.Fix, "\n", "\n              "))
+			fmt.Fprintf(p.out, "%s is %s\n  what to do: %s\n", d.Database, d.Phase, hanging(d.Fix, 14))
 		}
 		if d.Waits != "" {
 			fmt.Fprintf(p.out, "%s: waits for the end of %s\n", d.Database, d.Waits)
@@ -154,7 +154,7 @@ func printStates(w io.Writer, objects []state.Object) error {
 		}
 		fmt.Fprintf(w, "%s is %s: %s\n", o.Table, o.State, o.Reason)
 		if o.Fix != "" {
-			fmt.Fprintf(w, "  fix: %s\n", strings.ReplaceAll(o.Fix, "\n", "\n       "))
+			fmt.Fprintf(w, "  fix: %s\n", hanging(o.Fix, 7))
 		}
 	}
 	for _, o := range objects {
