@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/leat-etl/leat/engine/batch"
@@ -135,11 +136,27 @@ func (c *Chain) Announce(s *batch.Schema) {
 		return
 	}
 	peers[s.Table.Database] = s
+	c.forget(s.Table)
+}
+
+// forget lets a table and those of its name in other databases be planned anew.
+func (c *Chain) forget(t batch.TableID) {
 	for schema := range c.roots {
-		if schema.Table.Schema == name[0] && schema.Table.Name == name[1] {
+		if schema.Table.Schema == t.Schema && schema.Table.Name == t.Name {
 			delete(c.roots, schema)
 		}
 	}
+}
+
+// sharers are the source tables, of the name of t, that land in a target.
+func (c *Chain) sharers(ctx context.Context, t batch.TableID, target string) (out []batch.TableID) {
+	for _, s := range c.current[[2]string{t.Schema, t.Name}] {
+		root, err := c.plan(ctx, s)
+		if err != nil || slices.ContainsFunc(root.leaves(), func(leaf *step) bool { return leaf.target.Table == target }) {
+			out = append(out, s.Table) // also one that a plugin fails on: its rows may be there
+		}
+	}
+	return out
 }
 
 // planned says whether batches of schema s have passed before.

@@ -58,7 +58,7 @@ func (l *lane) chooseTables(ctx context.Context, all []*postgres.Table) ([]*post
 // note writes down where a table stands. One that is replicated keeps the state
 // that its load has got to, also that nothing follows until something does.
 func (p place) note(o *state.Object) {
-	if p.joins && p.state != state.Paused && (o.Restart && o.State == state.Queued || slices.Contains([]string{state.HistoricalLoad, state.HistoricalLoadFinished, state.Streaming, state.Finished}, o.State)) {
+	if p.joins && p.state != state.Paused && ((o.Restart || o.Again != "") && o.State == state.Queued || slices.Contains([]string{state.HistoricalLoad, state.HistoricalLoadFinished, state.Streaming, state.Finished}, o.State)) {
 		return
 	}
 	o.State, o.Reason, o.Fix = p.state, p.reason, p.fix

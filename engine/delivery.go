@@ -22,6 +22,7 @@ type applier struct {
 	holder      sync.Mutex
 	plugins     *plugins
 	chain       *Chain
+	loadAgain   func(tables []batch.TableID, why string) error
 	destination *wasm.Destination // nil after its connection was lost
 	sql         capability.SQL
 	compacts    bool
@@ -135,6 +136,8 @@ type delivery struct {
 	republishes bool
 	// diverts are the diversions that end as the delivery does, nil for none.
 	diverts *diversions
+	// reshaped has a schema of each target whose rows are to be loaded again.
+	reshaped map[string]*batch.Schema
 	// loadedAt is the LSN before which the rows of its tables will be replaced
 	// by those of a load in full, 0 if that is not so.
 	loadedAt uint64
@@ -147,7 +150,7 @@ func (a *applier) begin(ctx context.Context) (*delivery, error) {
 		a.holder.Unlock()
 		return nil, err
 	}
-	return &delivery{applier: a, began: time.Now(), shapes: map[uint32]*batch.Schema{}, emptied: map[*batch.Schema]*batch.Schema{}, rekeyed: map[*batch.Schema]*batch.Schema{}}, nil
+	return &delivery{applier: a, began: time.Now(), shapes: map[uint32]*batch.Schema{}, emptied: map[*batch.Schema]*batch.Schema{}, rekeyed: map[*batch.Schema]*batch.Schema{}, reshaped: map[string]*batch.Schema{}}, nil
 }
 
 // write passes a batch of a source table through the chain to the
@@ -170,6 +173,9 @@ func (d *delivery) write(ctx context.Context, b *batch.Batch) error {
 	}
 	defer releaseAll(outputs)
 	for _, o := range outputs {
+		if err := d.reshape(ctx, b.Schema, o.Plan); err != nil {
+			return err
+		}
 		if err := d.store(ctx, o); err != nil {
 			return fmt.Errorf("write %d rows of %s: %w", o.Batch.Len(), b.Schema.Table, err)
 		}
@@ -291,6 +297,9 @@ func (d *delivery) commit(ctx context.Context, entries ...wasm.Checkpoint) error
 	}
 	failpoint("destination-committed")
 	d.quarantine.committed(d.failed)
+	for _, s := range d.reshaped {
+		d.chain.forget(s.Table)
+	}
 	d.progress.delivered(d.tally, len(d.failed))
 	d.ended = true
 	defer d.holder.Unlock()

@@ -423,6 +423,9 @@ func (d *delivery) writeEmpty(ctx context.Context, s *batch.Schema, at batch.Pos
 		return err
 	}
 	for _, leaf := range root.leaves() {
+		if err := d.reshape(ctx, s, leaf.target); err != nil {
+			return err
+		}
 		empty := batch.NewBuilder(leaf.schema).Finish(at)
 		err := d.destination.Write(ctx, leaf.target, empty)
 		empty.Release()

@@ -110,6 +110,7 @@ func Open(ctx context.Context, s *spec.Spec, o Options) (_ *Pipeline, err error)
 		return nil, err
 	}
 	p.applier = &applier{chain: newChain(p.plugins, Databases(s), s.Values), plugins: p.plugins, quarantine: quarantine, progress: p.progress, log: p.log}
+	p.applier.loadAgain = p.loadAgain
 	if s.Engine.Capsules != "off" {
 		p.applier.chain.kept = &capsuleKeeper{dir: filepath.Join(p.stateDir, "capsules"), mask: s.Engine.Capsules == "masked", log: p.log}
 	}
@@ -183,6 +184,9 @@ func (p *Pipeline) Run(ctx context.Context, o RunOptions) error {
 		return err
 	}
 	err = errors.Join(p.sayLeft(), p.replicate(ctx, o))
+	if err == nil && o.UntilCaughtUp {
+		err = p.settleReshaped(ctx, o)
+	}
 	run.Ended, run.Outcome = time.Now(), "finished"
 	switch {
 	case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):

@@ -108,16 +108,19 @@ func (l *lane) askedFor(due map[uint32]shape) error {
 		return err
 	}
 	for _, t := range l.tables {
-		if !records[t.ID()].Restart || l.fails(t.OID) {
+		record := records[t.ID()]
+		if !record.Restart && record.Again == "" || l.fails(t.OID) {
 			continue
 		}
 		noted, ok := l.shapes.get(t.OID)
 		if !ok {
 			noted = l.shapeNow(t) // nothing of it is at the destination
 		}
-		noted.Why, noted.Empty = "an operator asks for it", true
+		if noted.Why = record.Again; record.Restart {
+			noted.Why, noted.Empty = "an operator asks for it", true
+		}
 		if held, ok := l.diverted.get(t.OID); ok && held.waits() {
-			l.shapes.promise(t.OID, 1, noted.Why, true) // once what has waited is delivered
+			l.shapes.promise(t.OID, 1, noted.Why, noted.Empty) // once what has waited is delivered
 			continue
 		}
 		due[t.OID] = noted
@@ -216,7 +219,7 @@ func (l *lane) unload(ctx context.Context, t *postgres.Table, was uint32, empty 
 			return err
 		}
 		return tx.ChangeObject(t.ID(), func(o *state.Object) {
-			o.Restart, o.RowsLoaded, o.BytesLoaded = false, 0, 0
+			o.Restart, o.Again, o.RowsLoaded, o.BytesLoaded = false, "", 0, 0
 			if o.Choice != state.Skip {
 				o.State, o.Reason, o.Fix = state.Queued, "", ""
 			}

@@ -60,6 +60,9 @@ type Object struct {
 	Choice Choice `json:"choice,omitempty"`
 	// Restart asks for a new historical load; the load takes it back.
 	Restart bool `json:"restart,omitempty"`
+	// Again says why the rows at the destination are to be loaded once more,
+	// empty if they are not; the load takes it back.
+	Again string `json:"again,omitempty"`
 	// Reading is an operator's decision about how the table is read, nil for
 	// what the pipeline file says. It holds until the next one.
 	Reading *Reading `json:"reading,omitempty"`

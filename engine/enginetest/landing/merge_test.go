@@ -220,3 +220,36 @@ func TestMergedKeysDiffer(t *testing.T) {
 		})
 	}
 }
+
+// TestMergedTypesWidenLater has sources whose rows are there before another source
+// makes the type of a column a wider one: they read as if it had been from the
+// start, and not as the destination writes the narrower type.
+func TestMergedTypesWidenLater(t *testing.T) {
+	into(t, 3, func(s *site) {
+		types := [][3]string{{"int", "numeric(8,2)", "text"}, {"timestamptz", "timestamptz", "text"}, {"real", "float8", "text"}, {"date", "timestamp", "timestamp"}, {"bool", "bool", "text"}, {"bytea", "bytea", "text"}, {"interval", "interval", "text"}, {"int", "bigint", "numeric(20,3)"}}
+		values := map[string]string{"int": "8", "bigint": "8", "numeric(8,2)": "8.5", "numeric(20,3)": "8.125", "text": "'8'", "timestamptz": "'2024-02-29 12:00:00+00'", "real": "1.1", "float8": "1.1", "date": "'2024-02-29'",
+			"timestamp": "'2024-02-29 12:00:00'", "bool": "true", "bytea": `'\x00ff'`, "interval": "'1 mon 2 days 03:04:05'"}
+		make := func(database int) {
+			for i, of := range types {
+				s.exec(database, fmt.Sprintf(`CREATE TABLE t%d (id int PRIMARY KEY, v %s)`, i, of[database]), fmt.Sprintf(`INSERT INTO t%d VALUES (1, %s), (2, NULL)`, i, values[of[database]]))
+			}
+		}
+		make(0)
+		p, closed := s.open()
+		s.pass(p)
+		s.equal(p)
+		make(1)
+		s.pass(p)
+		s.equal(p)
+		closed()
+		make(2)
+		p, _ = s.open()
+		s.pass(p)
+		s.equal(p)
+		for i := range types {
+			s.every(fmt.Sprintf(`INSERT INTO t%d SELECT 3, v FROM t%[1]d WHERE id = 1`, i))
+		}
+		s.pass(p)
+		s.equal(p)
+	})
+}

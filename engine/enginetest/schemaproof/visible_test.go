@@ -14,13 +14,12 @@ import (
 // synchronous standby.
 func TestChangeThatIsNotVisibleYet(t *testing.T) {
 	t.Parallel()
-	server := pgserver.Own(t, pgserver.Options{})
+	server := pgserver.Own(t, pgserver.Options{Settings: map[string]string{"synchronous_standby_names": "nobody", "synchronous_commit": "local"}})
 	database := server.Database(t)
 	exec(t, server, database, `CREATE TABLE o (id int NOT NULL, v text); CREATE UNIQUE INDEX o_id ON o (id); ALTER TABLE o REPLICA IDENTITY USING INDEX o_id; INSERT INTO o VALUES (1, 'one'), (2, 'two')`)
 	p := newPipeline(t, server, "duckdb", database)
 	r := p.start(t)
 	r.catchUp(t)
-	exec(t, server, database, `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`, `SELECT pg_reload_conf()`)
 	hidden := make(chan error, 1)
 	go func() {
 		hidden <- server.Exec(t.Context(), database, `BEGIN; SET LOCAL synchronous_commit = on; ALTER TABLE o REPLICA IDENTITY FULL; DROP INDEX o_id; INSERT INTO o VALUES (2, 'twin'); UPDATE o SET v = 'whole' WHERE v = 'two'; COMMIT`)
@@ -37,7 +36,7 @@ func TestChangeThatIsNotVisibleYet(t *testing.T) {
 		t.Fatalf("the transaction has ended: %v", err)
 	default:
 	}
-	exec(t, server, database, `ALTER SYSTEM RESET synchronous_standby_names`, `SELECT pg_reload_conf()`)
+	exec(t, server, database, `ALTER SYSTEM SET synchronous_standby_names = ''`, `SELECT pg_reload_conf()`)
 	if err := <-hidden; err != nil {
 		t.Fatal(err)
 	}

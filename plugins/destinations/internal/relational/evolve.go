@@ -305,9 +305,7 @@ func (e *evolution) column(c *column) error {
 	case e.d.dialect.Widens(is, want):
 		e.retype(c)
 	default:
-		if c.keep(e.d.dialect.Text, e.d.dialect); !e.d.dialect.Widens(is, c.mapping.Type) {
-			e.again(fmt.Sprintf("column %q becomes text, which %s writes in its own way", c.name, e.d.dialect.Driver))
-		}
+		c.keep(e.d.dialect.Text, e.d.dialect)
 		c.mapping.Losses = append(c.mapping.Losses, fmt.Sprintf("its type: no %s holds what it had as %s", want, is))
 		e.retype(c)
 	}
@@ -350,7 +348,12 @@ func (e *evolution) add(c *column, known bool) {
 	}
 }
 
+// retype changes the type of a column. As text, values read as the type before
+// wrote them, and those of a merged table may be of sources with another one.
 func (e *evolution) retype(c *column) {
+	if strings.EqualFold(c.mapping.Type, e.d.dialect.Text) {
+		e.again(fmt.Sprintf("column %q becomes text, and its values stand as %s wrote the type before", c.name, e.d.dialect.Driver))
+	}
 	e.alter("ALTER COLUMN %s DROP DEFAULT", Quote(c.name)) // it may not fit the new type
 	e.alter("ALTER COLUMN %[1]s TYPE %[2]s USING CAST(%[1]s AS %[2]s)", Quote(c.name), c.mapping.Type)
 	if value := e.d.value(c); c.missing != nil && value != "" {
