@@ -19,7 +19,12 @@ const planFix = "Correct the config of the plugin, or name the tables that it is
 // tryPlans has every selected table planned as the pipeline would, and says for
 // which of them a transform or the destination has no plan.
 func (c *pluginCheck) tryPlans(ctx context.Context, p *plugins, d *wasm.Destination) error {
-	schemas, err := selectedSchemas(ctx, c.spec)
+	var schemas []*batch.Schema
+	err := eachSource(ctx, c.spec, func(source *postgres.Source) error {
+		found, items, err := selectedAt(ctx, c.spec, source)
+		schemas, c.Items = append(schemas, found...), append(c.Items, items...)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -52,35 +57,31 @@ func (c *pluginCheck) tryPlans(ctx context.Context, p *plugins, d *wasm.Destinat
 	return nil
 }
 
-// selectedSchemas are the tables that the pipeline would replicate, however it
-// reads them.
-func selectedSchemas(ctx context.Context, s *spec.Spec) (out []*batch.Schema, err error) {
-	err = eachSource(ctx, s, func(source *postgres.Source) error {
-		found, err := schemasAt(ctx, s, source)
-		out = append(out, found...)
-		return err
-	})
-	return out, err
-}
-
-func schemasAt(ctx context.Context, s *spec.Spec, source *postgres.Source) (out []*batch.Schema, err error) {
+// selectedAt are the tables that the pipeline would replicate, however it reads
+// them, and what is to be said of those whose load it cannot order.
+func selectedAt(ctx context.Context, s *spec.Spec, source *postgres.Source) (out []*batch.Schema, items []postgres.Item, err error) {
+	ruleOf, err := rulesOf(s, nil)
+	if err != nil {
+		return nil, nil, err
+	}
 	if !s.Queries() {
 		tables, err := source.Tables(ctx, selection(s))
 		for _, t := range tables {
-			if t.Reason == "" {
-				out = append(out, t.Schema)
+			if t.Reason != "" {
+				continue
+			}
+			out = append(out, t.Schema)
+			if err := orderLoad(source, t, ruleOf(t.ID())); err != nil {
+				items = append(items, postgres.Item{Name: "load order", Object: t.ID().String(), Found: causeOf(err), Outcome: postgres.Warn,
+					Causes: []string{"The table is loaded in the order of its blocks."}, Fix: fixOf(err)})
 			}
 		}
-		return out, err
+		return out, items, err
 	}
 	source.ByQuery = true
-	ruleOf, err := rulesOf(s, nil)
-	if err != nil {
-		return nil, err
-	}
 	objects, _, _, err := queryables(ctx, s, source, ruleOf)
 	for _, o := range objects {
 		out = append(out, o.Schema)
 	}
-	return out, err
+	return out, nil, err
 }

@@ -438,26 +438,27 @@ func (d *delivery) writeEmpty(ctx context.Context, s *batch.Schema, at batch.Pos
 
 // orderLoads lets tables be loaded in the order that their query modes ask for:
 // that of the incrementing column, or of the timestamp. full_load and xmin read
-// block by block.
+// block by block, and so is a table read that has no such column: nothing but the
+// order is lost.
 func (l *lane) orderLoads(tables []*postgres.Table) error {
 	ruleOf, err := rulesOf(l.p.Spec, l.p.store)
 	if err != nil {
 		return err
 	}
 	for _, t := range tables {
-		if err := l.orderLoad(t, ruleOf(t.ID())); err != nil {
-			return err
+		if err := orderLoad(l.source, t, ruleOf(t.ID())); err != nil && l.stored.get(loadKey(t.ID())) == "" {
+			l.log.Warn("a table is to be loaded in the order of its blocks, not in that of its query mode", "table", t.ID().String(), "reason", causeOf(err), fixAttr(fixOf(err)))
 		}
 	}
 	return nil
 }
 
-func (l *lane) orderLoad(t *postgres.Table, rule spec.ObjectRule) error {
+func orderLoad(source *postgres.Source, t *postgres.Table, rule spec.ObjectRule) error {
 	switch {
 	case rule.IncrementingColumn != "":
-		return l.source.OrderLoad(t, "incrementing_column", rule.IncrementingColumn, false)
+		return source.OrderLoad(t, "incrementing_column", rule.IncrementingColumn, false)
 	case rule.TimestampColumn != "":
-		return l.source.OrderLoad(t, "timestamp_column", rule.TimestampColumn, true)
+		return source.OrderLoad(t, "timestamp_column", rule.TimestampColumn, true)
 	}
 	return nil
 }

@@ -194,7 +194,12 @@ func TestLoadInTheOrderOfAQueryMode(t *testing.T) {
 		fmt.Sprintf("ALTER TABLE stamped OWNER TO %[1]s; ALTER TABLE counted OWNER TO %[1]s", s.role))
 	s.extra = "chunk_bytes = \"64kB\"\n[objects]\ninclude = [\"public.stamped\", \"public.counted\"]\n[objects.\"public.counted\"]\nquery_mode = \"incrementing_append_only\"\nincrementing_column = \"id\"\n"
 	s.write()
-	s.edit(s.extra, s.extra+"[objects.\"public.stamped\"]\nquery_mode = \"delta_timestamp\"\ntimestamp_column = \"at\"\n")
+	stamped := s.extra + "[objects.\"public.stamped\"]\nquery_mode = \"delta_timestamp\"\ntimestamp_column = \"at\"\n"
+	s.edit(s.extra, strings.ReplaceAll(stamped, `= "at"`, `= "ad"`))
+	s.expect(s.leat("check", s.file), exitOK, "load order", `timestamp_column names column "ad", which does not exist`)
+	s.expect(s.run(), exitOK, `in the order of its blocks, not in that of its query mode`, `"ad\", which does not exist`) // the others go on
+	s.edit(`= "ad"`, `= "at"`)
+	s.expect(s.leat("objects", "restart", s.file, "public.stamped", "--yes"), exitOK)
 	s.expect(s.run(), exitOK)
 	s.exec("UPDATE stamped SET v = 'A'", "DELETE FROM counted WHERE id % 2 = 0") // the log has what no cursor would show
 	s.mended()
