@@ -21,11 +21,18 @@ func (e *awayError) Error() string { return e.err.Error() }
 // Unwrap returns the cause.
 func (e *awayError) Unwrap() error { return e.err }
 
+// takesNoConnection says whether a server is there that has no such database, or
+// lets nobody in.
+func takesNoConnection(err error) bool {
+	var refused *postgres.Error
+	return errors.As(err, &refused) && refused.Code == postgres.CodeNoDatabase
+}
+
 // away makes an awayError of one. A database that never was there is more likely
 // mistyped, which ends the run.
 func (p *Pipeline) away(database string, err error) error {
 	var refused *postgres.Error
-	if len(p.lanes) == 1 || !errors.As(err, &refused) || refused.Code != postgres.CodeNoDatabase {
+	if len(p.lanes) == 1 || !takesNoConnection(err) || !errors.As(err, &refused) {
 		return err
 	}
 	objects, storeErr := p.store.Objects()

@@ -12,6 +12,10 @@ import (
 // guardInterval is how often the log that a slot keeps is measured.
 const guardInterval = 5 * time.Second
 
+// warnInterval is how often it is said that a slot keeps too much, unless it keeps
+// twice as much as when it was said last.
+const warnInterval = 5 * time.Minute
+
 // budgetError says that a slot keeps more log at the source than the pipeline
 // file allows.
 type budgetError struct {
@@ -46,7 +50,7 @@ func (l *lane) guard(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if source, err = postgres.Open(ctx, cfg, l.database); err != nil {
+			if source, err = l.p.openAny(ctx, cfg, l.database); err != nil {
 				source = nil
 				continue
 			}
@@ -55,6 +59,21 @@ func (l *lane) guard(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// openAny connects to a database or, where it takes no connection, to another one
+// of the pipeline: slots are those of the server.
+func (p *Pipeline) openAny(ctx context.Context, cfg *postgres.Config, database string) (*postgres.Source, error) {
+	source, err := postgres.Open(ctx, cfg, database)
+	for _, other := range Databases(p.Spec) {
+		if err == nil || !takesNoConnection(err) {
+			break
+		}
+		if other != database {
+			source, err = postgres.Open(ctx, cfg, other)
+		}
+	}
+	return source, err
 }
 
 // measureSlot reads how much log the slot keeps and holds it against the
@@ -68,7 +87,7 @@ func (l *lane) measureSlot(ctx context.Context, source *postgres.Source) error {
 	l.progress(func(d *DatabaseProgress) { d.RetainedWAL = slot.RetainedBytes })
 	budget := int64(l.p.Spec.Source.WALBudget)
 	if budget == 0 || slot.RetainedBytes <= budget {
-		l.pausedAt = 0
+		l.pausedAt, l.warnedAt = 0, 0
 		l.costs.age()
 		return nil
 	}
@@ -84,7 +103,10 @@ func (l *lane) measureSlot(ctx context.Context, source *postgres.Source) error {
 		end := slot.RestartLSN + uint64(slot.RetainedBytes)
 		l.spooling.Store(int64(end-slot.ConfirmedFlushLSN) > budget)
 	}
-	l.log.Warn("the slot keeps more log at the source than wal_budget", "slot", name, "retained", slot.RetainedBytes, "budget", budget)
+	if slot.RetainedBytes > 2*l.warnedAt || time.Since(l.warnedOver) > warnInterval {
+		l.warnedAt, l.warnedOver = slot.RetainedBytes, time.Now()
+		l.log.Warn("the slot keeps more log at the source than wal_budget", "slot", name, "retained", slot.RetainedBytes, "budget", budget)
+	}
 	if l.p.Spec.Source.WALBudgetAction == "pause_object" {
 		return l.pauseDearest(over)
 	}
@@ -99,7 +121,7 @@ func (p *Pipeline) dropOverBudget(ctx context.Context, over *budgetError) error 
 		return errors.Join(over, err)
 	}
 	err = persist(ctx, p.log, "drop slot "+over.slot, 0, func(ctx context.Context) error {
-		source, err := postgres.Open(ctx, cfg, over.database)
+		source, err := p.openAny(ctx, cfg, over.database)
 		if err != nil {
 			return err
 		}

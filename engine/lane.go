@@ -38,7 +38,9 @@ type lane struct {
 	spooling       atomic.Bool // the slot keeps more log than wal_budget: see relay
 	costs          costs
 	refused        refusals
-	pausedAt       int64                        // bytes that the slot kept when guard last paused a table, 0 for none
+	pausedAt       int64 // bytes that the slot kept when guard last paused a table, 0 for none
+	warnedAt       int64 // bytes that it kept when guard last warned, at warnedOver; 0 for not since it kept few
+	warnedOver     time.Time
 	silences       int                          // sessions in a row that ended because the server sent nothing
 	stale          uint32                       // the server's process that the last of them left behind
 	uncaptured     string                       // why schema changes are not captured although they should be, as it was said

@@ -12,14 +12,12 @@ import (
 // missing, at its end.
 func TestOneDatabaseTakesNoConnections(t *testing.T) {
 	server := pgserver.Test(t, pgserver.Options{})
-	for name, keys := range map[string]string{"log": "", "queries": "mode = \"table\"\nfrequency = \"1s\"\n"} {
+	for name, keys := range map[string]string{"log": "wal_budget = \"1MB\"\n", "queries": "mode = \"table\"\nfrequency = \"1s\"\n"} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, server)
 			s.extra = "[objects]\ninclude = [\"public.notes\"]"
 			s.write()
-			if keys != "" {
-				s.edit("heartbeat = \"1s\"\n", keys)
-			}
+			s.edit("heartbeat = \"1s\"\n", keys)
 			other := server.Database(t)
 			admin := func(database string, statements ...string) {
 				t.Helper()
@@ -45,6 +43,10 @@ func TestOneDatabaseTakesNoConnections(t *testing.T) {
 			admin(s.database, "INSERT INTO notes VALUES (2)")
 			s.await("SELECT count(*) FROM notes", "3")
 			p.shows(other + " is retrying\n  what to do: ALTER DATABASE \"" + other + "\" ALLOW_CONNECTIONS true;")
+			if name == "log" { // the slot of the database is measured from another one
+				admin(s.database, "SELECT pg_logical_emit_message(false, 'none', repeat('x', 3000000))")
+				p.says("than wal_budget pipeline=shop database=" + other)
+			}
 			admin("postgres", accept)
 			admin(other, "INSERT INTO notes VALUES (2)")
 			s.await("SELECT count(*) FROM notes", "4")
