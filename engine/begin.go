@@ -265,7 +265,7 @@ func (l *lane) checkContinuity(ctx context.Context, at position, found *postgres
 	case found == nil:
 		return gap("slot %q does not exist any more", at.Slot)
 	case found.Lost():
-		return gap("slot %q has lost log that is needed: %s", at.Slot, whyLost(found))
+		return gap("slot %q has lost log that is needed: %s", at.Slot, found.WhyLost())
 	case found.Plugin != l.decoder():
 		return gap("slot %q is one of %s, the pipeline's decoder is %s", at.Slot, found.Plugin, l.decoder())
 	case found.Database != l.database:

@@ -43,21 +43,6 @@ const noFailoverSlot = "the server was restored or failed over to a standby with
 // refuse that together with two-phase commit, and at a standby.
 func (l *lane) failover() bool { return !l.p.Spec.Source.TwoPhase && !l.system.Standby }
 
-// whyLost explains a slot that the server gave up.
-func whyLost(s *postgres.Slot) string {
-	switch s.Invalidated {
-	case "rows_removed":
-		return "rows_removed: the primary removed catalogue rows that the standby still needed; hot_standby_feedback = on and a physical slot prevent that"
-	case "wal_level_insufficient":
-		return "wal_level_insufficient: the primary's wal_level was not logical for a while"
-	case "idle_timeout":
-		return "idle_timeout: it was not read for longer than idle_replication_slot_timeout"
-	case "conflict":
-		return "it conflicted with the recovery of the standby, or max_slot_wal_keep_size was exceeded"
-	}
-	return "wal_status lost: max_slot_wal_keep_size was exceeded"
-}
-
 // publish makes sure of the publication. A standby takes none: there the
 // primary must have it.
 func (l *lane) publish(ctx context.Context, name string, tables []*postgres.Table) (err error) {

@@ -223,8 +223,8 @@ func (c *checker) slot(ctx context.Context) {
 		item.Fix = "Name another slot in the pipeline."
 	case slot.Lost():
 		item.Outcome, item.Found = Fail, "lost: the server removed log that it needed"
-		item.Causes = []string{"max_slot_wal_keep_size was exceeded."}
-		item.Fix = fmt.Sprintf("SELECT pg_drop_replication_slot(%s); -- then load the tables again: leat objects restart", quoteLiteral(slot.Name))
+		item.Causes = []string{slot.WhyLost()}
+		item.Fix = "leat run --resync, which drops the slot, creates it anew and loads every table again beside the rows that are there"
 	default:
 		item.Found = fmt.Sprintf("retains %d MB of log", slot.RetainedBytes>>20)
 		if slot.WALStatus != "" {

@@ -179,11 +179,11 @@ func classifyReplication(p *pgconn.PgError) *Error {
 			Hint: "SELECT slot_name, active_pid FROM pg_replication_slots WHERE active;"}
 	case p.Code == "42704" && strings.HasPrefix(p.Routine, "ReplicationSlot"):
 		return &Error{Class: Resync, Causes: []string{"The replication slot was dropped, or the server is a new primary that never had it."},
-			Hint: "Load the tables again: leat objects restart"}
+			Hint: "leat run --resync creates it and loads every table again beside the rows that are there"}
 	case p.Code == "55000" && (p.Routine == "CreateDecodingContext" || p.Routine == "StartLogicalReplication" || p.Routine == "ReplicationSlotAcquire"),
 		p.Code == "58P01" && (p.Routine == "XLogFileRead" || p.Routine == "WalSndSegmentOpen" || p.Routine == "XLogReadDetermineTimeline"):
 		return &Error{Class: Resync, Causes: []string{"The server removed log that the slot still needed (max_slot_wal_keep_size)."},
-			Hint: "Raise max_slot_wal_keep_size, then load the tables again: leat objects restart"}
+			Hint: "Raise max_slot_wal_keep_size; leat run --resync then loads every table again beside the rows that are there"}
 	}
 	return nil
 }

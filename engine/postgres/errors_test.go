@@ -197,9 +197,9 @@ func TestServerPrerequisites(t *testing.T) {
 	}
 	err = pglogrepl.StartReplication(t.Context(), sender, "only_one", 0, pglogrepl.StartReplicationOptions{PluginArgs: []string{"proto_version '1'", "publication_names 'p'"}})
 	sender.Close(t.Context())
-	wantError(t, wrap("read slot", "only_one", err), 0, Resync, "leat objects restart")
+	wantError(t, wrap("read slot", "only_one", err), 0, Resync, "leat run --resync")
 	report := Check(t.Context(), f.cfg, Requirements{Slot: "only_one"})
-	wantItem(t, report, "slot", Fail, "lost", "pg_drop_replication_slot")
+	wantItem(t, report, "slot", Fail, "lost", "leat run --resync")
 }
 
 // awaitNoSender returns when the walsenders of closed connections have ended.

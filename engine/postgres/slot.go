@@ -47,6 +47,21 @@ type Slot struct {
 // would have a gap.
 func (s *Slot) Lost() bool { return s.WALStatus == "lost" || s.Invalidated != "" }
 
+// WhyLost explains a slot that the server gave up.
+func (s *Slot) WhyLost() string {
+	switch s.Invalidated {
+	case "rows_removed":
+		return "rows_removed: the primary removed catalogue rows that the standby still needed; hot_standby_feedback = on and a physical slot prevent that"
+	case "wal_level_insufficient":
+		return "wal_level_insufficient: the primary's wal_level was not logical for a while"
+	case "idle_timeout":
+		return "idle_timeout: it was not read for longer than idle_replication_slot_timeout"
+	case "conflict":
+		return "it conflicted with the recovery of the standby, or max_slot_wal_keep_size was exceeded"
+	}
+	return "wal_status lost: max_slot_wal_keep_size was exceeded"
+}
+
 // Slot returns the slot called name, nil if there is none.
 func (s *Source) Slot(ctx context.Context, name string) (*Slot, error) {
 	var out *Slot
