@@ -78,11 +78,7 @@ them is processed.`,
 
 // agreesToSkip asks whether failed events are meant to be given up.
 func (p *program) agreesToSkip(ctx context.Context, path string, ids []string) error {
-	s, client, err := p.locate(path)
-	if err != nil {
-		return err
-	}
-	events, err := p.failedEvents(ctx, s, client)
+	s, events, err := p.failedEvents(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -111,31 +107,31 @@ func atLeast(n int) cobra.PositionalArgs {
 }
 
 // failedEvents asks the running engine, or the state folder.
-func (p *program) failedEvents(ctx context.Context, s *spec.Spec, client *server.Client) ([]state.Failed, error) {
+func (p *program) failedEvents(ctx context.Context, path string) (s *spec.Spec, out []state.Failed, err error) {
+	s, client, err := p.locate(path)
+	if err != nil {
+		return nil, nil, err
+	}
 	if client != nil {
-		return client.Failed(ctx)
+		out, err = client.Failed(ctx)
+		return s, out, err
 	}
 	store, err := p.stopped(s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer store.Close()
-	var out []state.Failed
 	for f, err := range store.FailedEvents(state.FailedFilter{WithPayload: true}) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out = append(out, f)
 	}
-	return out, nil
+	return s, out, nil
 }
 
 func (p *program) listFailed(ctx context.Context, path string) error {
-	s, client, err := p.locate(path)
-	if err != nil {
-		return err
-	}
-	events, err := p.failedEvents(ctx, s, client)
+	_, events, err := p.failedEvents(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -159,11 +155,7 @@ func (p *program) listFailed(ctx context.Context, path string) error {
 }
 
 func (p *program) showFailed(ctx context.Context, path, id string) error {
-	s, client, err := p.locate(path)
-	if err != nil {
-		return err
-	}
-	events, err := p.failedEvents(ctx, s, client)
+	s, events, err := p.failedEvents(ctx, path)
 	if err != nil {
 		return err
 	}
