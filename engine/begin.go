@@ -21,7 +21,7 @@ import (
 // load, whose snapshot is that of the slot, nil if the slot is not new.
 func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history, error) {
 	var err error
-	if l.system, err = l.source.System(ctx); err != nil {
+	if err = l.identify(ctx); err != nil {
 		return nil, err
 	}
 	if l.goal == 0 {
@@ -92,7 +92,10 @@ type position struct {
 	Time int64 `json:"time,omitempty"`
 	// System is the identity of the server that Position is a place of.
 	System uint64 `json:"system,string"`
-	Slot   string `json:"slot"`
+	// Standby says that the server was a standby when the session began: it may
+	// have gone over to a later timeline before Position, and the stream on with it.
+	Standby bool   `json:"standby,omitempty"`
+	Slot    string `json:"slot"`
 }
 
 func positionKey(database string) string { return checkpointKey("position", database) }
@@ -212,7 +215,7 @@ func (l *lane) start(ctx context.Context, h *history, tables []*postgres.Table) 
 }
 
 func (l *lane) checkpoint(at position) (wasm.Checkpoint, error) {
-	at.System, at.Slot = l.system.ID, l.record.Slot
+	at.System, at.Standby, at.Slot = l.system.ID, l.system.Standby, l.record.Slot
 	value, err := json.Marshal(at)
 	if err != nil {
 		return wasm.Checkpoint{}, fmt.Errorf("encode checkpoint: %w", err)

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -178,14 +179,52 @@ func TestStandbyAsSource(t *testing.T) {
 	} else if !strings.Contains(e.Hint, "CREATE PUBLICATION") {
 		t.Errorf("without a publication: %v, %q", e, e.Hint)
 	} else {
+		if item := checkedPublication(t, pipelineIn(t, dir, standby, database)); item.Outcome != postgres.Fail || !strings.Contains(item.Fix, "CREATE PUBLICATION") || !strings.Contains(item.Fix, "at the primary") {
+			t.Errorf("check of a standby without a publication: %+v", item)
+		}
 		statements := strings.Split(strings.TrimSuffix(e.Hint[strings.Index(e.Hint, "\n")+1:], ";"), ";\n")
 		if err := primary.Exec(t.Context(), database, statements...); err != nil {
 			t.Fatal(err)
 		}
 	}
+	loadStandby(t, pipelineIn(t, dir, standby, database), primary, standby, database)
+	if err := primary.Exec(t.Context(), database, `INSERT INTO a VALUES (2, 'logged')`, `UPDATE a SET v = 'changed' WHERE id = 1`); err != nil {
+		t.Fatal(err)
+	}
+	awaitSQL(t, standby, database, `SELECT count(*) = 2 FROM a WHERE v <> 'loaded'`)
+	if err := runOnce(t, pipelineIn(t, dir, standby, database)); err != nil {
+		t.Fatal(err)
+	}
+	p := pipelineIn(t, dir, standby, database)
+	defer p.Close(t.Context())
+	if got := rowsAt(t, p); got != "1changed 2logged" {
+		t.Errorf("the destination has %q", got)
+	}
+}
+
+// checkedPublication is what a check finds of the publication of p.
+func checkedPublication(t *testing.T, p *engine.Pipeline) (found postgres.Item) {
+	t.Helper()
+	defer p.Close(t.Context())
+	cfg, err := engine.SourceConfig(p.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := postgres.Requirements{Selection: postgres.Selection{Include: []string{"public.*"}}, Publication: engine.PublicationName(p.Spec, p.Spec.Source.Database)}
+	cfg.Databases = []string{p.Spec.Source.Database}
+	for _, item := range postgres.Check(t.Context(), cfg, want).Items {
+		if item.Name == "publication" {
+			found = item
+		}
+	}
+	return found
+}
+
+// loadStandby loads from a standby whose primary has the publications.
+func loadStandby(t *testing.T, p *engine.Pipeline, primary, standby *pgserver.Server, database string) {
+	t.Helper()
 	awaitSQL(t, standby, database, `SELECT count(*) = 2 FROM pg_publication`)
-	snapshots := make(chan struct{})
-	stopped := make(chan struct{})
+	snapshots, stopped := make(chan struct{}), make(chan struct{})
 	go func() { // the slot waits for what a busy primary logs by itself
 		defer close(stopped)
 		tick := time.NewTicker(200 * time.Millisecond)
@@ -203,19 +242,56 @@ func TestStandbyAsSource(t *testing.T) {
 		}
 	}()
 	defer func() { close(snapshots); <-stopped }()
-	if err := runOnce(t, pipelineIn(t, dir, standby, database)); err != nil {
+	if err := runOnce(t, p); err != nil {
 		t.Fatal(err)
 	}
-	if err := primary.Exec(t.Context(), database, `INSERT INTO a VALUES (2, 'logged')`, `UPDATE a SET v = 'changed' WHERE id = 1`); err != nil {
-		t.Fatal(err)
-	}
-	awaitSQL(t, standby, database, `SELECT count(*) = 2 FROM a WHERE v <> 'loaded'`)
-	if err := runOnce(t, pipelineIn(t, dir, standby, database)); err != nil {
-		t.Fatal(err)
-	}
-	p := pipelineIn(t, dir, standby, database)
-	defer p.Close(t.Context())
-	if got := rowsAt(t, p); got != "1changed 2logged" {
-		t.Errorf("the destination has %q", got)
+}
+
+// TestStandbyChangesTimeline promotes a standby that is followed, or the server
+// that it follows: the stream goes on through that, and the next run has no gap.
+func TestStandbyChangesTimeline(t *testing.T) {
+	for _, cascading := range []bool{false, true} {
+		t.Run(fmt.Sprintf("cascading=%t", cascading), func(t *testing.T) {
+			primary, standby, database := standbyPair(t)
+			if primary.Major() < 16 {
+				return
+			}
+			source, dir := standby, t.TempDir()
+			if cascading {
+				source = pgserver.Standby(t, standby, map[string]string{"sync_replication_slots": "off"})
+			}
+			again := func() *engine.Pipeline { return pipelineIn(t, dir, source, database, `heartbeat = "1s"`) }
+			exec := func(server *pgserver.Server, statements ...string) {
+				t.Helper()
+				if err := server.Exec(t.Context(), database, statements...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := again()
+			publication := engine.PublicationName(p.Spec, database)
+			exec(primary, fmt.Sprintf(`CREATE PUBLICATION %s FOR TABLE ONLY a WITH (publish_via_partition_root = true)`, publication),
+				fmt.Sprintf(`CREATE PUBLICATION %s_keyless WITH (publish = 'insert, truncate', publish_via_partition_root = true)`, publication))
+			loadStandby(t, p, primary, source, database)
+			p = again()
+			stop := started(t, p)
+			streams(t, p)
+			exec(standby, `SELECT pg_promote()`, `INSERT INTO a VALUES (2, 'after')`)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			waitFor(t, ctx, "the row after the promotion", func() bool { return rowsAt(t, p) == "1loaded 2after" })
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			exec(standby, `INSERT INTO a VALUES (3, 'later')`)
+			awaitSQL(t, source, database, `SELECT count(*) = 3 FROM a`)
+			if err := runOnce(t, again()); err != nil {
+				t.Fatal(err)
+			}
+			p = again()
+			defer p.Close(t.Context())
+			if got := rowsAt(t, p); got != "1loaded 2after 3later" {
+				t.Errorf("the destination has %q", got)
+			}
+		})
 	}
 }

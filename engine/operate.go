@@ -98,7 +98,7 @@ func (l *lane) catchUp(ctx context.Context) error {
 		return err
 	}
 	system, err := source.System(ctx)
-	if err == nil {
+	if err == nil && !system.Standby {
 		_, err = source.Heartbeat(ctx, l.p.Spec.Name) // something to arrive behind it
 	}
 	if err := errors.Join(err, source.Close(ctx)); err != nil {

@@ -65,7 +65,7 @@ func (l *lane) openRelay() (*relay, error) {
 // fillRelay is a session without the destination. It ends with nil once the
 // destination answers and what the server had by then is in the spool.
 func (l *lane) fillRelay(ctx context.Context) (err error) {
-	if l.system, err = l.source.System(ctx); err != nil {
+	if err = l.identify(ctx); err != nil {
 		return err
 	}
 	if err := l.loadWhatIsOut(ctx); err != nil {

@@ -158,15 +158,19 @@ func (c *checker) publication(ctx context.Context, tables []*Table) {
 		return
 	}
 	if len(missing) > 0 {
-		var may bool
-		if !c.query(ctx, "publication", `SELECT has_database_privilege(current_database(), 'CREATE')
+		var may, standby bool
+		if !c.query(ctx, "publication", `SELECT pg_catalog.pg_is_in_recovery(), has_database_privilege(current_database(), 'CREATE')
 				AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE oid = ANY($1::oid[]) AND NOT pg_catalog.pg_has_role(relowner, 'usage'))
 				AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = ANY($2) AND NOT pg_catalog.pg_has_role(pubowner, 'usage'))`,
-			[]any{oidsOf(tables), []string{c.want.Publication, c.want.Publication + keylessSuffix}}, &may) {
+			[]any{oidsOf(tables), []string{c.want.Publication, c.want.Publication + keylessSuffix}}, &standby, &may) {
 			return
 		}
 		item.Found = "will be created or altered"
-		if !may {
+		if standby {
+			item.Found, item.Outcome, item.Code = "not as it should be, and the server is a standby, which takes no change", Fail, CodePrerequisite
+			item.Causes = []string{"The publication has to be made at the primary."}
+			item.Fix = strings.Join(missing, ";\n") + "; -- at the primary"
+		} else if !may {
 			item.Found, item.Outcome, item.Code, item.SQLState = "not as it should be, and the role may not change it", Fail, CodePrerequisite, "42501"
 			item.Causes = []string{"Publishing a table takes its ownership, creating a publication CREATE on the database."}
 			item.Fix = strings.Join(missing, ";\n") + ";"

@@ -32,6 +32,8 @@ func Classify(err error) *Error {
 		return e
 	case errors.Is(err, context.Canceled):
 		return &Error{Class: Canceled, Err: err}
+	case errors.As(err, new(*TimelineError)):
+		return &Error{Class: Retry, Err: err, Causes: []string{"The server has just been promoted, or follows another one that was."}}
 	case isTLSFailure(lastAttempt(err)):
 		return tlsFailure(err)
 	case connecting:

@@ -27,6 +27,18 @@ func (s *Source) TimelineEnd(ctx context.Context, from, to uint32) (lsn uint64, 
 	return timelineEnd(string(history.Content), from)
 }
 
+// ReplayTimeline returns the timeline whose log the server, a standby, replays now.
+// Its control file has that of the last checkpoint, which may be an earlier one.
+func (s *Source) ReplayTimeline(ctx context.Context) (uint32, error) {
+	conn, err := s.cfg.connectReplication(ctx, s.Database)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	system, err := pglogrepl.IdentifySystem(ctx, conn)
+	return uint32(system.Timeline), wrap("identify system of", s.cfg.address(), err)
+}
+
 // timelineEnd reads a history file: on each line a timeline, where it ended
 // and why, in order.
 func timelineEnd(history string, from uint32) (lsn uint64, known bool, err error) {
