@@ -295,3 +295,40 @@ func TestStandbyChangesTimeline(t *testing.T) {
 		})
 	}
 }
+
+// TestAwaitedStandby takes away the standby that the server sends nothing without:
+// that is said, and what is behind is not called nothing.
+func TestAwaitedStandby(t *testing.T) {
+	primary, standby, database := standbyPair(t)
+	if primary.Major() < 17 {
+		return
+	}
+	exec := func(statements ...string) {
+		t.Helper()
+		if err := primary.Exec(t.Context(), database, statements...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`ALTER SYSTEM SET synchronized_standby_slots = 'standby'`, `SELECT pg_reload_conf()`)
+	awaitSQL(t, primary, database, `SELECT active FROM pg_replication_slots WHERE slot_name = 'standby'`)
+	p := pipelineIn(t, t.TempDir(), primary, database)
+	stop := started(t, p)
+	streams(t, p)
+	if err := standby.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	exec(`INSERT INTO a VALUES (2, 'held back')`)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	waitFor(t, ctx, "the standby to be named", func() bool {
+		d := p.Status().Databases[0]
+		return strings.Contains(d.Awaits, "slots standby have it") && d.AwaitsFix != "" && d.LagBytes > 0
+	})
+	if err := standby.StartAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, ctx, "the row that was held back", func() bool { return rowsAt(t, p) == "1loaded 2held back" && p.Status().Databases[0].Awaits == "" })
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -334,7 +334,7 @@ func (l *lane) measureLag(stream *postgres.Stream) {
 	l.mu.Unlock()
 	l.progress(func(d *DatabaseProgress) {
 		d.Durable = durable
-		d.LagBytes = max(0, int64(stats.ServerEnd)-int64(at))
+		d.LagBytes = max(0, int64(max(stats.ServerEnd, l.end.Load()))-int64(at))
 		if d.LagBytes == 0 {
 			d.LagSeconds = 0
 		}

@@ -84,7 +84,8 @@ func (l *lane) measureSlot(ctx context.Context, source *postgres.Source) error {
 	if err != nil || slot == nil {
 		return nil // the lane itself meets the failure, or has not made the slot yet
 	}
-	l.progress(func(d *DatabaseProgress) { d.RetainedWAL = slot.RetainedBytes })
+	l.end.Store(slot.RestartLSN + uint64(slot.RetainedBytes))
+	l.sayAwaits(slot)
 	budget := int64(l.p.Spec.Source.WALBudget)
 	if budget == 0 || slot.RetainedBytes <= budget {
 		l.pausedAt, l.warnedAt = 0, 0
@@ -111,6 +112,20 @@ func (l *lane) measureSlot(ctx context.Context, source *postgres.Source) error {
 		return l.pauseDearest(over)
 	}
 	return nil
+}
+
+// sayAwaits shows what the slot keeps, and which standbys hold it back.
+func (l *lane) sayAwaits(slot *postgres.Slot) {
+	awaits, fix := "", ""
+	if slot.Awaits != "" {
+		awaits = fmt.Sprintf("the server sends no further change until the standbys of the slots %s have it (synchronized_standby_slots)", slot.Awaits)
+		fix = "bring them back, or, if they are gone for good, take them out at the source: ALTER SYSTEM SET synchronized_standby_slots = '...'; SELECT pg_reload_conf();"
+	}
+	if slot.Awaits != l.awaits && slot.Awaits != "" {
+		l.log.Warn(awaits, fixAttr(fix))
+	}
+	l.awaits = slot.Awaits
+	l.progress(func(d *DatabaseProgress) { d.RetainedWAL, d.Awaits, d.AwaitsFix = slot.RetainedBytes, awaits, fix })
 }
 
 // dropOverBudget gives the source's disk priority over the pipeline: it drops

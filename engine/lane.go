@@ -41,6 +41,8 @@ type lane struct {
 	pausedAt       int64 // bytes that the slot kept when guard last paused a table, 0 for none
 	warnedAt       int64 // bytes that it kept when guard last warned, at warnedOver; 0 for not since it kept few
 	warnedOver     time.Time
+	end            atomic.Uint64                // of the log as guard has seen it: a stream does not hear of what the server holds back
+	awaits         string                       // what guard has said that the slot awaits
 	silences       int                          // sessions in a row that ended because the server sent nothing
 	stale          uint32                       // the server's process that the last of them left behind
 	uncaptured     string                       // why schema changes are not captured although they should be, as it was said

@@ -74,6 +74,10 @@ type DatabaseProgress struct {
 	Fix   string `json:"fix,omitempty"`
 	// Waits is for whose transaction at the source a slot or a load waits.
 	Waits string `json:"waits,omitempty"`
+	// Awaits is why the server sends nothing although the log goes on, AwaitsFix
+	// what to do about it.
+	Awaits    string `json:"awaits,omitempty"`
+	AwaitsFix string `json:"awaits_fix,omitempty"`
 	// DDLCapture is yes, or no and why; empty where the pipeline file does not
 	// ask for it.
 	DDLCapture string `json:"ddl_capture,omitempty"`

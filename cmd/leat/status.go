@@ -69,6 +69,9 @@ func (p *program) printStatus(file *spec.Spec, s engine.Status) error {
 		if d.Fix != "" {
 			fmt.Fprintf(p.out, "%s is %s\n  what to do: %s\n", d.Database, d.Phase, hanging(d.Fix, 14))
 		}
+		if d.Awaits != "" {
+			fmt.Fprintf(p.out, "%s: %s\n  what to do: %s\n", d.Database, d.Awaits, hanging(d.AwaitsFix, 14))
+		}
 		if d.Waits != "" {
 			fmt.Fprintf(p.out, "%s: waits for the end of %s\n", d.Database, d.Waits)
 		}

@@ -41,7 +41,16 @@ type Slot struct {
 	// rows_removed, wal_level_insufficient or idle_timeout (PostgreSQL 17 and
 	// later; conflict on 16).
 	Invalidated string `json:"invalidated,omitempty"`
+	// Awaits are the slots of standbys that are not connected and without which the
+	// server sends nothing new through this one, in synchronized_standby_slots
+	// (PostgreSQL 17 and later).
+	Awaits string `json:"awaits,omitempty"`
 }
+
+const awaitedStandbys = `coalesce(CASE WHEN failover AND NOT pg_catalog.pg_is_in_recovery() THEN (SELECT string_agg(name, ', ')
+	FROM (SELECT trim(both ' "' FROM unnest(string_to_array(current_setting('synchronized_standby_slots'), ','))) AS name) AS listed
+	WHERE name <> '' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_replication_slots s
+		WHERE s.slot_name = listed.name AND (s.active OR s.restart_lsn >= pg_catalog.pg_current_wal_lsn()))) END, '')`
 
 // Lost says whether log that the slot needs is gone, so that a stream from it
 // would have a gap.
@@ -80,13 +89,13 @@ func readSlot(ctx context.Context, conn *pgx.Conn, version int, name string) (*S
 	}
 	switch {
 	case version >= 170000:
-		status += ", two_phase, failover, synced, coalesce(invalidation_reason, '')"
+		status += ", two_phase, failover, synced, coalesce(invalidation_reason, ''), " + awaitedStandbys
 	case version >= 160000:
-		status += ", two_phase, false, false, CASE WHEN conflicting AND pg_catalog.pg_is_in_recovery() THEN 'conflict' ELSE '' END"
+		status += ", two_phase, false, false, CASE WHEN conflicting AND pg_catalog.pg_is_in_recovery() THEN 'conflict' ELSE '' END, ''"
 	case version >= 140000:
-		status += ", two_phase, false, false, ''"
+		status += ", two_phase, false, false, '', ''"
 	default:
-		status += ", false, false, false, ''"
+		status += ", false, false, false, '', ''"
 	}
 	out := new(Slot)
 	err := conn.QueryRow(ctx, fmt.Sprintf(`SELECT slot_name::text, coalesce(plugin::text, ''), coalesce(database::text, ''), active, coalesce(active_pid, 0),
@@ -95,7 +104,7 @@ func readSlot(ctx context.Context, conn *pgx.Conn, version int, name string) (*S
 				ELSE pg_catalog.pg_current_wal_lsn() END - restart_lsn, 0)::bigint
 		FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`, status), name).
 		Scan(&out.Name, &out.Plugin, &out.Database, &out.Active, &out.ActivePID, &out.Temporary, &out.RestartLSN, &out.ConfirmedFlushLSN,
-			&out.WALStatus, &out.SafeWALSize, &out.TwoPhase, &out.Failover, &out.Synced, &out.Invalidated, &out.RetainedBytes)
+			&out.WALStatus, &out.SafeWALSize, &out.TwoPhase, &out.Failover, &out.Synced, &out.Invalidated, &out.Awaits, &out.RetainedBytes)
 	if err == pgx.ErrNoRows {
 		return nil, nil
 	}
