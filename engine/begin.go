@@ -274,6 +274,7 @@ func (l *lane) checkContinuity(ctx context.Context, at position, found *postgres
 	case found.Database != l.database:
 		return gap("slot %q belongs to database %q", at.Slot, found.Database)
 	case found.ConfirmedFlushLSN > max(acknowledged, relayed):
+		again = fmt.Sprintf("if it was run from another state folder, or from a copy of this one, go on from there: it knows what the slot has passed; if not, %s", again)
 		return gap("slot %q was advanced to %s, the destination has only %s", at.Slot, batch.FormatLSN(found.ConfirmedFlushLSN), at.Position)
 	}
 	if taken.Position.Timeline != l.system.Timeline {

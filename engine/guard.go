@@ -125,7 +125,12 @@ func (l *lane) sayAwaits(slot *postgres.Slot) {
 		l.log.Warn(awaits, fixAttr(fix))
 	}
 	l.awaits = slot.Awaits
-	l.progress(func(d *DatabaseProgress) { d.RetainedWAL, d.Awaits, d.AwaitsFix = slot.RetainedBytes, awaits, fix })
+	l.progress(func(d *DatabaseProgress) {
+		d.RetainedWAL, d.Awaits, d.AwaitsFix = slot.RetainedBytes, awaits, fix
+		if d.Phase == "retrying" && !d.Durable.IsZero() && l.p.Spec.Source.WALBudgetAction != "spool" { // no stream measures it, and the slot passes only what the destination has
+			d.LagBytes = max(0, int64(l.end.Load())-int64(max(d.Durable.LSN, slot.ConfirmedFlushLSN)))
+		}
+	})
 }
 
 // dropOverBudget gives the source's disk priority over the pipeline: it drops

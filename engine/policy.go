@@ -33,7 +33,7 @@ func actionFor(err error) action {
 	switch {
 	case errors.Is(err, postgres.ErrNeedsText), errors.As(err, &again):
 		return retry // the next attempt does another thing
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case noRoom(err):
 		return retry // until somebody makes room
 	case errors.As(err, &database):
 		return map[capability.Class]action{
@@ -54,6 +54,11 @@ func actionFor(err error) action {
 	}
 	return stop
 }
+
+// NoRoomFix is what to do where a file of Leat's own cannot grow.
+const NoRoomFix = "make room on the disk, or in the quota, that the file is on: nothing is lost, and it goes on from here"
+
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // movesOn says that err ended a run that leaves less to do, so that the next
 // one needs no longer pause: rows were delivered or set aside, the destination
@@ -93,6 +98,8 @@ func fixOf(err error) string {
 	var database *capability.Error
 	var plugin *PluginFailure
 	switch {
+	case noRoom(err):
+		return NoRoomFix
 	case errors.As(err, &plugin):
 		return plugin.Hint()
 	case errors.As(err, &database):

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/postgres"
@@ -161,6 +162,10 @@ func advise(err error, say func(what, text string)) {
 		say(toDo, e.Hint)
 	case *engine.RequestError:
 		say(toDo, e.Hint)
+	case syscall.Errno:
+		if e == syscall.ENOSPC || e == syscall.EDQUOT {
+			say(toDo, engine.NoRoomFix)
+		}
 	case interface{ Hint() string }:
 		say(toDo, e.Hint())
 	}
