@@ -33,7 +33,8 @@ type Source struct {
 	// the source talks to.
 	Missed []error
 
-	cfg *Config // after Open that of one server
+	cfg       *Config // after Open that of one server
+	unencoded bool    // see sqlASCII; as Version, later only read
 
 	mu    sync.Mutex // guards conn and types
 	conn  *pgx.Conn
@@ -116,6 +117,7 @@ func (s *Source) connect(ctx context.Context) error {
 	}
 	if s.Version == 0 { // later only read, without the lock
 		s.Version = version
+		s.unencoded = conn.PgConn().ParameterStatus("server_encoding") == sqlASCII
 	}
 	s.conn = conn
 	return nil

@@ -137,6 +137,9 @@ func (c *checker) connect(ctx context.Context) bool {
 		steps := []string{"connection settings", "SSH tunnel", "server reachable", "login", "database"}
 		at := map[int]int{CodeSettings: 0, CodeUnreachable: 2, CodeAuthentication: 3, CodePassword: 3, CodeNoHBAEntry: 3,
 			CodePrerequisite: 4, CodeNoDatabase: 4, CodeDatabaseName: 4}[Classify(err).Code]
+		if at == 0 && Classify(err).SQLState != "" {
+			at = 3 // a server has answered
+		}
 		switch {
 		case c.cfg.Tunnel == nil:
 			steps, at = slices.Delete(steps, 1, 2), max(0, at-1)

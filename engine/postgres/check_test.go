@@ -193,3 +193,12 @@ func TestCheckAdopted(t *testing.T) {
 		t.Errorf("after the fixes: %+v", r)
 	}
 }
+
+// TestCheckTooManyConnections finds a server that answers, and takes no more
+// sessions of the role.
+func TestCheckTooManyConnections(t *testing.T) {
+	f := newFixture(t)
+	r := Check(t.Context(), f.role(t, "CONNECTION LIMIT 0"), Requirements{})
+	wantItem(t, r, "server reachable", OK, "", "")
+	wantItem(t, r, "login", Fail, "too many connections", "CONNECTION LIMIT")
+}

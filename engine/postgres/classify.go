@@ -176,6 +176,9 @@ func classifyReplication(p *pgconn.PgError) *Error {
 	case p.Code == "53300" && (p.Routine == "InitProcess" || p.Routine == "InitWalSenderSlot"):
 		return prerequisite(Retry, "All walsenders are in use.",
 			"ALTER SYSTEM SET max_wal_senders = ...; -- more than SHOW max_wal_senders says, then restart the server")
+	case p.Code == "53300":
+		return &Error{Class: Retry, Causes: []string{"The server, the database or the role has as many connections as it may."},
+			Hint: "SELECT datname, usename, count(*) FROM pg_stat_activity GROUP BY 1, 2; -- end what nobody needs, or raise max_connections, or the CONNECTION LIMIT of the database or the role"}
 	case p.Code == "55006" && strings.HasPrefix(p.Routine, "ReplicationSlot"):
 		return &Error{Class: Retry, Causes: []string{"Another session reads the slot, or the last one has not ended yet."},
 			Hint: "SELECT slot_name, active_pid FROM pg_replication_slots WHERE active;"}

@@ -219,8 +219,10 @@ func (s *Source) MadePublications(ctx context.Context, name string) ([]MadePubli
 // DropPublication drops a publication; one that does not exist is no error.
 func (s *Source) DropPublication(ctx context.Context, name string) error {
 	err := s.do(ctx, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, "DROP PUBLICATION IF EXISTS "+quoteIdent(name))
-		return err
+		return pgx.BeginTxFunc(ctx, conn, writing, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "DROP PUBLICATION IF EXISTS "+quoteIdent(name))
+			return err
+		})
 	})
 	return wrap("drop publication", name, err)
 }

@@ -17,6 +17,10 @@ import (
 // leaves the whole server: 6,400 locks by default.
 const publishedAtOnce = 1000
 
+// writing are the options of a transaction that changes publications, also where
+// default_transaction_read_only is on for the role.
+var writing = pgx.TxOptions{AccessMode: pgx.ReadWrite}
+
 // runPublicationChanges runs the statements, each of which waits for a table that is
 // locked as long as patience says, 0 for ever. A table that moves from one
 // publication to the other is in one of them at any time.
@@ -26,7 +30,7 @@ func runPublicationChanges(ctx context.Context, conn *pgx.Conn, changes publicat
 		if len(sql) == 0 {
 			return nil
 		}
-		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		return pgx.BeginTxFunc(ctx, conn, writing, func(tx pgx.Tx) error {
 			for _, sql := range append([]string{fmt.Sprintf("SET LOCAL lock_timeout = %d", patience.Milliseconds())}, sql...) {
 				if _, err := tx.Exec(ctx, sql); err != nil {
 					return err

@@ -46,6 +46,9 @@ func (s *Source) connectReader(ctx context.Context) (*pgconn.PgConn, error) {
 	for name, value := range readerSettings(s.Version) {
 		cfg.RuntimeParams[name] = value
 	}
+	if s.unencoded {
+		cfg.RuntimeParams["client_encoding"] = sqlASCII
+	}
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		return pgproto3.NewFrontend(bufio.NewReaderSize(&gatherer{r: s.cfg.impatient(r, w)}, readBuffer), w)
 	}

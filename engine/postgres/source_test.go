@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -107,4 +108,33 @@ func (f *fixture) table(t *testing.T, pattern string) *Table {
 		t.Fatalf("%s names %d tables", pattern, len(tables))
 	}
 	return tables[0]
+}
+
+// TestRoleSettings gives the role settings under which a session of its own would
+// publish nothing, and print names otherwise.
+func TestRoleSettings(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE a (id int PRIMARY KEY, r regclass)`, `INSERT INTO a VALUES (1, 'a')`)
+	cfg := f.role(t, "REPLICATION")
+	user := quoteIdent(cfg.User)
+	f.exec(t, `ALTER TABLE a OWNER TO `+user, fmt.Sprintf(`GRANT ALL ON DATABASE %s TO %s`, quoteIdent(f.database), user),
+		`ALTER ROLE `+user+` SET default_transaction_read_only = on`, `ALTER ROLE `+user+` SET quote_all_identifiers = on`)
+	source, err := Open(t.Context(), cfg, f.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close(context.Background())
+	if _, err := source.EnsurePublication(t.Context(), "role_settings", f.tables(t, "public.a"), time.Minute); err != nil {
+		t.Error(err)
+	}
+	if err := source.DropPublication(t.Context(), "role_settings"); err != nil {
+		t.Error(err)
+	}
+	snapshot, err := source.TakeSnapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Close(context.Background())
+	if rows, _ := f.readAll(t, snapshot, f.table(t, "public.a")); rows["1|a"] != 1 {
+		t.Errorf("read %v", rows)
+	}
 }

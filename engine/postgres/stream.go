@@ -111,8 +111,14 @@ func (s *Stream) startReplication(ctx context.Context, conn *pgconn.PgConn) erro
 	if err != nil {
 		return err
 	}
-	if encoding := conn.ParameterStatus("server_encoding"); s.o.Text != nil && encoding != "UTF8" {
+	encoding := conn.ParameterStatus("server_encoding")
+	if s.o.Text != nil && encoding != "UTF8" {
 		return fmt.Errorf("test_decoding writes text in the encoding of the database, which is %s: only UTF8 can be read", encoding)
+	}
+	if encoding == sqlASCII {
+		if err := conn.Exec(ctx, "SET client_encoding = "+sqlASCII).Close(); err != nil {
+			return fmt.Errorf("set client_encoding: %w", err)
+		}
 	}
 	if err := checkMessages(s.o.Messages, version*10_000); err != nil {
 		return err

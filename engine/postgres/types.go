@@ -90,14 +90,21 @@ func decimalType(typmod int32) arrow.DataType {
 // the text forms that the decoders read depend on them.
 func sessionSettings() map[string]string {
 	return map[string]string{
-		"client_encoding":    "UTF8",
-		"DateStyle":          "ISO",
-		"IntervalStyle":      "postgres",
-		"extra_float_digits": "3",
-		"bytea_output":       "hex",
-		"TimeZone":           "UTC",
+		"client_encoding":       "UTF8",
+		"DateStyle":             "ISO",
+		"IntervalStyle":         "postgres",
+		"extra_float_digits":    "3",
+		"bytea_output":          "hex",
+		"TimeZone":              "UTC",
+		"quote_all_identifiers": "off",
 	}
 }
+
+// sqlASCII is the encoding of a database that takes any bytes for text. To a client
+// that asks for UTF-8 it refuses to send others, the whole table or log for one
+// value; with this as client_encoding it sends all, and the decoders find the rows
+// that are none.
+const sqlASCII = "SQL_ASCII"
 
 // PreferBinary says whether a stream of tables of these shapes should ask for
 // binary values: it can, and most of what is sent is smaller or cheaper that
