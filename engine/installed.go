@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"github.com/leat-etl/leat/engine/spec"
 	"github.com/leat-etl/leat/plugins/bundle"
@@ -16,6 +19,14 @@ var _ = [1]struct{}{}[wasm.ABI-bundle.ABI]
 // one by its path, or the one that leat.lock pins for publisher/name@version.
 // The warning is what the trust store says of it, empty for nothing.
 func findPlugin(s *spec.Spec, ref string) (b *bundle.Bundle, warning string, err error) {
+	defer func() {
+		if err == nil || bundle.IsPath(ref) {
+			return
+		}
+		if _, none := os.Stat(filepath.Join(s.Dir, ref)); none == nil {
+			err = fmt.Errorf("%w; the path of the folder beside the pipeline file is written ./%s", err, ref)
+		}
+	}()
 	if !bundle.IsRef(ref) {
 		b, err = bundle.Resolve(ref, s.Dir)
 		return b, "", err

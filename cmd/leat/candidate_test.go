@@ -9,6 +9,8 @@ import (
 
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
+	"github.com/leat-etl/leat/plugins/bundle"
+	"github.com/leat-etl/leat/plugins/bundle/lock"
 	"github.com/leat-etl/leat/state"
 )
 
@@ -58,6 +60,7 @@ func TestCandidatesAndCapsules(t *testing.T) {
 	s.expect(s.leat("plugin", "test", "capsule", path, "--plugin", filepath.Join(s.dir, "live", "shout.wasm")), exitOK, "the same outcome")
 	s.expect(s.leat("plugin", "test", "capsule", path, "--plugin", filepath.Join(s.dir, "candidate", "shout.wasm")), exitOK, "the call succeeds")
 	s.expect(s.leat("plugin", "test", "capsule", s.file), exitFailure, "is not a capsule")
+	s.byFolder(path)
 
 	whole := s.extra
 	s.extra = strings.Replace(whole, "shadow = \""+candidate, "shadow = \"./broken.wasm", 1)
@@ -91,4 +94,35 @@ func TestCandidatesAndCapsules(t *testing.T) {
 		t.Errorf("the pipeline file, %v:\n%s", err, text)
 	}
 	s.expect(s.leat("failed", "replay", "--all", s.file), exitOK, "1 replayed")
+}
+
+// byFolder names the live plugin by its folder, without ./ before it.
+func (s *site) byFolder(capsule string) {
+	s.t.Helper()
+	s.t.Chdir(s.dir)
+	if err := os.CopyFS(filepath.Join("acme", "shout"), os.DirFS("live")); err != nil {
+		s.t.Fatal(err)
+	}
+	s.expect(s.leat("plugin", "test", "capsule", capsule, "--plugin", "live"), exitOK, "the same outcome")
+	s.expect(s.leat("plugin", "test", "capsule", capsule, "--plugin", "acme/shout"), exitOK, "the same outcome")
+	s.expect(s.leat("plugin", "info", "acme/shout"), exitOK, "shout 1.0.0, transform")
+	whole := s.extra
+	s.extra = "[[transforms]]\nplugin = \"acme/shout\"\n"
+	s.write()
+	s.expect(s.leat("plan", s.file), exitPlugin, "does not pin acme/shout", "is written ./acme/shout")
+	s.extra = whole
+	s.write()
+
+	pins, err := lock.Load(".")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	digest := "sha256:" + strings.Repeat("0", 64)
+	pins.Put(bundle.Ref{Publisher: "acme", Name: "shout", Version: "1.0.0"}, lock.Entry{Digest: digest, Module: digest})
+	if err := pins.Save(); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, args := range [][]string{{"plugin", "test", "capsule", capsule, "--plugin", "acme/shout"}, {"plugin", "info", "acme/shout"}} {
+		s.expect(s.leat(args...), exitUsage, "is a folder here and a plugin that leat.lock pins", "./acme/shout for the folder", "acme/shout@1.0.0 for the plugin")
+	}
 }

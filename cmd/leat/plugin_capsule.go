@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +14,7 @@ import (
 	"github.com/leat-etl/leat/engine"
 	"github.com/leat-etl/leat/plugins/bundle"
 	"github.com/leat-etl/leat/plugins/bundle/install"
+	"github.com/leat-etl/leat/plugins/bundle/lock"
 	"github.com/leat-etl/leat/plugins/capsule"
 	"github.com/leat-etl/leat/plugins/wasm"
 )
@@ -112,20 +115,49 @@ func (p *program) printReplay(c *capsule.Capsule, b *bundle.Bundle, now capsule.
 	return nil
 }
 
-// bundleOf finds a plugin that is named as in a pipeline file of this folder.
+// bundleOf finds a plugin that is named as in a pipeline file of this folder, or
+// by the path of its folder or module, with or without ./ before it.
 func bundleOf(ref string) (b *bundle.Bundle, err error) {
-	if bundle.IsRef(ref) {
+	what, err := pathOrName(ref, ".")
+	if err != nil {
+		return nil, err
+	}
+	if bundle.IsRef(what) {
 		var store install.Store
 		if store, err = install.DefaultStore(); err == nil {
-			b, _, err = install.Find(ref, ".", "", store)
+			b, _, err = install.Find(what, ".", "", store)
 		}
 	} else {
-		b, err = bundle.Resolve(ref, ".")
+		b, err = bundle.Resolve(what, ".")
 	}
 	if err != nil {
 		return nil, &engine.PluginError{Plugin: ref, Err: err}
 	}
 	return b, nil
+}
+
+// pathOrName puts ./ before what a file or folder here has the name of, and no
+// plugin that is bundled or that leat.lock in dir pins.
+func pathOrName(ref, dir string) (string, error) {
+	if _, err := os.Stat(ref); err != nil || bundle.IsPath(ref) {
+		return ref, nil
+	}
+	path := "." + string(filepath.Separator) + ref
+	name, err := bundle.ParseRef(ref)
+	if err != nil {
+		if _, err := bundle.Resolve(ref, "."); err == nil {
+			return ref, nil
+		}
+		return path, nil
+	}
+	pins, err := lock.Load(dir)
+	if err != nil {
+		return "", err
+	}
+	if pinned := pins.Versions(name.ID()); len(pinned) > 0 {
+		return "", errUsage{fmt.Errorf("%s is a folder here and a plugin that %s pins: write %s for the folder, %s for the plugin", ref, pins.Path(), path, pinned[0].Plugin)}
+	}
+	return path, nil
 }
 
 // capsuleBundle finds the plugin that is named, or the one of the capsule.

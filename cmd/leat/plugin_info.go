@@ -30,7 +30,11 @@ registry, host/repository:version.`,
 	registry := registryFlags(cmd)
 	cmd.Flags().StringVar(&dir, "dir", ".", "folder of the pipeline files and leat.lock")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		b, a, err := p.lookUp(cmd, args[0], dir, *registry)
+		what, err := pathOrName(args[0], dir)
+		if err != nil {
+			return err
+		}
+		b, a, err := p.lookUp(cmd, what, dir, *registry)
 		if err != nil {
 			return &engine.PluginError{Plugin: args[0], Err: err}
 		}
