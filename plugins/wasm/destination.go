@@ -329,11 +329,11 @@ func (d *Destination) exchange(ctx context.Context, op string, request []byte, o
 	in := d.instance
 	text, err := in.callJSON(ctx, op, "leat_"+op, request)
 	if err != nil {
-		return d.lose(ctx, err)
+		return d.lose(ctx, ofDestination(err))
 	}
 	said, err := decodeReply(text, out)
 	if err != nil {
-		return d.lose(ctx, d.module.failure(op, KindContract, "%v", err))
+		return d.lose(ctx, ofDestination(d.module.failure(op, KindContract, "%v", err)))
 	}
 	if said == nil {
 		if in.account() && !d.services.inTransaction && op == "commit" {
@@ -349,7 +349,15 @@ func (d *Destination) exchange(ctx context.Context, op string, request []byte, o
 	case said.Class != "":
 		failure.cause = &capability.Error{Class: said.Class, Message: said.Message, Own: true}
 	}
-	return failure
+	return ofDestination(failure)
+}
+
+func ofDestination(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.destination = true
+	}
+	return err
 }
 
 // lose discards the instance and rolls back its transaction.

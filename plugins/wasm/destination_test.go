@@ -128,7 +128,9 @@ func TestDatabaseErrorsPassThroughTheGuest(t *testing.T) {
 		if !errors.As(err, &e) || *e != *errFull {
 			t.Errorf("%s: error is %v", at, err)
 		}
-		wantError(t, err, KindGuest, "disk full")
+		if e := wantError(t, err, KindGuest, "disk full"); e.Hint() != "" {
+			t.Errorf("beside the database's own hint stands %q", e.Hint())
+		}
 		if err := d.Rollback(ctx); err != nil {
 			t.Error(err)
 		}
@@ -147,6 +149,9 @@ func TestAFailedInstanceIsRolledBackAndReplaced(t *testing.T) {
 	if e.Table != "shop.public.customers" || e.Position != b.Position || e.Op != "write" {
 		t.Errorf("error is %+v", e)
 	}
+	if hint := e.Hint(); !strings.Contains(hint, "limits = {") || !strings.Contains(hint, "run again") || !strings.Contains(hint, "nothing is lost") {
+		t.Errorf("what to do is %q", hint)
+	}
 	wantCalls(t, sql, "begin", "rollback")
 	if err := d.Commit(ctx, nil); err != nil {
 		t.Fatalf("the replacement does not work: %v", err)
@@ -160,7 +165,10 @@ func TestAFailedInstanceIsRolledBackAndReplaced(t *testing.T) {
 func TestAPanicIsAnErrorWithItsPlace(t *testing.T) {
 	ctx := context.Background()
 	d, p := openLedger(t, &recordedSQL{}, "panic")
-	wantError(t, d.Write(ctx, p, customerBatch(customers("shop"), mixed...)), KindGuest, "index out of range [4] with length 0 [main.go:")
+	e := wantError(t, d.Write(ctx, p, customerBatch(customers("shop"), mixed...)), KindGuest, "index out of range [4] with length 0 [main.go:")
+	if hint := e.Hint(); !strings.Contains(hint, "mended version") || !strings.Contains(hint, "run again") || !strings.Contains(hint, "nothing is lost") {
+		t.Errorf("what to do is %q", hint)
+	}
 }
 
 func TestABatchHandleEndsWithItsWrite(t *testing.T) {

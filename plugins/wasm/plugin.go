@@ -95,6 +95,8 @@ type Error struct {
 	Kind    Kind
 	Message string
 	cause   error
+	// destination: the plugin is the destination, which nothing goes past.
+	destination bool
 }
 
 // Error implements error.
@@ -116,6 +118,22 @@ func (e *Error) Error() string {
 	fmt.Fprintf(&s, ": %s", e.Message)
 	return s.String()
 }
+
+// Hint is what an operator can do about a destination that fails, empty where
+// the message has it: a plan that is refused, a failure of the database. Of a
+// transform that depends on what the host makes of it.
+func (e *Error) Hint() string {
+	switch {
+	case !e.destination || e.cause != nil || e.Kind == KindGuest && e.Op == "plan":
+		return ""
+	case e.Kind == KindFuel || e.Kind == KindDeadline || e.Kind == KindMemory:
+		return "raise the limit in the pipeline file, for example [destination] limits = { fuel = 50000000000, deadline = \"2m\", memory = \"1GB\" }, or take a version of the plugin that needs less, and run again" + standsStill
+	}
+	return "put a mended version of the plugin in its place (leat plugin update brings one of a publisher; leat plugin conformance tries one) and run again" + standsStill
+}
+
+// standsStill ends what is said of a destination that has failed.
+const standsStill = "; nothing is lost: the destination has kept its position, and the next run goes on from there"
 
 // Unwrap returns the cause that the plugin named, or nil.
 func (e *Error) Unwrap() error { return e.cause }
