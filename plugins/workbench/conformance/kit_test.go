@@ -39,6 +39,7 @@ var breakages = []breakage{
 	{"names are not quoted", "return `\"` + strings.ReplaceAll(name, `\"`, `\"\"`) + `\"`", "return name", "names", "column"},
 	{"the checkpoint is committed before the rows", "func (d *destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {\n", "func (d *destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {\n\tif d.open {\n\t\td.open = false\n\t\tif err := pdk.CommitSQL(); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n", "faults", "host call"},
 	{"a failed statement is passed over", "\t\tif _, err := pdk.Exec(sql); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\treturn nil\n}\n\n// stage", "\t\t_, _ = pdk.Exec(sql)\n\t}\n\treturn nil\n}\n\n// stage", "faults", "refused"},
+	{"it does not open", "CREATE TABLE IF NOT EXISTS leat_checkpoint", "CREATE NO TABLE leat_checkpoint", "checkpoints", "there is none at first"},
 	{"a plan makes the table", "p.Read = fmt.Sprintf(", "_, _ = pdk.Exec(p.Statements[0])\n\tp.Read = fmt.Sprintf(", "plans", "nothing is made by it"},
 }
 
@@ -126,6 +127,49 @@ func TestDestinationsOfEveryKit(t *testing.T) {
 				t.Errorf("the report is %+v", r)
 			}
 		})
+	}
+}
+
+// TestDestinationThatKeepsValues: one that has kv or blob is given both, and
+// finds again what it kept when it is opened anew.
+func TestDestinationThatKeepsValues(t *testing.T) {
+	ctx := context.Background()
+	host, err := wasm.NewHost(ctx, wasm.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close(ctx)
+	dir := filepath.Join(t.TempDir(), "store")
+	if _, err := scaffold.New(scaffold.Options{Dir: dir, Language: compile.Go, Kind: bundle.Destination}); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range [][3]string{
+		{"plugin.toml", `capabilities = ["sql"]`, `capabilities = ["sql", "kv", "blob"]`},
+		{"main.go", "\treturn &pdk.Info{", `	kept, e := pdk.KVGet("opened")
+	file, e2 := pdk.BlobGet("opened")
+	if rows, e3 := pdk.Query("SELECT 1 FROM leat_checkpoint WHERE pipeline = " + text(in.Pipeline)); e != nil || e2 != nil || e3 != nil || len(rows.Rows) > 0 && (kept == nil || file == nil) {
+		return nil, fmt.Errorf("kept is %q and %q, %v, %v, %v", kept, file, e, e2, e3)
+	}
+	if e, e2 = pdk.KVPut("opened", []byte("once")), pdk.BlobPut("opened", []byte("once")); e != nil || e2 != nil {
+		return nil, fmt.Errorf("%v, %v", e, e2)
+	}
+	return &pdk.Info{`},
+	} {
+		path := filepath.Join(dir, change[0])
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(text), change[1]) {
+			t.Fatalf("%s has no %q: %v", change[0], change[1], err)
+		}
+		if err := os.WriteFile(path, []byte(strings.Replace(string(text), change[1], change[2], 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := (&Kit{Host: host, Bundle: built(t, dir), Config: fileConfig(t), Dir: ".", Only: []string{"changes", "checkpoints"}}).Run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Full() {
+		t.Errorf("the report is %+v", r)
 	}
 }
 

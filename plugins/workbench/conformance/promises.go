@@ -41,6 +41,9 @@ func (k *Kit) checkpoints(ctx context.Context, score *Score) error {
 		return t.d.Commit(ctx, entries)
 	}
 	read := func() error {
+		if t.d == nil {
+			return nil // what opened it says why
+		}
 		entries, err := t.d.Checkpoint(ctx)
 		got := map[string]string{}
 		for _, e := range entries {

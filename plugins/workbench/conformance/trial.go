@@ -13,6 +13,7 @@ import (
 	"github.com/leat-etl/leat/plugins/bundle"
 	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/plugins/workbench/golden"
 )
 
 // trial is one story told to a destination.
@@ -23,6 +24,7 @@ type trial struct {
 	pipeline string
 	fault    *fault
 	restart  bool // after each delivery
+	grants   wasm.Grants
 
 	d     *wasm.Destination
 	info  wasm.Info
@@ -33,7 +35,7 @@ type trial struct {
 func (k *Kit) newTrial(c testCase, f *fault) (*trial, error) {
 	k.trials++
 	n := k.trials
-	t := &trial{kit: k, tables: map[string]string{}, pipeline: fmt.Sprintf("conformance-%s-%d", k.run, n), fault: f}
+	t := &trial{kit: k, tables: map[string]string{}, pipeline: fmt.Sprintf("conformance-%s-%d", k.run, n), fault: f, grants: golden.Grants(k.Bundle.Manifest)}
 	var err error
 	t.story, err = c.tell(func(name string) string { return fmt.Sprintf("leat_%s_%d_%s", k.run, n, name) })
 	return t, err
@@ -52,7 +54,7 @@ func (t *trial) open(ctx context.Context) error {
 	t.sql = &failing{SQL: sql, fault: t.fault}
 	m := t.kit.Bundle.Manifest
 	limits := m.Limits
-	plugin := wasm.Plugin{Name: m.Name, Version: m.Version, Digest: t.kit.Bundle.Digest, Config: guest,
+	plugin := wasm.Plugin{Name: m.Name, Version: m.Version, Digest: t.kit.Bundle.Digest, Config: guest, Grants: t.grants,
 		Limits: wasm.Limits{MemoryBytes: uint64(limits.Memory), Fuel: uint64(limits.Fuel), Deadline: limits.Deadline}}
 	if t.fault != nil && t.fault.kind == late {
 		plugin.Limits.Deadline = lateness / 2

@@ -12,9 +12,9 @@ import (
 	"github.com/leat-etl/leat/plugins/wasm"
 )
 
-// grantsOf are what a plugin under test is given of what it asks for: spaces of
+// Grants are what a plugin under test is given of what it asks for: spaces of
 // its own in memory, the clock, random bytes, and no host that it may ask.
-func grantsOf(m bundle.Manifest) (g wasm.Grants) {
+func Grants(m bundle.Manifest) (g wasm.Grants) {
 	asks := func(name string) bool { return slices.Contains(m.Capabilities, name) }
 	if asks("kv") {
 		g.KV = &memoryKV{values: map[string][]byte{}}

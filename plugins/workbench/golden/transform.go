@@ -27,7 +27,7 @@ func pluginOf(b *bundle.Bundle, settings json.RawMessage, dir string) (wasm.Plug
 	}
 	l := b.Manifest.Limits.Or(bundle.DefaultLimits)
 	p := wasm.Plugin{
-		Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: guest, Grants: grantsOf(b.Manifest),
+		Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: guest, Grants: Grants(b.Manifest),
 		Limits: wasm.Limits{MemoryBytes: uint64(l.Memory), Fuel: uint64(l.Fuel), Deadline: l.Deadline},
 	}
 	return p, json.Unmarshal(private, &p.Settings)
