@@ -189,7 +189,7 @@ func (c *pluginCheck) tryDestination(ctx context.Context, p *plugins) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, sql.Close()) }()
-	d, err := p.host.Destination(ctx, p.target.Module, p.target.plugin, sql)
+	d, err := p.host.Destination(ctx, p.target.Module, forTrial(p.target.plugin), sql)
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,17 @@ func apart(g wasm.Grants, granted spec.Grants, b *bundle.Bundle) (_ wasm.Grants,
 	return g, err
 }
 
+// forTrial is a plugin whose calls are taken back: what it keeps is gone with it.
+func forTrial(p wasm.Plugin) wasm.Plugin {
+	if p.Grants.KV != nil {
+		p.Grants.KV = capability.NewMemoryKV()
+	}
+	if p.Grants.Blob != nil {
+		p.Grants.Blob = capability.NewMemoryFiles()
+	}
+	return p
+}
+
 // keep gives the plugins that were granted kv the state folder.
 func (p *plugins) keep(s *state.Store) {
 	for _, t := range p.transforms {

@@ -194,7 +194,7 @@ func TestDevelopmentOfGrantsAndLimits(t *testing.T) {
 
 	// What does not link is not taken, and what runs goes on as it was granted.
 	edit(t, s.file, first, "")
-	p.says("is not granted to it: the plugin's grants in the pipeline file do that; the changed grants do not count yet: the plugin that runs has those from before")
+	p.says("the changed grants do not count yet: the plugin that runs has those from before")
 	expect("kept", "102")
 
 	change("tables = [\"public.customers\"]\n", "tables = [\"public.customers\"]\n"+first+"\nlimits = { fuel = 900000 }\n", 3)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 	"github.com/leat-etl/leat/state"
@@ -229,4 +231,31 @@ func TestPlanOfIndexes(t *testing.T) {
 			s.mended() // with the indexes in place
 		})
 	}
+}
+
+// TestCheckOfADestinationThatKeepsValues has it open and write as in a run, and
+// leaves nothing of it; then the plan and a run have what they keep.
+func TestCheckOfADestinationThatKeepsValues(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	s.patience = 5 * time.Minute // with a compiler on a busy machine
+	dir := filepath.Join(s.dir, "store")
+	s.expect(s.leat("plugin", "new", dir, "--kind", "destination", "--lang", "c"), exitOK)
+	edit(t, filepath.Join(dir, "plugin.toml"), `capabilities = ["sql"]`, `capabilities = ["sql", "kv", "blob"]`)
+	edit(t, filepath.Join(dir, "plugin.c"), "    self.pipeline = pipeline,", `    leat_text kept;
+    bool found;
+    if (!leat_kv_get(leat_str("k"), &kept, &found, f) || !leat_kv_put(leat_str("k"), leat_str("v"), f) || !leat_blob_put(leat_str("opened/f"), leat_str("v"), f)) return false;
+    self.pipeline = pipeline,`)
+	s.expect(s.leat("plugin", "build", dir), exitOK)
+	s.plugin = "./store"
+	s.write()
+	s.expect(s.leat("check", s.file), exitDestination, "is not granted to it", `grants = { kv = "10MB", blob = "exports" }`)
+	edit(t, s.file, "\"./store\"\n", "\"./store\"\ngrants = { kv = \"10MB\", blob = \"exports\" }\n")
+	s.expect(s.leat("check", s.file), exitOK, "destination store: opened, a table written and taken back")
+	if _, err := os.Stat(filepath.Join(s.dir, "exports", "opened")); err == nil {
+		t.Error("check has written into the folder of the plugin")
+	}
+	s.expect(s.leat("plan", s.file), exitOK)
+	s.expect(s.run(), exitOK)
+	s.expect(s.leat("verify", s.file), exitOK)
+	s.expect(s.leat("check", s.file), exitOK)
 }

@@ -110,8 +110,8 @@ func (b *Blob) admit(root *os.Root, name string, size int) (err error) {
 
 // within runs f on a file, or on the folder itself, which it cannot leave.
 func (b *Blob) within(what, name string, f func(*os.Root) error) error {
-	if name != "." && (!fs.ValidPath(name) || strings.HasSuffix(name, ".part") || strings.ContainsAny(name, "\\\x00")) {
-		return refused("%q is not the name of a file below the plugin's folder", name)
+	if name != "." && !goodName(name) {
+		return badName(name)
 	}
 	root, err := os.OpenRoot(b.dir)
 	if err == nil {
@@ -124,13 +124,23 @@ func (b *Blob) within(what, name string, f func(*os.Root) error) error {
 	return &Error{Class: Resource, Message: fmt.Sprintf("%s %q in %s: %v", what, name, b.dir, err)}
 }
 
+// goodName says whether a file may be called so.
+func goodName(name string) bool {
+	return name != "." && fs.ValidPath(name) && !strings.HasSuffix(name, ".part") && !strings.ContainsAny(name, "\\\x00")
+}
+
+func badName(name string) error {
+	return &Error{Class: Permission, Message: fmt.Sprintf("%q is not the name of a file below the plugin's folder", name),
+		Hint: `a plugin names files as in "exports/orders/1.csv": parts between single slashes, none of them "." or "..", no slash at either end, no backslash, and not with ".part" at the end`}
+}
+
 // Put writes a file whole: another one of that name is replaced at once.
 func (b *Blob) Put(name string, data []byte) error {
 	if len(data) > MaxBlob {
 		return &Error{Class: Resource, Message: fmt.Sprintf("a file of %d bytes is larger than %d", len(data), MaxBlob)}
 	}
-	if name == "." {
-		return refused("%q is not the name of a file below the plugin's folder", name)
+	if !goodName(name) {
+		return badName(name)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

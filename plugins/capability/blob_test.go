@@ -57,6 +57,9 @@ func TestBlobStaysInItsFolder(t *testing.T) {
 		if err := b.Put(name, []byte("x")); !errors.As(err, &e) {
 			t.Errorf("put %q: %v", name, err)
 		}
+		if err := NewMemoryFiles().Put(name, nil); name != "up/secret" && !errors.As(err, &e) {
+			t.Errorf("put %q into memory: %v", name, err)
+		}
 	}
 	if text, err := os.ReadFile(secret); err != nil || string(text) != "s" {
 		t.Errorf("the file outside holds %q, %v", text, err)

@@ -126,7 +126,7 @@ func TestCapabilitiesThatAreNotGrantedDoNotLink(t *testing.T) {
 		g := all
 		without(&g)
 		_, err := h.Transform(context.Background(), code, Plugin{Name: "grants", Version: "1", Grants: g})
-		wantError(t, err, KindContract, fmt.Sprintf("but the capability %q is not granted to it", name))
+		wantError(t, err, KindContract, fmt.Sprintf(`but the capability %q is not granted to it: below plugin in the pipeline file, for example, grants = { http = { hosts = ["api.example.org"] }, kv = "10MB", blob = "exports", clock = true, random = true }`, name))
 	}
 	// A transform has no database, whatever it is granted.
 	_, err := h.Transform(context.Background(), build(t, "testdata/ledger"), Plugin{Name: "ledger", Version: "1", Grants: all})

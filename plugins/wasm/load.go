@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/tetratelabs/wazero"
@@ -124,16 +125,29 @@ func (m *module) checkImports(imports []meter.Import, grants []string) error {
 				continue
 			}
 			if _, known := hostFunctions[i.Name]; known {
-				how := ": the plugin's grants in the pipeline file do that"
-				if capabilityOf(i.Name) == "sql" { // the driver of a destination does
-					how = ""
-				}
-				return m.failure("load", KindContract, "it imports %s.%s, but the capability %q is not granted to it%s", i.Module, i.Name, capabilityOf(i.Name), how)
+				return m.failure("load", KindContract, "it imports %s.%s, but the capability %q is not granted to it%s", i.Module, i.Name, capabilityOf(i.Name), howToGrant(capabilityOf(i.Name), imports, grants))
 			}
 		}
 		return m.failure("load", KindContract, "it imports %s.%s, which this host does not offer; see the tables of host functions in pdk/README.md", i.Module, i.Name)
 	}
 	return nil
+}
+
+// howToGrant is the line of the pipeline file that grants what is imported:
+// all of it, so that nobody has to come back for the next one. sql a pipeline
+// file cannot grant.
+func howToGrant(name string, imports []meter.Import, granted []string) string {
+	if name == "sql" {
+		return ""
+	}
+	var entries []string
+	for _, one := range [][2]string{{"http", `{ hosts = ["api.example.org"] }`}, {"kv", `"10MB"`}, {"blob", `"exports"`}, {"clock", "true"}, {"random", "true"}} {
+		mine := func(name string) bool { return capabilityOf(name) == one[0] }
+		if slices.ContainsFunc(imports, func(i meter.Import) bool { return i.Module == "leat" && mine(i.Name) }) || slices.ContainsFunc(granted, mine) {
+			entries = append(entries, one[0]+" = "+one[1])
+		}
+	}
+	return ": below plugin in the pipeline file, for example, grants = { " + strings.Join(entries, ", ") + " }"
 }
 
 func (m *module) checkExports(info *meter.Info, kind map[string]string) error {
