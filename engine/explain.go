@@ -401,7 +401,11 @@ func (x *explainer) notes(ctx context.Context) error {
 		note("the transforms leave the row out")
 	}
 	if slices.ContainsFunc(x.out.Landings, func(l Landing) bool { return l.Rows > 0 && l.Position == "" }) {
-		note(`the destination keeps no position of its rows: metadata = [..., "position"] in its config keeps it from then on`)
+		how := ""
+		if x.p.plugins.target.Manifest.HasSetting("metadata") { // of the destinations that are part of leat
+			how = `: metadata = [..., "position"] in its config keeps it from then on`
+		}
+		note("the destination keeps no position of its rows%s", how)
 	}
 	return nil
 }

@@ -258,4 +258,7 @@ func TestCheckOfADestinationThatKeepsValues(t *testing.T) {
 	s.expect(s.run(), exitOK)
 	s.expect(s.leat("verify", s.file), exitOK)
 	s.expect(s.leat("check", s.file), exitOK)
+	if r := s.leat("explain", "row", s.file, "public.customers", "id=1"); strings.Contains(r.out, "metadata") {
+		t.Errorf("explain names a setting that the plugin does not have:\n%s", r.out)
+	}
 }

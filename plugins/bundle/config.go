@@ -103,6 +103,14 @@ func ValidateConfig(m Manifest, config json.RawMessage) error {
 	return e
 }
 
+// HasSetting says whether the schema of the settings names one of the first level.
+func (m Manifest) HasSetting(name string) bool {
+	var schema struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	return json.Unmarshal(m.ConfigSchema, &schema) == nil && schema.Properties[name] != nil
+}
+
 // collect adds the faults at the leaves of a validation error.
 func (e *ConfigError) collect(schema any, v *jsonschema.ValidationError) {
 	path := configPath(v.InstanceLocation)
