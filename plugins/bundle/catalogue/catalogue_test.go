@@ -60,6 +60,27 @@ func reader(t *testing.T) (*Reader, *[]string) {
 	}, &warned
 }
 
+// TestWordsOfTheVersionShown: a pre-release is not what is described and found.
+func TestWordsOfTheVersionShown(t *testing.T) {
+	for _, order := range [][]string{{"1.0.0", "1.1.0-rc.1"}, {"1.1.0-rc.1", "1.0.0"}} {
+		x := &Index{}
+		for _, version := range order {
+			var asks []string
+			if version == "1.1.0-rc.1" {
+				asks = []string{"kv"}
+			}
+			a := bundletest.Artifact(t, "acme/mask@"+version, nil, asks...)
+			a.Bundle.Manifest.Description = "Version " + version
+			if err := x.Add(a, "mask.leat", ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p := x.Plugins[0]; p.Description != "Version 1.0.0" || len(x.Search([]string{"kv"})) != 0 {
+			t.Errorf("added as %v it is described as %q, and found by kv: %v", order, p.Description, x.Search([]string{"kv"}))
+		}
+	}
+}
+
 func refOf(t *testing.T, s string) bundle.Ref {
 	t.Helper()
 	r, err := bundle.ParseRef(s)

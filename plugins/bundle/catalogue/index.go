@@ -145,7 +145,7 @@ func (x *Index) Add(a *oci.Artifact, location, published string) error {
 	}
 	p.Versions = append(p.Versions, v)
 	slices.SortFunc(p.Versions, func(a, b Version) int { return bundle.CompareVersions(b.Version, a.Version) })
-	if p.Versions[0].Version == v.Version {
+	if newest := p.newest(); newest.Version == v.Version {
 		p.Kind, p.Description, p.Licence = m.Kind, m.Description, m.Licence
 	}
 	slices.SortFunc(x.Plugins, func(a, b Plugin) int { return strings.Compare(a.ID, b.ID) })
@@ -186,6 +186,15 @@ func (p *Plugin) Newest(prerelease bool) (Version, bool) {
 	return Version{}, false
 }
 
+// newest is the version that people are shown: the newest that may be used, or
+// where there is none the newest of all.
+func (p *Plugin) newest() Version {
+	if v, ok := p.Newest(false); ok {
+		return v
+	}
+	return p.Versions[0]
+}
+
 // Search returns the plugins of which every word is in the name or the
 // description, or is a capability or the kind.
 func (x *Index) Search(words []string) []Plugin {
@@ -193,7 +202,7 @@ func (x *Index) Search(words []string) []Plugin {
 	for _, p := range x.Plugins {
 		text := strings.ToLower(p.ID + " " + p.Description + " " + string(p.Kind))
 		if len(p.Versions) > 0 {
-			text += " " + strings.Join(p.Versions[0].Capabilities, " ")
+			text += " " + strings.Join(p.newest().Capabilities, " ")
 		}
 		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, strings.ToLower(w)) }) {
 			out = append(out, p)

@@ -252,7 +252,7 @@ func (in *Installer) restore(ctx context.Context, pin lock.Entry) (candidate, er
 		}
 	}
 	if failed == nil {
-		failed = []string{"no catalogue lists it, and it was installed from a file"}
+		failed = []string{"no catalogue of yours lists it, and no registry is known for it: leat plugin catalogue add NAME URL adds the catalogue that it came from"}
 	}
 	return candidate{}, fmt.Errorf("plugin %s, which %s pins as %s, cannot be found: %s; a bundle can be installed from its file: leat plugin install --dir %s FILE.leat",
 		pin.Plugin, lock.Name, pin.Digest, strings.Join(failed, "; "), strconv.Quote(in.Dir))

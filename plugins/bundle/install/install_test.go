@@ -348,7 +348,7 @@ func TestRestore(t *testing.T) {
 			t.Errorf("%d restored, asked %v: %v, want %q", len(done), w.asked, err, want)
 		}
 	}
-	restore("plugin acme/geo@1.0.0, which leat.lock pins as " + string(geo.Digest) + ", cannot be found: no catalogue lists it, and it was installed from a file")
+	restore("plugin acme/geo@1.0.0, which leat.lock pins as " + string(geo.Digest) + ", cannot be found: no catalogue of yours lists it, and no registry is known for it: leat plugin catalogue add NAME URL")
 	mirror := w.folder(mask, geo)
 	restore("")
 	w.runs("acme/geo@1.0.0")

@@ -182,6 +182,9 @@ func pullManifest(ctx context.Context, repo *remote.Repository, from Address) ([
 		reference = from.Tag
 	}
 	d, body, err := repo.Manifests().FetchReference(ctx, reference)
+	if errors.Is(err, errdef.ErrNotFound) {
+		err = fmt.Errorf("%w: the registry has no such repository, or no %s in it", errdef.ErrNotFound, reference)
+	}
 	if err != nil {
 		return nil, err
 	}
