@@ -206,10 +206,11 @@ func TestMarketplace(t *testing.T) {
 	w.refused(plugin("yank", "acme/mask@9.0.0", "--catalogue", shelf, "--undo", "--key", "acme.key"), "does not list it")
 
 	mirror := filepath.Join(t.TempDir(), "mirror")
-	w.expect(w.leat("marketplace", "mirror", "nothing", mirror), exitUsage, "no catalogue is called")
+	w.expect(w.leat("marketplace", "mirror", "nothing", mirror), exitUsage, "no catalogue of the list is called")
 	if err := os.Mkdir(mirror, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	w.ok([]string{"marketplace", "mirror", server.URL + "/", filepath.Join(t.TempDir(), "by-address")}, "3 bundles copied")
 	w.ok([]string{"marketplace", "mirror", "acme", mirror}, "3 bundles copied")
 	host := bundletest.Registry(t, false, nil)
 	w.ok([]string{"marketplace", "push", shelf, host + "/plugins", "--key", "acme.key"}, "3 bundles in the registry", "oci://"+host+"/plugins/catalogue:latest")

@@ -173,9 +173,10 @@ func (p *program) marketplaceMirrorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mirror CATALOGUE FOLDER",
 		Short: "Copy a catalogue with all its bundles",
-		Long: `Mirror copies a catalogue of the list (leat plugin catalogue list) with every
-bundle to a folder, which is a catalogue then: for machines without a network,
-or against the day on which the original is gone.`,
+		Long: `Mirror copies a catalogue of the list (leat plugin catalogue list), named by its
+name or its address there, with every bundle to a folder, which is a catalogue
+then: for machines without a network, or against the day on which the original is
+gone.`,
 		Args: exactly(2),
 	}
 	registry := registryFlags(cmd)
@@ -189,7 +190,7 @@ or against the day on which the original is gone.`,
 			return err
 		}
 		for _, s := range sources.Catalogues {
-			if s.Name != args[0] {
+			if s.Name != args[0] && strings.TrimSuffix(s.URL, "/") != strings.TrimSuffix(args[0], "/") {
 				continue
 			}
 			c, err := p.catalogueReader(keys, *registry).Open(cmd.Context(), s)
@@ -206,7 +207,7 @@ or against the day on which the original is gone.`,
 			fmt.Fprintf(p.out, "%s copied to %s\n", counted(n, "bundle"), args[1])
 			return nil
 		}
-		return errUsage{fmt.Errorf("no catalogue is called %q: leat plugin catalogue list", args[0])}
+		return errUsage{fmt.Errorf("no catalogue of the list is called %q or has that address: leat plugin catalogue list shows them, leat plugin catalogue add NAME URL adds one", args[0])}
 	}
 	return cmd
 }
