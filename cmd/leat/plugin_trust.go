@@ -110,7 +110,8 @@ func (p *program) trustAddCommand(edit func(func(*trust.Store) error) error) *co
 		Short: "Trust a publisher's key",
 		Long: `Add trusts a public key for the plugins of one publisher. Get the key from the
 publisher and not from where the plugin lies. A publisher that changes keys has
-two for a while: add the new one, and bound the old one with --until.`,
+two for a while: add the new one with --from, and the old one again with --until,
+which bounds it.`,
 		Args: exactly(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			text, err := keyText(args[1])
@@ -136,7 +137,14 @@ two for a while: add the new one, and bound the old one with --until.`,
 			if err := edit(func(s *trust.Store) error { return s.Add(args[0], k, public) }); err != nil {
 				return err
 			}
-			fmt.Fprintf(p.out, "plugins of %s signed with the key %s are trusted\n", args[0], public.ID())
+			days := ""
+			if from != "" {
+				days = " from " + from + " on"
+			}
+			if until != "" {
+				days += " until " + until
+			}
+			fmt.Fprintf(p.out, "plugins of %s signed with the key %s are trusted%s\n", args[0], public.ID(), days)
 			return nil
 		},
 	}

@@ -36,7 +36,7 @@ func Find(ref, dir, trustPath string, store Store) (b *bundle.Bundle, warning st
 		return nil, "", fmt.Errorf("plugin %s: %w: run leat plugin install --dir %s", pin.Plugin, err, strconv.Quote(dir))
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("plugin %s: %w", pin.Plugin, err)
+		return nil, "", fmt.Errorf("plugin %s: %w; leat plugin install --dir %s brings it again", pin.Plugin, err, strconv.Quote(dir))
 	}
 	if err := matches(a, pin, pins.Path()); err != nil {
 		return nil, "", err

@@ -269,6 +269,7 @@ func TestRunRefusesWhatDiffers(t *testing.T) {
 	damaged[at+4] ^= 1
 	write(damaged)
 	w.doesNotRun("acme/mask", "is refused")
+	w.doesNotRun("acme/mask", "leat plugin install --dir")
 	if err := w.in.Store.Put(w.signed("acme/mask@1.2.0", "http", "kv")); err != nil {
 		t.Fatal(err)
 	}
@@ -278,6 +279,7 @@ func TestRunRefusesWhatDiffers(t *testing.T) {
 	}
 	w.saveTrust()
 	w.doesNotRun("acme/mask", "which is revoked: stolen")
+	w.doesNotRun("acme/mask", "leat plugin update brings a newer version")
 }
 
 // TestExpiredKeys stop installs and not what is pinned.

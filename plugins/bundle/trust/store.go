@@ -149,12 +149,17 @@ func Parse(path string, text []byte) (*Store, error) {
 	return s, doc.Err()
 }
 
-// Add trusts a key for a publisher.
+// Add trusts a key for a publisher. Of one that the publisher has already it
+// sets the days that k has.
 func (s *Store) Add(publisher string, k Key, public sign.PublicKey) error {
 	if err := bundle.CheckName(publisher); err != nil {
 		return err
 	}
-	if owner, _ := s.find(public.ID()); owner != nil {
+	if owner, known := s.find(public.ID()); owner != nil {
+		if owner.Name == publisher && !(k.ValidFrom.IsZero() && k.ValidUntil.IsZero()) {
+			known.bound(k)
+			return nil
+		}
 		return fmt.Errorf("key %s is in %s already, as a key of %s", public.ID(), s.Path, owner.Name)
 	}
 	k.PEM, k.public = string(public.PEM()), public
@@ -166,6 +171,16 @@ func (s *Store) Add(publisher string, k Key, public sign.PublicKey) error {
 	}
 	s.Publishers = append(s.Publishers, Publisher{publisher, []Key{k}})
 	return nil
+}
+
+// bound takes over the days that other has.
+func (k *Key) bound(other Key) {
+	if !other.ValidFrom.IsZero() {
+		k.ValidFrom = other.ValidFrom
+	}
+	if !other.ValidUntil.IsZero() {
+		k.ValidUntil = other.ValidUntil
+	}
 }
 
 // Revoke ends all trust in a key, which is named by its ID or the beginning of

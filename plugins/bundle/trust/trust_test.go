@@ -132,6 +132,17 @@ func TestSaveAndLoad(t *testing.T) {
 	if err := s.Add("globex", Key{}, a.Public()); err == nil || !strings.Contains(err.Error(), "as a key of acme") {
 		t.Errorf("one key for two: %v", err)
 	}
+	if err := s.Add("globex", Key{ValidUntil: day(t, "2026-11-30")}, a.Public()); err == nil {
+		t.Error("the key of another publisher was bounded")
+	}
+	if err := s.Add("acme", Key{}, b.Public()); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("a key that is there: %v", err)
+	}
+	add(t, s, "acme", Key{ValidUntil: day(t, "2026-06-30")}, a)
+	if k := s.Publishers[0].Keys[0]; len(s.Publishers[0].Keys) != 2 || k.ValidFrom != day(t, "2026-01-01") || k.ValidUntil != day(t, "2026-06-30") {
+		t.Errorf("bounded: %+v", s.Publishers[0].Keys)
+	}
+	add(t, s, "acme", Key{ValidUntil: day(t, "2026-12-31")}, a)
 	if err := s.Add("Acme", Key{}, key(t).Public()); err == nil {
 		t.Error("a name that is none was taken")
 	}

@@ -68,8 +68,12 @@ func (s *Store) Check(subject Subject, now time.Time) (Verdict, error) {
 	if len(refused.Reasons) == 0 {
 		refused.Reasons = []string{"it has no signature"}
 	}
-	if s.Mode == Warn && !s.revokedAmong(subject) {
+	revoked := s.revokedAmong(subject)
+	if s.Mode == Warn && !revoked {
 		return Verdict{Warning: refused.Error()}, nil
+	}
+	if revoked && subject.Pinned {
+		refused.Hint += "; leat plugin update brings a newer version that another of the keys has signed, where there is one"
 	}
 	return Verdict{}, refused
 }
