@@ -76,8 +76,52 @@ func Try(ctx context.Context, s *spec.Spec, h *wasm.Host, dir, table string, row
 	if out.Input, err = source.Sample(ctx, at, read, rows); err != nil || out.Input == nil {
 		return out, err
 	}
-	out.Result, err = transform.Process(ctx, out.Plan, out.Input)
+	var plugin *wasm.Error
+	if out.Result, err = transform.Process(ctx, out.Plan, out.Input); errors.As(err, &plugin) {
+		out.Result, err = oneByOne(ctx, transform, out.Plan, out.Input, err)
+	}
 	return out, err
+}
+
+// triedOverruns is how many rows of a trial may meet a limit before it is given
+// up: each takes as long as the limit allows.
+const triedOverruns = 2
+
+// oneByOne makes calls of single rows where that with all of them has failed with
+// cause. The rows by which it fails are refused where a run sets them aside, named
+// where it does not.
+func oneByOne(ctx context.Context, transform *wasm.Transform, plan *wasm.Plan, b *batch.Batch, cause error) (out wasm.Result, err error) {
+	overruns := 0
+	for r := range b.Len() {
+		one := batch.Take(b, []int32{int32(r)})
+		made, err := transform.Process(ctx, plan, one)
+		one.Release()
+		out.Batches = append(out.Batches, made.Batches...)
+		for _, f := range made.Failed {
+			out.Failed = append(out.Failed, wasm.RowError{Row: r, Message: f.Message})
+		}
+		if err == nil {
+			continue
+		}
+		if metLimit(err) != "" {
+			overruns++
+		}
+		var plugin *wasm.Error
+		if !errors.As(err, &plugin) || actionFor(err) != setAside || overruns > triedOverruns {
+			(&Trial{Result: out}).Release()
+			return wasm.Result{}, fmt.Errorf("row %d: %w", r+1, err)
+		}
+		message := plugin.Message
+		if plugin.Kind != wasm.KindGuest {
+			message = string(plugin.Kind) + ": " + message
+		}
+		out.Failed = append(out.Failed, wasm.RowError{Row: r, Message: message})
+	}
+	if len(out.Failed) == 0 { // it needs several rows to fail
+		(&Trial{Result: out}).Release()
+		return wasm.Result{}, cause
+	}
+	return out, nil
 }
 
 // transformAt is the transform of the pipeline whose plugin lies at dir.

@@ -237,6 +237,13 @@ func TestTriedOnRows(t *testing.T) {
 	if f := out.Rows[1]; f.Before["note"] != "order 2" || len(f.After) != 1 || f.After[0].Row["note"] != "***" || len(f.Before) != 2 {
 		t.Errorf("the second row is %+v", f)
 	}
+	edit(t, filepath.Join(dir, "plugin.c"), "    (void)value;\n", "    if (value.len && value.at[value.len - 1] == '2') __builtin_trap();\n")
+	s.expect(s.leat(tried...), exitOK, "public.orders: 2 rows", "order 1  ***", "row 2 is refused: trap: wasm error: unreachable")
+	edit(t, filepath.Join(dir, "plugin.c"), "__builtin_trap();", "for (volatile int i = 0;;) i++;")
+	edit(t, s.file, "[[transforms]]\n", "[[transforms]]\nlimits = { fuel = 1000000 }\n")
+	s.expect(s.leat(tried...), exitOK, "order 1  ***", "row 2 is refused: fuel: the call used up its 1000000 units of fuel")
+	edit(t, filepath.Join(dir, "plugin.c"), "for (volatile int i = 0;;) i++;", "leat_append_str(out, \"\\xff\");")
+	s.expect(s.leat(tried...), exitPlugin, "row 2: plugin hide@0.1.0", "not valid UTF-8")
 }
 
 // TestMeasured compares a plugin with one that does nothing.

@@ -124,6 +124,9 @@ func (p *program) again(ctx context.Context, dir string, o authorOptions, do fun
 	defer w.Close()
 	for {
 		if err := once(); err != nil {
+			if ctx.Err() != nil {
+				return nil // stopped in it, as asked for
+			}
 			report(p.err, err)
 		}
 		fmt.Fprintf(p.err, "waiting for changes in %s\n", dir)

@@ -127,7 +127,7 @@ func (e *Error) Hint() string {
 	case !e.destination || e.cause != nil || e.Kind == KindGuest && e.Op == "plan":
 		return ""
 	case e.Kind == KindFuel || e.Kind == KindDeadline || e.Kind == KindMemory:
-		return "raise the limit in the pipeline file, for example [destination] limits = { fuel = 50000000000, deadline = \"2m\", memory = \"1GB\" }, or take a version of the plugin that needs less, and run again" + standsStill
+		return "raise the limit in the pipeline file, for example limits = { fuel = 50000000000, deadline = \"2m\", memory = \"1GB\" } below [destination], or take a version of the plugin that needs less, and run again" + standsStill
 	}
 	return "put a mended version of the plugin in its place (leat plugin update brings one of a publisher; leat plugin conformance tries one) and run again" + standsStill
 }
