@@ -324,10 +324,41 @@ func TestAwaitedStandby(t *testing.T) {
 		d := p.Status().Databases[0]
 		return strings.Contains(d.Awaits, "slots standby have it") && d.AwaitsFix != "" && d.LagBytes > 0
 	})
+	var held *postgres.Error
+	if err := p.CatchUp(ctx); !errors.As(err, &held) || held.Hint == "" || !strings.Contains(err.Error(), "slots standby have it") {
+		t.Errorf("waiting for what is held back: %v", err)
+	}
 	if err := standby.StartAgain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, ctx, "the row that was held back", func() bool { return rowsAt(t, p) == "1loaded 2held back" && p.Status().Databases[0].Awaits == "" })
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestGuardFollowsFailover fails over to the other one of the hosts while the
+// pipeline runs: what the slot keeps is measured there.
+func TestGuardFollowsFailover(t *testing.T) {
+	primary, standby, database := standbyPair(t)
+	if primary.Major() < 17 {
+		return
+	}
+	p := pipelineFor(t, t.TempDir(), primary, fmt.Sprintf("database = %q", database), `heartbeat = "1s"`)
+	p.Spec.Source.Hosts = []string{fmt.Sprintf("%s:%d", primary.Host(), primary.Port()), fmt.Sprintf("%s:%d", standby.Host(), standby.Port())}
+	stop := started(t, p)
+	streams(t, p)
+	awaitSQL(t, standby, database, `SELECT coalesce(bool_and(synced AND NOT temporary AND invalidation_reason IS NULL), false) FROM pg_replication_slots WHERE failover`)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	waitFor(t, ctx, "the guard at the primary", func() bool { return p.Status().Databases[0].RetainedWAL > 0 })
+	if err := primary.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.Exec(t.Context(), database, `ALTER SYSTEM SET synchronized_standby_slots = 'none_yet'`, `SELECT pg_promote()`, `SELECT pg_reload_conf()`); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, ctx, "the guard at the promoted standby", func() bool { return strings.Contains(p.Status().Databases[0].Awaits, "none_yet") })
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,16 @@ func (l *lane) guard(ctx context.Context) error {
 				continue
 			}
 		}
-		if err := l.measureSlot(ctx, source); err != nil {
+		name, _ := names(l.p.Spec, l.database)
+		slot, err := source.Slot(ctx, name)
+		if err != nil { // the lane itself meets the failure, perhaps goes to another of the hosts
+			_ = source.Close(context.WithoutCancel(ctx))
+			source = nil
+		}
+		if slot == nil {
+			continue
+		}
+		if err := l.measureSlot(name, slot); err != nil {
 			return err
 		}
 	}
@@ -76,14 +85,9 @@ func (p *Pipeline) openAny(ctx context.Context, cfg *postgres.Config, database s
 	return source, err
 }
 
-// measureSlot reads how much log the slot keeps and holds it against the
+// measureSlot notes how much log the slot keeps and holds it against the
 // budget.
-func (l *lane) measureSlot(ctx context.Context, source *postgres.Source) error {
-	name, _ := names(l.p.Spec, l.database)
-	slot, err := source.Slot(ctx, name)
-	if err != nil || slot == nil {
-		return nil // the lane itself meets the failure, or has not made the slot yet
-	}
+func (l *lane) measureSlot(name string, slot *postgres.Slot) error {
 	l.end.Store(slot.RestartLSN + uint64(slot.RetainedBytes))
 	l.sayAwaits(slot)
 	budget := int64(l.p.Spec.Source.WALBudget)

@@ -116,6 +116,15 @@ func (l *lane) waitFor(ctx context.Context, lsn uint64) error {
 			return ctx.Err()
 		case <-tick.C:
 		}
+		var held *postgres.Error
+		l.progress(func(d *DatabaseProgress) {
+			if d.Awaits != "" {
+				held = &postgres.Error{Op: "catch up with", Object: "database " + l.database, Class: postgres.Retry, Err: errors.New(d.Awaits), Hint: d.AwaitsFix}
+			}
+		})
+		if held != nil {
+			return held
+		}
 	}
 	return nil
 }
