@@ -171,6 +171,18 @@ func TestAPanicIsAnErrorWithItsPlace(t *testing.T) {
 	}
 }
 
+// TestARefusedPlanSaysWhatToDo: one table that a destination does not take ends
+// the run.
+func TestARefusedPlanSaysWhatToDo(t *testing.T) {
+	d, _ := openLedger(t, &recordedSQL{}, "")
+	s := customers("shop")
+	s.Table.Name = "nowhere"
+	_, err := d.Plan(context.Background(), s)
+	if e := wantError(t, err, KindGuest, "no place for nowhere"); !strings.Contains(e.Hint(), "leat objects skip FILE shop.public.nowhere") {
+		t.Errorf("what to do is %q", e.Hint())
+	}
+}
+
 func TestABatchHandleEndsWithItsWrite(t *testing.T) {
 	ctx := context.Background()
 	d, p := openLedger(t, &recordedSQL{}, "keep")

@@ -120,12 +120,14 @@ func (e *Error) Error() string {
 }
 
 // Hint is what an operator can do about a destination that fails, empty where
-// the message has it: a plan that is refused, a failure of the database. Of a
-// transform that depends on what the host makes of it.
+// a failure of the database is behind it. Of a transform that depends on what the
+// host makes of it.
 func (e *Error) Hint() string {
 	switch {
-	case !e.destination || e.cause != nil || e.Kind == KindGuest && e.Op == "plan":
+	case !e.destination || e.cause != nil:
 		return ""
+	case e.Kind == KindGuest && e.Op == "plan":
+		return "leave the table out (leat objects skip FILE " + e.Table + ", or exclude under [objects] in the pipeline file), change it so that the destination can take it, or take another destination, and run again" + standsStill
 	case e.Kind == KindFuel || e.Kind == KindDeadline || e.Kind == KindMemory:
 		return "raise the limit in the pipeline file, for example limits = { fuel = 50000000000, deadline = \"2m\", memory = \"1GB\" } below [destination], or take a version of the plugin that needs less, and run again" + standsStill
 	}

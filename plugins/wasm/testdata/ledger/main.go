@@ -38,6 +38,9 @@ func (l *ledger) Open(in *pdk.OpenInput) (*pdk.Info, error) {
 
 func (l *ledger) Plan(s *pdk.Schema) (*pdk.TablePlan, error) {
 	p := &pdk.TablePlan{Table: strconv.Quote(s.Table.Name), Read: "SELECT", Statements: []string{"CREATE " + s.Table.Name}}
+	if s.Table.Name == "nowhere" {
+		return nil, fmt.Errorf("ledger: no place for %s", s.Table.Name)
+	}
 	if l.config.Misbehave == "long" {
 		if l.long == "" {
 			l.long = strings.Repeat("x", 1<<20)
