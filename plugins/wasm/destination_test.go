@@ -178,6 +178,14 @@ func TestARefusedPlanSaysWhatToDo(t *testing.T) {
 	s := customers("shop")
 	s.Table.Name = "nowhere"
 	_, err := d.Plan(context.Background(), s)
+	other, err2 := newHost(t).Destination(context.Background(), build(t, "./testdata/ledger"), Plugin{Name: "ledger", Config: json.RawMessage(`{"misbehave": 1}`)}, &recordedSQL{})
+	if err2 != nil {
+		t.Fatal(err2)
+	}
+	_, err2 = other.Open(context.Background(), OpenInput{Pipeline: "shop"})
+	if e := wantError(t, err2, KindGuest, "misbehave"); e.Hint() != "" {
+		t.Errorf("beside what is wrong with the settings stands %q", e.Hint())
+	}
 	if e := wantError(t, err, KindGuest, "no place for nowhere"); !strings.Contains(e.Hint(), "leat objects skip FILE shop.public.nowhere") {
 		t.Errorf("what to do is %q", e.Hint())
 	}

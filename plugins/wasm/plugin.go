@@ -120,11 +120,11 @@ func (e *Error) Error() string {
 }
 
 // Hint is what an operator can do about a destination that fails, empty where
-// a failure of the database is behind it. Of a transform that depends on what the
-// host makes of it.
+// the message has it: a failure of the database, settings that it does not open
+// with. Of a transform that depends on what the host makes of it.
 func (e *Error) Hint() string {
 	switch {
-	case !e.destination || e.cause != nil:
+	case !e.destination || e.cause != nil || e.Kind == KindGuest && e.Op == "open" && !strings.HasPrefix(e.Message, "panic: "):
 		return ""
 	case e.Kind == KindGuest && e.Op == "plan":
 		return "leave the table out (leat objects skip FILE " + e.Table + ", or exclude under [objects] in the pipeline file), change it so that the destination can take it, or take another destination, and run again" + standsStill
