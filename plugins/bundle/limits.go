@@ -11,7 +11,7 @@ import (
 // the pipeline file, then the manifest, then DefaultLimits.
 type Limits struct {
 	Memory   strict.Bytes  `toml:"memory" doc:"The most memory one instance of the plugin may have." min:"1MB" max:"4GB"`
-	Fuel     int64         `toml:"fuel" doc:"The most fuel one call may burn: about one unit for each function entry and loop round." min:"1"`
+	Fuel     int64         `toml:"fuel" doc:"The most fuel one call may burn: about one unit an instruction, the same on every machine." min:"1"`
 	Deadline time.Duration `toml:"deadline" doc:"The longest that one call may take." min:"10ms" max:"24h"`
 }
 
