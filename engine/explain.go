@@ -107,6 +107,9 @@ func (p *Pipeline) ExplainRow(ctx context.Context, table, key string) (_ *RowExp
 	if err != nil {
 		return nil, err
 	}
+	if _, err := p.store.Source(t.ID().Database); errors.Is(err, state.ErrNotFound) {
+		return nil, neverReplicated(t.ID().Database, p.Spec.Path)
+	}
 	own, err := p.openChain(ctx)
 	if err != nil {
 		return nil, err
@@ -391,7 +394,7 @@ func (x *explainer) notes(ctx context.Context) error {
 		}
 	}
 	if x.out.SetAside > 0 {
-		note("%d changes of the row are set aside: leat failed list %s shows them", x.out.SetAside, x.p.Spec.Path)
+		note("changes of the row that are set aside: %d; leat failed list %s shows them", x.out.SetAside, x.p.Spec.Path)
 	}
 	o, err := x.p.store.Object(x.table.ID())
 	if err == nil && (o.State == state.Paused || o.State == state.Skipped) {

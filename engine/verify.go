@@ -200,6 +200,10 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 	return v, v.group(ctx, tables)
 }
 
+func neverReplicated(database, path string) error {
+	return fmt.Errorf("database %s was never replicated: leat run %s does that", database, path)
+}
+
 func (v *verifier) measureLag(ctx context.Context, database string, source *postgres.Source) error {
 	system, err := source.System(ctx)
 	if err != nil {
@@ -207,7 +211,7 @@ func (v *verifier) measureLag(ctx context.Context, database string, source *post
 	}
 	record, err := v.p.store.Source(database)
 	if errors.Is(err, state.ErrNotFound) {
-		return fmt.Errorf("database %s was never replicated: leat run %s does that", database, v.p.Spec.Path)
+		return neverReplicated(database, v.p.Spec.Path)
 	}
 	if err != nil {
 		return err

@@ -44,6 +44,7 @@ func TestExplainRow(t *testing.T) {
 	s.write()
 	s.exec("CREATE TABLE places (id integer, region text, note text, PRIMARY KEY (region, id))", "CREATE TABLE bare (note text)", "ALTER TABLE places OWNER TO "+s.role, "ALTER TABLE bare OWNER TO "+s.role,
 		`INSERT INTO places VALUES (1, 'eu', 'one'), (1, 'a,"b"=', 'odd')`)
+	s.expect(s.leat("explain", "row", s.file, "public.customers", "7"), exitFailure, "was never replicated: leat run "+s.file)
 	s.expect(s.run(), exitOK)
 
 	x := s.explained(exitOK, "public.customers", "7")
