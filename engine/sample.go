@@ -52,7 +52,7 @@ func Try(ctx context.Context, s *spec.Spec, h *wasm.Host, dir, table string, row
 	if err != nil {
 		return nil, err
 	}
-	transform, err := h.Transform(ctx, loaded.Module, loaded.plugin)
+	transform, err := h.Transform(ctx, loaded.Module, forTrial(loaded.plugin))
 	if err != nil {
 		return nil, err
 	}

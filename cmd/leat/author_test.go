@@ -11,6 +11,7 @@ import (
 
 	"github.com/leat-etl/leat/engine/enginetest/pgserver"
 	"github.com/leat-etl/leat/plugins/workbench"
+	"github.com/leat-etl/leat/state"
 )
 
 // newPlugin makes a plugin in C, the language that compiles fastest.
@@ -244,6 +245,34 @@ func TestTriedOnRows(t *testing.T) {
 	s.expect(s.leat(tried...), exitOK, "order 1  ***", "row 2 is refused: fuel: the call used up its 1000000 units of fuel")
 	edit(t, filepath.Join(dir, "plugin.c"), "for (volatile int i = 0;;) i++;", "leat_append_str(out, \"\\xff\");")
 	s.expect(s.leat(tried...), exitPlugin, "row 2: plugin hide@0.1.0", "not valid UTF-8")
+}
+
+// TestTriedWithGrants tries a plugin that keeps values on rows, and its call from
+// a capsule: nothing of what it keeps then stays.
+func TestTriedWithGrants(t *testing.T) {
+	s := newSite(t, pgserver.Test(t, pgserver.Options{}))
+	dir := newPlugin(s)
+	writeFile(t, strings.Replace(hoarder, "    leat_append_str(out, ", `    if (!leat_blob_put(leat_str("f"), value, &f)) return;
+    if (leat_is(value, "refused")) { leat_refuse_value(out, "not kept"); return; }
+    leat_append_str(out, `, 1), dir, "plugin.c")
+	edit(t, filepath.Join(dir, "plugin.c"), "(void)value, (void)state;", "(void)state;")
+	edit(t, filepath.Join(dir, "plugin.toml"), "abi = 1", "abi = 1\ncapabilities = [\"kv\", \"blob\"]")
+	writeFile(t, `{"type": "object"}`, dir, "config.schema.json")
+	s.extra = "[[transforms]]\nplugin = \"./hide\"\ntables = [\"public.customers\"]\ngrants = { kv = \"1kB\", blob = \"kept\" }\n"
+	s.write()
+	s.expect(s.leat("plugin", "run", dir, "--pipeline", s.file, "--table", "public.customers", "--limit", "2"), exitOK, "kept")
+	if files, err := os.ReadDir(filepath.Join(s.dir, "kept")); len(files) > 0 {
+		t.Errorf("a trial has left %v, %v", files, err)
+	}
+	s.exec("UPDATE customers SET email = 'refused' WHERE id = 1")
+	s.expect(s.run(), exitOK)
+	events := decode[[]state.Failed](s, s.leat("--json", "failed", "list", s.file))
+	if len(events) != 1 {
+		t.Fatalf("%d failed events, want 1", len(events))
+	}
+	path := filepath.Join(s.dir, "refused.capsule")
+	s.expect(s.leat("failed", "capsule", s.file, events[0].ID, "-o", path), exitOK, "not kept")
+	s.expect(s.leat("plugin", "test", "capsule", path, "--plugin", dir), exitOK, "the same outcome")
 }
 
 // TestMeasured compares a plugin with one that does nothing.

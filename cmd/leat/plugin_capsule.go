@@ -17,6 +17,7 @@ import (
 	"github.com/leat-etl/leat/plugins/bundle/lock"
 	"github.com/leat-etl/leat/plugins/capsule"
 	"github.com/leat-etl/leat/plugins/wasm"
+	"github.com/leat-etl/leat/plugins/workbench/golden"
 )
 
 func (p *program) pluginCapsuleCommand() *cobra.Command {
@@ -28,7 +29,8 @@ func (p *program) pluginCapsuleCommand() *cobra.Command {
 had to stop, has saved. The plugin is found by its digest, among the bundled and the
 installed ones: then the outcome has to be the same to the last byte. With --plugin
 another one is tried, a mended version for example: then the call has to succeed.
-Exit code 5 otherwise.`,
+Exit code 5 otherwise. What the plugin keeps (kv, blob) is in memory and empty then,
+and no server is asked (http).`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := capsule.Open(args[0])
@@ -63,7 +65,7 @@ func (p *program) replayCapsule(ctx context.Context, c *capsule.Capsule, ref, co
 		return err
 	}
 	// Private: a replay asks the plugin itself, and keeps nothing.
-	runs := wasm.Plugin{Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: guest, Private: true, Limits: c.Limits, Columns: c.Columns}
+	runs := wasm.Plugin{Name: b.Manifest.Name, Version: b.Manifest.Version, Digest: b.Digest, Config: guest, Private: true, Limits: c.Limits, Columns: c.Columns, Grants: golden.Grants(b.Manifest)}
 	if err := json.Unmarshal(private, &runs.Settings); err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func (p *program) printReplay(c *capsule.Capsule, b *bundle.Bundle, now capsule.
 		case same && good:
 			fmt.Fprintln(p.out, "the same outcome")
 		case same:
-			fmt.Fprintln(p.out, "another outcome: the plugin is not deterministic, or other settings were given")
+			fmt.Fprintln(p.out, "another outcome: the plugin is not deterministic, other settings were given, or it depends on what it keeps or asks (kv, blob, http), which is not in the capsule")
 		case good:
 			fmt.Fprintln(p.out, "the call succeeds")
 		default:
