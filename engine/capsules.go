@@ -45,7 +45,7 @@ func (p *Pipeline) Capsule(ctx context.Context, id string, mask bool) (*capsule.
 	}
 	s, reached, err := root.refusing(ctx, shaped, f.Digest)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("failed event %s: the row does not reach plugin %s (%s) in the pipeline as it is now, one that stands there fails before: leat failed replay tries the row with it, then its call can be saved: %w", id, f.Plugin, f.Digest, err)
 	}
 	if s == nil {
 		return nil, fmt.Errorf("failed event %s: the row does not reach plugin %s (%s) in the pipeline as it is now: its call can be saved with that version in the pipeline file; leat failed replay tries the row with what is there", id, f.Plugin, f.Digest)

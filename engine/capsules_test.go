@@ -150,3 +150,62 @@ func TestCapsules(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestCapsuleAfterAChangedPlugin: a row that another build of the plugin refuses,
+// too, is that one's after a replay, and its call can be saved.
+func TestCapsuleAfterAChangedPlugin(t *testing.T) {
+	server := pgserver.Test(t, pgserver.Options{})
+	database := server.Database(t)
+	if err := server.Exec(t.Context(), database, `CREATE TABLE a (id int PRIMARY KEY, name text)`, `INSERT INTO a VALUES (1, 'trap'), (2, 'Fine 7')`); err != nil {
+		t.Fatal(err)
+	}
+	broken, dir := shout(t, "candidate"), t.TempDir()
+	open := func() *engine.Pipeline {
+		return pipelineIn(t, dir, server, database, "[[transforms]]", `plugin = "`+broken+`"`)
+	}
+	p := open()
+	if err := p.Run(t.Context(), engine.RunOptions{UntilCaughtUp: true}); err != nil {
+		t.Fatal(err)
+	}
+	event := func() (f state.Failed) {
+		t.Helper()
+		for one, err := range p.FailedEvents(state.FailedFilter{}) {
+			if err != nil || f.ID != "" {
+				t.Fatalf("another event than %q: %v", f.ID, err)
+			}
+			f = one
+		}
+		return f
+	}
+	before := event()
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	module := filepath.Join(broken, "shout.wasm")
+	code, err := os.ReadFile(module)
+	if err == nil {
+		err = os.WriteFile(module, append(code, 0, 2, 1, 'x'), 0o600) // a custom section
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = open()
+	defer func() {
+		if err := p.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := p.Capsule(t.Context(), before.ID, false); err == nil || !strings.Contains(err.Error(), "leat failed replay tries the row with it") {
+		t.Errorf("the call of a plugin that is gone: %v", err)
+	}
+	if r, err := p.Replay(t.Context(), []string{before.ID}); err != nil || len(r.Failed) != 1 {
+		t.Fatalf("replayed %+v, %v", r, err)
+	}
+	after := event()
+	if after.Digest == before.Digest || after.Plugin != before.Plugin || after.Attempts != before.Attempts+1 {
+		t.Errorf("the event is %+v, it was %+v", after, before)
+	}
+	if c, err := p.Capsule(t.Context(), after.ID, true); err != nil || !c.Masked {
+		t.Errorf("the call of the plugin that is there: %v", err)
+	}
+}

@@ -110,6 +110,9 @@ type rowFailure struct {
 	key                     []byte // see keyHash; only of a row that the destination refused
 }
 
+// Error implements error.
+func (f *rowFailure) Error() string { return f.message }
+
 func newChain(p *plugins, databases []string, values spec.Values) *Chain {
 	return &Chain{transforms: p.transforms, databases: databases, values: values,
 		current: map[[2]string]map[string]*batch.Schema{}, roots: map[*batch.Schema]*step{}, naming: p.naming,

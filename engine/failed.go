@@ -10,6 +10,7 @@ import (
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/spec"
+	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
 )
@@ -285,6 +286,14 @@ func (r *replay) settle(ctx context.Context, c change) (done bool, err error) {
 		}
 		row.Attempts++
 		row.Reason, row.WaitsBehind = err.Error(), ""
+		var refused *rowFailure
+		var database *capability.Error
+		switch {
+		case errors.As(err, &refused):
+			row.Plugin, row.Digest = refused.plugin, refused.digest
+		case errors.As(err, &database):
+			row.Plugin, row.Digest = r.p.plugins.target.identity(), r.p.plugins.target.Digest
+		}
 		if _, err := r.p.store.PutFailed(*row); err != nil {
 			return false, err
 		}
@@ -358,7 +367,7 @@ func (d *delivery) replay(ctx context.Context, f state.Failed) error {
 	}
 	defer releaseAll(outputs)
 	if len(failures) > 0 {
-		return errors.New(failures[0].message)
+		return &failures[0]
 	}
 	for _, o := range outputs {
 		if err := d.store(ctx, o); err != nil {
