@@ -23,7 +23,7 @@ import (
 type bareRuntime struct{ wazero.Runtime }
 
 // tickEvery is what the host gives out at a time.
-const tickEvery = 100_000
+const tickEvery = 400_000
 
 func newBareRuntime(ctx context.Context, config wazero.RuntimeConfig) (*bareRuntime, error) {
 	r := &bareRuntime{wazero.NewRuntimeWithConfig(ctx, config)}
