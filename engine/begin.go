@@ -30,15 +30,6 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	if err := l.settleQueries(ctx, tables); err != nil {
 		return nil, err
 	}
-	if err := l.unpublished(ctx, tables); err != nil {
-		return nil, err
-	}
-	if l.identities(tables) || l.shapes.anyPromise() { // before the log is without them
-		if err := l.savePromises(ctx); err != nil {
-			return nil, err
-		}
-	}
-	failpoint("left-noted")
 	slot, publication := names(l.p.Spec, l.database)
 	l.record, err = l.p.store.Source(l.database)
 	switch {
@@ -61,11 +52,22 @@ func (l *lane) prepare(ctx context.Context, tables []*postgres.Table) (*history,
 	if err != nil {
 		return nil, err
 	}
+	if started { // before anything is noted of this server
+		if err := l.checkContinuity(ctx, position, found); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.unpublished(ctx, tables); err != nil {
+		return nil, err
+	}
+	if l.identities(tables) || l.shapes.anyPromise() { // before the log is without them
+		if err := l.savePromises(ctx); err != nil {
+			return nil, err
+		}
+	}
+	failpoint("left-noted")
 	if !started {
 		return l.begin(ctx, tables, found)
-	}
-	if err := l.checkContinuity(ctx, position, found); err != nil {
-		return nil, err
 	}
 	if err := l.publish(ctx, PublicationName(l.p.Spec, l.database), tables); err != nil {
 		return nil, err

@@ -269,8 +269,12 @@ func TestStandbyChangesTimeline(t *testing.T) {
 			}
 			p := again()
 			publication := engine.PublicationName(p.Spec, database)
-			exec(primary, fmt.Sprintf(`CREATE PUBLICATION %s FOR TABLE ONLY a WITH (publish_via_partition_root = true)`, publication),
-				fmt.Sprintf(`CREATE PUBLICATION %s_keyless WITH (publish = 'insert, truncate', publish_via_partition_root = true)`, publication))
+			options := `publish_via_partition_root = true`
+			if primary.Major() >= 18 {
+				options += `, publish_generated_columns = stored`
+			}
+			exec(primary, fmt.Sprintf(`CREATE PUBLICATION %s FOR TABLE ONLY a WITH (%s)`, publication, options),
+				fmt.Sprintf(`CREATE PUBLICATION %s_keyless WITH (publish = 'insert, truncate', %s)`, publication, options))
 			loadStandby(t, p, primary, source, database)
 			p = again()
 			stop := started(t, p)

@@ -68,9 +68,6 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	if err = l.identify(ctx); err != nil {
 		return err
 	}
-	if err := l.loadWhatIsOut(ctx); err != nil {
-		return err
-	}
 	found, err := l.source.Slot(ctx, l.record.Slot)
 	if err != nil {
 		return err
@@ -80,6 +77,9 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 		return fmt.Errorf("system identifier of database %s in the state folder: %w", l.database, err)
 	}
 	if err := l.checkContinuity(ctx, at, found); err != nil {
+		return err
+	}
+	if err := l.loadWhatIsOut(ctx); err != nil {
 		return err
 	}
 	if err := l.publish(ctx, l.record.Publication, l.tables); err != nil {

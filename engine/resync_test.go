@@ -55,18 +55,45 @@ func TestResyncAfterALostSlot(t *testing.T) {
 }
 
 // TestAnotherServer answers for the source with a server that is none of its: what
-// to do is to correct the address, before anything is loaded from there.
+// to do is to correct the address, before anything is loaded from there. That it has
+// the same table, in no publication, says nothing of the right one's.
 func TestAnotherServer(t *testing.T) {
-	server, other := pgserver.Test(t, pgserver.Options{}), pgserver.Own(t, pgserver.Options{})
-	database, dir := server.Database(t), t.TempDir()
-	if err := runOnce(t, pipelineIn(t, dir, server, database)); err != nil {
-		t.Fatal(err)
+	server, other := pgserver.Own(t, pgserver.Options{}), pgserver.Own(t, pgserver.Options{})
+	database, dir := "shop", t.TempDir()
+	exec := func(s *pgserver.Server, database, sql string) {
+		t.Helper()
+		if err := s.Exec(t.Context(), database, sql); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := other.Exec(t.Context(), "postgres", "CREATE DATABASE "+database); err != nil {
-		t.Fatal(err)
+	for _, s := range []*pgserver.Server{server, other} {
+		exec(s, "postgres", "CREATE DATABASE shop")
+		exec(s, database, "CREATE TABLE a (id int PRIMARY KEY, v text)")
 	}
+	again := func(want string) {
+		t.Helper()
+		if err := runOnce(t, pipelineIn(t, dir, server, database)); err != nil {
+			t.Fatal(err)
+		}
+		p := pipelineIn(t, dir, server, database)
+		defer p.Close(t.Context())
+		if err := p.Query(t.Context(), `SELECT string_agg(id || __leat_op_type, ' ' ORDER BY id) FROM a`, func(r engine.Rows) error {
+			if got := *r.Rows[0][0]; got != want {
+				t.Errorf("the destination has %q, want %q", got, want)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(server, database, "INSERT INTO a VALUES (1)")
+	again("1R")
+	exec(server, database, "INSERT INTO a VALUES (2)")
+	again("1R 2I")
 	var gap *engine.GapError
 	if err := runOnce(t, pipelineIn(t, dir, other, database)); !errors.As(err, &gap) || !strings.HasPrefix(gap.Hint, "if this is not the server that has the data now, correct host") || !strings.Contains(gap.Hint, "--resync") {
 		t.Errorf("at another server: %v", err)
 	}
+	exec(server, database, "INSERT INTO a VALUES (3)")
+	again("1R 2I 3I")
 }

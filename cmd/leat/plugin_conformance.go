@@ -25,10 +25,11 @@ func (p *program) pluginConformanceCommand() *cobra.Command {
 		Short: "Try a destination plugin with everything a source can do, and with failures",
 		Long: `Conformance drives a destination, named as in a pipeline file, through loads,
 changes, keys that move, values that were not sent, truncates, schema changes, odd
-names and restarts. Then it fails each of its calls to the database in turn: refused,
-lost before it ran, lost after it ran, answered late. After each failure the rows must
-be exactly those of the checkpoint. It prints a score for each capability. What the
-plugin keeps (kv, blob) is in memory, and no server is asked (http).
+names and restarts. Then it fails each of its host calls in turn, to the database and
+to what it keeps (kv, blob): refused, lost before it ran, lost after it ran, answered
+late. After each failure the rows must be exactly those of the checkpoint. It prints a
+score for each capability. What the plugin keeps is in memory, and no server is asked
+(http).
 
 With --json the report is what a bundle carries: as conformance.json beside the plugin
 it is packed with it, and a catalogue shows the score.

@@ -50,7 +50,8 @@ type failing struct {
 
 var errLost = &capability.Error{Class: capability.Connection, Message: "the conformance kit has cut the connection", Hint: "open it again and go on from the checkpoint"}
 
-// call runs one host call or does to it what the fault says.
+// call runs one host call or does to it what the fault says. Where one of a
+// plugin's own space or folder is lost, so is the connection, as by a kill.
 func (f *failing) call(name string, do func() error) error {
 	if f.lost {
 		return errLost
@@ -129,6 +130,74 @@ func (f *failing) Rollback(ctx context.Context) error {
 	return f.call("rollback", func() error { return f.SQL.Rollback(ctx) })
 }
 
+// failingKV is a space with the fault of a trial.
+type failingKV struct {
+	capability.KV
+	trial *trial
+}
+
+// Get implements capability.KV.
+func (f failingKV) Get(ctx context.Context, key string) (value []byte, err error) {
+	err = f.trial.sql.call("kv_get", func() error {
+		value, err = f.KV.Get(ctx, key)
+		return err
+	})
+	return value, err
+}
+
+// Put implements capability.KV.
+func (f failingKV) Put(ctx context.Context, key string, value []byte) error {
+	return f.trial.sql.call("kv_put", func() error { return f.KV.Put(ctx, key, value) })
+}
+
+// Delete implements capability.KV.
+func (f failingKV) Delete(ctx context.Context, key string) error {
+	return f.trial.sql.call("kv_delete", func() error { return f.KV.Delete(ctx, key) })
+}
+
+// List implements capability.KV.
+func (f failingKV) List(ctx context.Context, prefix string, limit int) (keys []string, err error) {
+	err = f.trial.sql.call("kv_list", func() error {
+		keys, err = f.KV.List(ctx, prefix, limit)
+		return err
+	})
+	return keys, err
+}
+
+// failingFiles is a folder with the fault of a trial.
+type failingFiles struct {
+	capability.Files
+	trial *trial
+}
+
+// Get implements capability.Files.
+func (f failingFiles) Get(name string) (data []byte, err error) {
+	err = f.trial.sql.call("blob_get", func() error {
+		data, err = f.Files.Get(name)
+		return err
+	})
+	return data, err
+}
+
+// Put implements capability.Files.
+func (f failingFiles) Put(name string, data []byte) error {
+	return f.trial.sql.call("blob_put", func() error { return f.Files.Put(name, data) })
+}
+
+// Delete implements capability.Files.
+func (f failingFiles) Delete(name string) error {
+	return f.trial.sql.call("blob_delete", func() error { return f.Files.Delete(name) })
+}
+
+// List implements capability.Files.
+func (f failingFiles) List(prefix string, limit int) (names []string, err error) {
+	err = f.trial.sql.call("blob_list", func() error {
+		names, err = f.Files.List(prefix, limit)
+		return err
+	})
+	return names, err
+}
+
 // faults fails each host call of a life of two tables in turn, in each way.
 func (k *Kit) faults(ctx context.Context, score *Score) error {
 	total, err := k.strike(ctx, score, &fault{kind: none})
@@ -164,6 +233,7 @@ func (k *Kit) strike(ctx context.Context, score *Score, f *fault) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	t.restart = t.grants.KV != nil || t.grants.Blob != nil // what it keeps there is needed then
 	err = errors.Join(t.deliverAll(ctx), t.close(ctx))
 	name := "without a fault"
 	if f.kind != none {

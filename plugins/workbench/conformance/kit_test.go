@@ -145,13 +145,26 @@ func TestDestinationThatKeepsValues(t *testing.T) {
 	}
 	for _, change := range [][3]string{
 		{"plugin.toml", `capabilities = ["sql"]`, `capabilities = ["sql", "kv", "blob"]`},
-		{"main.go", "\treturn &pdk.Info{", `	kept, e := pdk.KVGet("opened")
-	file, e2 := pdk.BlobGet("opened")
-	if rows, e3 := pdk.Query("SELECT 1 FROM leat_checkpoint WHERE pipeline = " + text(in.Pipeline)); e != nil || e2 != nil || e3 != nil || len(rows.Rows) > 0 && (kept == nil || file == nil) {
-		return nil, fmt.Errorf("kept is %q and %q, %v, %v, %v", kept, file, e, e2, e3)
+		{"main.go", "\treturn &pdk.Info{", `	kept, err := pdk.KVGet("opened")
+	if err != nil {
+		return nil, err
 	}
-	if e, e2 = pdk.KVPut("opened", []byte("once")), pdk.BlobPut("opened", []byte("once")); e != nil || e2 != nil {
-		return nil, fmt.Errorf("%v, %v", e, e2)
+	file, err := pdk.BlobGet("opened")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := pdk.Query("SELECT 1 FROM leat_checkpoint WHERE pipeline = " + text(in.Pipeline))
+	if err != nil {
+		return nil, err
+	}
+	if len(rows.Rows) > 0 && (kept == nil || file == nil) {
+		return nil, fmt.Errorf("kept is %q and %q", kept, file)
+	}
+	if e := pdk.KVPut("opened", []byte("once")); e != nil {
+		return nil, e
+	}
+	if e := pdk.BlobPut("opened", []byte("once")); e != nil {
+		return nil, e
 	}
 	return &pdk.Info{`},
 	} {
@@ -164,12 +177,32 @@ func TestDestinationThatKeepsValues(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r, err := (&Kit{Host: host, Bundle: built(t, dir), Config: fileConfig(t), Dir: ".", Only: []string{"changes", "checkpoints"}}).Run(ctx)
+	kit := &Kit{Host: host, Bundle: built(t, dir), Config: fileConfig(t), Dir: ".", Only: []string{"changes", "checkpoints", "faults"}, Quick: true}
+	r, err := kit.Run(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !r.Full() {
 		t.Errorf("the report is %+v", r)
+	}
+	path := filepath.Join(dir, "main.go")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deaf := strings.Replace(string(text), `if e := pdk.KVPut("opened", []byte("once")); e != nil {`, `if e := pdk.KVPut("opened", []byte("once")); false && e != nil {`, 1)
+	if err := os.WriteFile(path, []byte(deaf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kit.Bundle = built(t, dir)
+	var score Score
+	for call := 1; call <= 10; call++ { // what it makes of a table that is new is far from here
+		if _, err := kit.strike(ctx, &score, &fault{kind: refused, at: call}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(score.Failures) != 1 || !strings.Contains(score.Failures[0].Point, "(kv_put) refused") {
+		t.Errorf("a destination that does not look whether a value was kept scores %+v", score)
 	}
 }
 

@@ -37,6 +37,12 @@ func (k *Kit) newTrial(c testCase, f *fault) (*trial, error) {
 	n := k.trials
 	t := &trial{kit: k, tables: map[string]string{}, pipeline: fmt.Sprintf("conformance-%s-%d", k.run, n), fault: f, grants: golden.Grants(k.Bundle.Manifest)}
 	var err error
+	if t.grants.KV != nil {
+		t.grants.KV = failingKV{t.grants.KV, t}
+	}
+	if t.grants.Blob != nil {
+		t.grants.Blob = failingFiles{t.grants.Blob, t}
+	}
 	t.story, err = c.tell(func(name string) string { return fmt.Sprintf("leat_%s_%d_%s", k.run, n, name) })
 	return t, err
 }
@@ -182,11 +188,12 @@ func (t *trial) deliverAll(ctx context.Context) error {
 	}
 }
 
-// worthRetrying says whether the engine would make the delivery again: the
-// database failed, and the plugin has passed that on.
+// worthRetrying says whether the engine, or its next run, would make the delivery
+// again: the database failed, and the plugin has passed that on, or a call of what
+// it keeps beside.
 func (t *trial) worthRetrying(err error) bool {
 	var database *capability.Error
-	return errors.As(err, &database)
+	return errors.As(err, &database) || t.fault != nil && strings.Contains(t.fault.hit, "_")
 }
 
 // resume opens the destination and holds what it has against its checkpoint,
