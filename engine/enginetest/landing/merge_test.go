@@ -165,7 +165,12 @@ func TestNamesApart(t *testing.T) {
 		closed()
 		s.source = `table_name = "{table}@{database}"`
 		s.dir = t.TempDir()
-		s.every(`DO $$ BEGIN PERFORM pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database(); END $$`)
+		s.every(`DO $$ BEGIN
+			FOR i IN 1..100 LOOP -- the server may not have noticed yet that the run has ended
+				EXIT WHEN NOT EXISTS (SELECT 1 FROM pg_replication_slots WHERE database = current_database() AND active);
+				PERFORM pg_sleep(0.1);
+			END LOOP;
+			PERFORM pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database(); END $$`)
 		if s.plugin == "postgres" {
 			s.warehouse = s.server.Database(t)
 		}
