@@ -151,9 +151,14 @@ func (c *Chain) forget(t batch.TableID) {
 	}
 }
 
-// sharers are the source tables, of the name of t, that land in a target.
+// sharers are the source tables, of the name of t, that land in a target. Of a
+// database that has left the pipeline none counts.
 func (c *Chain) sharers(ctx context.Context, t batch.TableID, target string) (out []batch.TableID) {
-	for _, s := range c.current[[2]string{t.Schema, t.Name}] {
+	for _, database := range c.databases {
+		s := c.current[[2]string{t.Schema, t.Name}][database]
+		if s == nil {
+			continue
+		}
 		root, err := c.plan(ctx, s)
 		if err != nil || slices.ContainsFunc(root.leaves(), func(leaf *step) bool { return leaf.target.Table == target }) {
 			out = append(out, s.Table) // also one that a plugin fails on: its rows may be there

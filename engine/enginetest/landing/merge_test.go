@@ -248,7 +248,7 @@ func TestMergedTypesWidenLater(t *testing.T) {
 		s.equal(p)
 		closed()
 		make(2)
-		p, _ = s.open()
+		p, closed = s.open()
 		s.pass(p)
 		s.equal(p)
 		for i := range types {
@@ -256,5 +256,12 @@ func TestMergedTypesWidenLater(t *testing.T) {
 		}
 		s.pass(p)
 		s.equal(p)
+		closed()
+		// One leaves the pipeline, and its rows stay.
+		s.databases = s.databases[:2]
+		s.exec(1, `ALTER TABLE t7 ALTER v TYPE text`)
+		p, _ = s.open()
+		s.pass(p)
+		s.want(p, `SELECT v FROM t7 WHERE id = 1 AND __leat_database_name = '`+s.databases[0]+`'`, "8")
 	})
 }
