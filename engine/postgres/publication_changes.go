@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // publishedAtOnce is how many tables one statement adds to a publication. It
@@ -49,12 +51,23 @@ func runPublicationChanges(ctx context.Context, conn *pgx.Conn, changes publicat
 		return nil
 	}
 	e := Classify(err)
+	if renamedMeanwhile(err) {
+		e.Class, e.Causes = Object, []string{"Tables got other names while the publication was changed."}
+	}
 	if e.SQLState == "42501" {
 		e.Op, e.Code, e.Class = "publish the tables", CodePrerequisite, Stop
 		e.Causes = []string{"The role owns not all of the tables, or lacks CREATE on the database."}
 		e.Hint = "Run as the tables' owner or a superuser:\n" + strings.Join(statements, ";\n") + ";"
 	}
 	return e
+}
+
+// renamedMeanwhile says whether a statement found in a publication what it was to
+// add, or not there what it was to take out: its names are those of other tables
+// since it was written.
+func renamedMeanwhile(err error) bool {
+	var server *pgconn.PgError
+	return errors.As(err, &server) && (server.Code == "42710" && server.Routine == "publication_add_relation" || server.Code == "42704" && server.Routine == "PublicationDropTables")
 }
 
 // published is a publication as it stands.

@@ -110,3 +110,15 @@ func TestAdoptPublications(t *testing.T) {
 		t.Error("a publication FOR ALL TABLES is altered")
 	}
 }
+
+// TestNamesChangeWhileAPublicationDoes makes statements whose tables have other
+// names since they were written: the session that follows writes them anew.
+func TestNamesChangeWhileAPublicationDoes(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE a (id int PRIMARY KEY)`, `CREATE TABLE b (id int PRIMARY KEY)`, `CREATE PUBLICATION p FOR TABLE a`)
+	for _, sql := range []string{`ALTER PUBLICATION p ADD TABLE ONLY a`, `ALTER PUBLICATION p DROP TABLE b`, `ALTER PUBLICATION p ADD TABLE ONLY c`} {
+		var e *Error
+		if err := runPublicationChanges(t.Context(), f.conn, publicationChanges{together: []string{sql}}, 0); !errors.As(err, &e) || e.Class != Object {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
