@@ -174,7 +174,7 @@ func (p *Pipeline) TakeRows(ctx context.Context, database string) error {
 				continue
 			}
 			if err := errors.Join(tx.DeleteChunks(o.Table), tx.ChangeObject(o.Table, func(o *state.Object) {
-				o.State, o.Reason, o.Fix, o.Restart = state.Deleted, "its database has left the pipeline, and its rows at the destination were taken out as by a TRUNCATE", "", false
+				o.State, o.Reason, o.Fix, o.Restart, o.Again = state.Deleted, "its database has left the pipeline, and its rows at the destination were taken out as by a TRUNCATE", "", false, ""
 			})); err != nil {
 				return err
 			}

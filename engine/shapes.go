@@ -398,7 +398,7 @@ func (l *lane) missTables(ctx context.Context, all []*postgres.Table) error {
 		}
 		l.log.Warn("a table has changed", "change", c.String())
 		if err := l.p.store.ChangeObject(noted.Table, func(o *state.Object) {
-			o.State, o.Reason, o.Fix, o.Restart = state.Deleted, "the table was dropped at the source; its rows stay at the destination", "", false
+			o.State, o.Reason, o.Fix, o.Restart, o.Again = state.Deleted, "the table was dropped at the source; its rows stay at the destination", "", false, ""
 		}); err != nil {
 			return err
 		}
