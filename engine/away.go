@@ -21,18 +21,21 @@ func (e *awayError) Error() string { return e.err.Error() }
 // Unwrap returns the cause.
 func (e *awayError) Unwrap() error { return e.err }
 
-// takesNoConnection says whether a server is there that has no such database, or
-// lets nobody in.
-func takesNoConnection(err error) bool {
+// noConnection is the answer of a server that has no such database, or lets nobody
+// in there; nil if err is something else.
+func noConnection(err error) *postgres.Error {
 	var refused *postgres.Error
-	return errors.As(err, &refused) && refused.Code == postgres.CodeNoDatabase
+	if errors.As(err, &refused) && refused.Code == postgres.CodeNoDatabase {
+		return refused
+	}
+	return nil
 }
 
 // away makes an awayError of one. A database that never was there is more likely
 // mistyped, which ends the run.
 func (p *Pipeline) away(database string, err error) error {
-	var refused *postgres.Error
-	if len(p.lanes) == 1 || !takesNoConnection(err) || !errors.As(err, &refused) {
+	refused := noConnection(err)
+	if len(p.lanes) == 1 || refused == nil {
 		return err
 	}
 	objects, storeErr := p.store.Objects()

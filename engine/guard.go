@@ -75,7 +75,7 @@ func (l *lane) guard(ctx context.Context) error {
 func (p *Pipeline) openAny(ctx context.Context, cfg *postgres.Config, database string) (*postgres.Source, error) {
 	source, err := postgres.Open(ctx, cfg, database)
 	for _, other := range Databases(p.Spec) {
-		if err == nil || !takesNoConnection(err) {
+		if noConnection(err) == nil {
 			break
 		}
 		if other != database {
@@ -88,7 +88,8 @@ func (p *Pipeline) openAny(ctx context.Context, cfg *postgres.Config, database s
 // measureSlot notes how much log the slot keeps and holds it against the
 // budget.
 func (l *lane) measureSlot(name string, slot *postgres.Slot) error {
-	l.end.Store(slot.RestartLSN + uint64(slot.RetainedBytes))
+	end := slot.RestartLSN + uint64(slot.RetainedBytes)
+	l.end.Store(end)
 	l.sayAwaits(slot)
 	budget := int64(l.p.Spec.Source.WALBudget)
 	if budget == 0 || slot.RetainedBytes <= budget {
@@ -105,7 +106,6 @@ func (l *lane) measureSlot(name string, slot *postgres.Slot) error {
 		return over
 	case "spool":
 		// The slot may also keep log of open transactions, which no spool lets go.
-		end := slot.RestartLSN + uint64(slot.RetainedBytes)
 		l.spooling.Store(int64(end-slot.ConfirmedFlushLSN) > budget)
 	}
 	if slot.RetainedBytes > 2*l.warnedAt || time.Since(l.warnedOver) > warnInterval {

@@ -130,6 +130,13 @@ func (f *failing) Rollback(ctx context.Context) error {
 	return f.call("rollback", func() error { return f.SQL.Rollback(ctx) })
 }
 
+// beside runs a call of what the plugin keeps beside the database.
+func (t *trial) beside(name string, do func() error) error {
+	err := t.sql.call(name, do)
+	t.besideStruck = t.besideStruck || t.fault != nil && t.fault.hit == name
+	return err
+}
+
 // failingKV is a space with the fault of a trial.
 type failingKV struct {
 	capability.KV
@@ -138,7 +145,7 @@ type failingKV struct {
 
 // Get implements capability.KV.
 func (f failingKV) Get(ctx context.Context, key string) (value []byte, err error) {
-	err = f.trial.sql.call("kv_get", func() error {
+	err = f.trial.beside("kv_get", func() error {
 		value, err = f.KV.Get(ctx, key)
 		return err
 	})
@@ -147,17 +154,17 @@ func (f failingKV) Get(ctx context.Context, key string) (value []byte, err error
 
 // Put implements capability.KV.
 func (f failingKV) Put(ctx context.Context, key string, value []byte) error {
-	return f.trial.sql.call("kv_put", func() error { return f.KV.Put(ctx, key, value) })
+	return f.trial.beside("kv_put", func() error { return f.KV.Put(ctx, key, value) })
 }
 
 // Delete implements capability.KV.
 func (f failingKV) Delete(ctx context.Context, key string) error {
-	return f.trial.sql.call("kv_delete", func() error { return f.KV.Delete(ctx, key) })
+	return f.trial.beside("kv_delete", func() error { return f.KV.Delete(ctx, key) })
 }
 
 // List implements capability.KV.
 func (f failingKV) List(ctx context.Context, prefix string, limit int) (keys []string, err error) {
-	err = f.trial.sql.call("kv_list", func() error {
+	err = f.trial.beside("kv_list", func() error {
 		keys, err = f.KV.List(ctx, prefix, limit)
 		return err
 	})
@@ -172,7 +179,7 @@ type failingFiles struct {
 
 // Get implements capability.Files.
 func (f failingFiles) Get(name string) (data []byte, err error) {
-	err = f.trial.sql.call("blob_get", func() error {
+	err = f.trial.beside("blob_get", func() error {
 		data, err = f.Files.Get(name)
 		return err
 	})
@@ -181,17 +188,17 @@ func (f failingFiles) Get(name string) (data []byte, err error) {
 
 // Put implements capability.Files.
 func (f failingFiles) Put(name string, data []byte) error {
-	return f.trial.sql.call("blob_put", func() error { return f.Files.Put(name, data) })
+	return f.trial.beside("blob_put", func() error { return f.Files.Put(name, data) })
 }
 
 // Delete implements capability.Files.
 func (f failingFiles) Delete(name string) error {
-	return f.trial.sql.call("blob_delete", func() error { return f.Files.Delete(name) })
+	return f.trial.beside("blob_delete", func() error { return f.Files.Delete(name) })
 }
 
 // List implements capability.Files.
 func (f failingFiles) List(prefix string, limit int) (names []string, err error) {
-	err = f.trial.sql.call("blob_list", func() error {
+	err = f.trial.beside("blob_list", func() error {
 		names, err = f.Files.List(prefix, limit)
 		return err
 	})

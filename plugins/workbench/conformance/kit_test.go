@@ -196,7 +196,7 @@ func TestDestinationThatKeepsValues(t *testing.T) {
 	}
 	kit.Bundle = built(t, dir)
 	var score Score
-	for call := 1; call <= 10; call++ { // what it makes of a table that is new is far from here
+	for call := 1; call <= 10; call++ { // those of an open are the first
 		if _, err := kit.strike(ctx, &score, &fault{kind: refused, at: call}); err != nil {
 			t.Fatal(err)
 		}

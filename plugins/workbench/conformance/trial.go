@@ -25,6 +25,9 @@ type trial struct {
 	fault    *fault
 	restart  bool // after each delivery
 	grants   wasm.Grants
+	// besideStruck: the fault has struck a call of what the plugin keeps beside the
+	// database, whose failure a plugin passes on in its own words.
+	besideStruck bool
 
 	d     *wasm.Destination
 	info  wasm.Info
@@ -193,7 +196,7 @@ func (t *trial) deliverAll(ctx context.Context) error {
 // it keeps beside.
 func (t *trial) worthRetrying(err error) bool {
 	var database *capability.Error
-	return errors.As(err, &database) || t.fault != nil && strings.Contains(t.fault.hit, "_")
+	return errors.As(err, &database) || t.besideStruck
 }
 
 // resume opens the destination and holds what it has against its checkpoint,
