@@ -2,7 +2,9 @@ package batch
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -24,11 +26,12 @@ import (
 //
 // Partial updates of one key are merged cell by cell; nothing takes an absent
 // cell for null. A batch without identity, a TRUNCATE and a batch that only
-// inserts or reads come back as they are. The caller releases the result; b
-// keeps its own reference.
+// inserts or reads rows of different keys come back as they are. The caller
+// releases the result; b keeps its own reference.
 func Compact(b *Batch) *Batch {
 	key := b.Schema.Key()
-	if len(key) == 0 || !changesRows(b.Ops) {
+	adds := onlyAdds(b.Ops)
+	if len(key) == 0 || b.IsTruncate() || adds && ascends(b.Rows.Column(key[0])) {
 		b.Retain()
 		return b
 	}
@@ -51,19 +54,48 @@ func Compact(b *Batch) *Batch {
 			r++
 		}
 	}
+	if adds && len(c.keys.entries) == b.Len() {
+		b.Retain()
+		return b
+	}
 	return c.result()
 }
 
-func changesRows(ops []Op) bool {
+// onlyAdds says that every row is inserted or read. One key can come twice among
+// them all the same: a table that is published for its inserts alone does not
+// say what became of the row between, and a transform may give rows any key.
+func onlyAdds(ops []Op) bool {
 	for _, op := range ops {
-		if op == Truncate {
+		if op != Insert && op != Read {
 			return false
 		}
-		if op != Insert && op != Read {
-			return true
-		}
+	}
+	return true
+}
+
+// ascends says that each value is above the one before, as numbers from a
+// sequence are: a key of which the column is a part does not come twice. False
+// says nothing.
+func ascends(column arrow.Array) bool {
+	if column.NullN() > 0 {
+		return false
+	}
+	switch c := column.(type) {
+	case *array.Int64:
+		return strictlyAscend(c.Int64Values())
+	case *array.Int32:
+		return strictlyAscend(c.Int32Values())
 	}
 	return false
+}
+
+func strictlyAscend[T cmp.Ordered](values []T) bool {
+	for i := 1; i < len(values); i++ {
+		if values[i] <= values[i-1] {
+			return false
+		}
+	}
+	return true
 }
 
 // compaction folds the rows of a batch into one entry a key.
@@ -257,7 +289,11 @@ func newKeyTable(b *Batch, key []int) *keyTable {
 			t.arena = AppendCell(t.arena, arr, r)
 		}
 		t.ends[r] = len(t.arena)
+		if r == 0 {
+			t.arena = slices.Grow(t.arena, b.Len()*len(t.arena)) // others are about as long
+		}
 	}
+	t.owner, t.entries = make([]int32, 0, b.Len()), make([]entry, 0, b.Len())
 	return t
 }
 
