@@ -192,7 +192,7 @@ func (c *Chain) planFrom(ctx context.Context, i int, source, s *batch.Schema) (*
 	if i == len(c.transforms) {
 		target, err := c.destination.Plan(ctx, s)
 		if err != nil {
-			return nil, err
+			return nil, destinationFailure(source, err)
 		}
 		return &step{schema: s, target: target}, nil
 	}

@@ -177,7 +177,7 @@ func (d *delivery) write(ctx context.Context, b *batch.Batch) error {
 			return err
 		}
 		if err := d.store(ctx, o); err != nil {
-			return fmt.Errorf("write %d rows of %s: %w", o.Batch.Len(), b.Schema.Table, err)
+			return fmt.Errorf("write %d rows of %s: %w", o.Batch.Len(), b.Schema.Table, destinationFailure(b.Schema, err))
 		}
 	}
 	failpoint("delivery-written")
@@ -382,7 +382,7 @@ func (d *delivery) isolate(ctx context.Context, b *batch.Batch, cause error) (er
 		}
 	}
 	if len(refused) == 0 {
-		return cause // it is not a matter of single rows
+		return pluginFailure(b.Schema, cause) // it is not a matter of single rows
 	}
 	d.quarantine.refuse(b, refused)
 	return errSetAside

@@ -430,7 +430,7 @@ func (d *delivery) writeEmpty(ctx context.Context, s *batch.Schema, at batch.Pos
 		err := d.destination.Write(ctx, leaf.target, empty)
 		empty.Release()
 		if err != nil {
-			return fmt.Errorf("make table %s: %w", leaf.target.Table, err)
+			return fmt.Errorf("make table %s: %w", leaf.target.Table, destinationFailure(s, err))
 		}
 	}
 	return nil

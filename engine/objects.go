@@ -150,9 +150,6 @@ func (r *ObjectRequest) apply(s *spec.Spec, o *state.Object) error {
 		case state.Pause:
 			return refuse("it is paused", "leat objects resume first")
 		}
-		if pausedByPlugin(o) {
-			return refuse("a plugin fails on it: "+o.Reason, "mend the plugin, leat objects resume, and then restart it if that is still wanted")
-		}
 		o.Restart, o.State, o.Reason, o.Fix = true, state.Queued, "an operator restarts its historical load", ""
 	case SetMode:
 		return r.reads(s, o)

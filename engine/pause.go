@@ -66,7 +66,7 @@ func (l *lane) pausesOf(records map[batch.TableID]state.Object) (begin []diversi
 			begin = append(begin, diversion{Table: t.ID(), OID: t.OID, Reason: forPause})
 		case fails && !diverts:
 			begin = append(begin, diversion{Table: t.ID(), OID: t.OID, Reason: forPlugin})
-		case !paused && !fails && diverts && held.waits():
+		case !paused && !fails && diverts && held.waits() && !held.replaced(records[t.ID()]):
 			resuming = append(resuming, t.OID)
 		}
 	}
@@ -124,6 +124,10 @@ func (l *lane) resumes() []uint32 {
 
 // waits says whether the table is diverted for longer than a load takes.
 func (d *diversion) waits() bool { return d.Reason == forPause || d.Reason == forPlugin }
+
+// replaced says whether a load that an operator asks for takes the place of what
+// has waited of the table.
+func (d *diversion) replaced(o state.Object) bool { return d.Reason == forPlugin && o.Restart }
 
 // waiting returns the tables that are diverted for longer than a load takes.
 func (s *diversions) waiting() (out []diversion) {

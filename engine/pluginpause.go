@@ -8,25 +8,26 @@ import (
 
 	"github.com/leat-etl/leat/engine/batch"
 	"github.com/leat-etl/leat/engine/postgres"
+	"github.com/leat-etl/leat/plugins/capability"
 	"github.com/leat-etl/leat/plugins/wasm"
 	"github.com/leat-etl/leat/state"
 )
 
-// A table on which a transform fails as a whole is paused by itself: the others
-// go on. The transform has no plan for it, breaks its contract, or fails or
-// meets its limits on more rows than can be set aside one by one. The delivery
-// is taken back, and the session that follows diverts the table (see
-// diversion), so that its log waits in a spool of its own; a load that has
-// begun waits as an interrupted one does. Nothing of the table is lost.
+// A table on which a plugin fails as a whole is paused by itself: the others go
+// on. A transform has no plan for it, breaks its contract, or fails or meets its
+// limits on more rows than can be set aside one by one; a destination refuses the
+// table, finds its target changed, or fails on it by itself. The delivery is
+// taken back, and the session that follows diverts the table (see diversion), so
+// that its log waits in a spool of its own; a load that has begun waits as an
+// interrupted one does. Nothing of the table is lost.
 //
 // It is tried again when an operator resumes it, when a plugin of the pipeline
 // is swapped, and by the next process.
 
-// forPlugin is the Reason of a table on which a transform fails.
+// forPlugin is the Reason of a table on which a plugin fails.
 const forPlugin = "plugin"
 
-// PluginFailure says that a transform fails on a table, not on single rows of
-// it.
+// PluginFailure says that a plugin fails on a table, not on single rows of it.
 type PluginFailure struct {
 	Table batch.TableID
 	oid   uint32
@@ -41,7 +42,15 @@ func (e *PluginFailure) Unwrap() error { return e.err }
 
 // Hint is what an operator can do.
 func (e *PluginFailure) Hint() string {
-	return "mend the plugin, its config or its limits in the pipeline file, and run again; where the pipeline runs, leat objects resume tries the table again"
+	return e.toMend() + ", and run again; where the pipeline runs, leat objects resume tries the table again"
+}
+
+func (e *PluginFailure) toMend() string {
+	var database *capability.Error
+	if errors.As(e.err, &database) {
+		return "mend the table, or what it lands in at the destination"
+	}
+	return "mend the plugin, its config or its limits in the pipeline file"
 }
 
 // pluginFailure marks what a transform did on batches of a source table. What
@@ -52,6 +61,16 @@ func pluginFailure(source *batch.Schema, err error) error {
 		return err
 	}
 	return &PluginFailure{source.Table, source.OID, err}
+}
+
+// destinationFailure marks what the destination did on one table. What its
+// database said of more than the table stays as it is.
+func destinationFailure(source *batch.Schema, err error) error {
+	var database *capability.Error
+	if errors.As(err, &database) && database.Class != capability.Schema {
+		return err
+	}
+	return pluginFailure(source, err)
 }
 
 // metLimit returns what a plugin ran out of, empty if it is nothing that a call
@@ -82,7 +101,7 @@ func (l *lane) pause(err error) (oid uint32, _ error) {
 	if known {
 		return f.oid, nil
 	}
-	fix := fmt.Sprintf("mend the plugin or its limits, then leat objects resume %s %s.%s; it is also tried again at the next start", l.p.Spec.Path, id.Schema, id.Name)
+	fix := fmt.Sprintf("%s, then leat objects resume %s %s.%s; it is also tried again at the next start", f.toMend(), l.p.Spec.Path, id.Schema, id.Name)
 	l.log.Error("a plugin fails on a table: the table is paused and what comes of it waits, others go on", "table", id.String(), "error", f.err, "fix", fix)
 	return f.oid, l.p.store.ChangeObject(id, func(o *state.Object) {
 		if o.Choice != state.Skip && o.Choice != state.Pause {

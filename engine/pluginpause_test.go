@@ -136,6 +136,29 @@ func TestPluginFailsInTheLog(t *testing.T) {
 	}
 }
 
+// TestRestartOfATableThatWaits: an operator does not want what waits of a table,
+// but all of it anew. While the plugin still fails the table goes on waiting.
+func TestRestartOfATableThatWaits(t *testing.T) {
+	mended, dir := shout(t, "live"), shout(t, "broken")
+	p := pausable(t, "", "good")
+	p.through(dir)
+	p.mustRun()
+	p.exec(`UPDATE b SET name = 'trap' WHERE id <= 250`, `UPDATE b SET id = 2000 WHERE id = 1`, `DELETE FROM b WHERE id = 2`)
+	p.runPaused("trap")
+	p.exec(`DELETE FROM b WHERE id = 3`, `UPDATE b SET name = 'unplanned' WHERE id = 4`)
+	p.change(engine.RestartObjects, "public.b")
+	p.runPaused("trap")
+	p.exec(`DELETE FROM b WHERE id = 5`, `UPDATE b SET name = 'mended' WHERE id BETWEEN 7 AND 200`)
+	p.through(mended)
+	p.mustRun()
+	if got, want := p.ask(`SELECT count(*) || string_agg(DISTINCT name, ' ' ORDER BY name) FROM b WHERE NOT __leat_marked_deleted`), "297GOOD MENDED TRAP UNPLANNED"; got != want {
+		t.Errorf("table b holds %s, want %s", got, want)
+	}
+	p.exec(`UPDATE b SET name = 'followed' WHERE id = 7`)
+	p.mustRun()
+	p.verify()
+}
+
 // TestPluginFailsInOneDatabase: the run of a database on whose table a plugin fails
 // does not end that of another before it has caught up.
 func TestPluginFailsInOneDatabase(t *testing.T) {

@@ -24,6 +24,7 @@ type polled struct {
 	database string
 	dir      string
 	config   string // of the destination
+	target   string // its database, where it is PostgreSQL
 	plugin   string
 	limits   string // lines of the engine section
 }
@@ -45,8 +46,8 @@ func polledOn(t *testing.T, server *pgserver.Server, statements ...string) *poll
 
 // toPostgres lets the pipeline write to a database of the same server.
 func (p *polled) toPostgres() *polled {
-	p.plugin = "postgres"
-	p.config = fmt.Sprintf("host = %q, port = %d, user = %q, password = %q, database = %q", p.server.Host(), p.server.Port(), p.server.User(), p.server.Password(), p.server.Database(p.t))
+	p.plugin, p.target = "postgres", p.server.Database(p.t)
+	p.config = fmt.Sprintf("host = %q, port = %d, user = %q, password = %q, database = %q", p.server.Host(), p.server.Port(), p.server.User(), p.server.Password(), p.target)
 	return p
 }
 

@@ -119,7 +119,7 @@ func (l *lane) askedFor(due map[uint32]shape) error {
 		if noted.Why = record.Again; record.Restart {
 			noted.Why, noted.Empty = "an operator asks for it", true
 		}
-		if held, ok := l.diverted.get(t.OID); ok && held.waits() {
+		if held, ok := l.diverted.get(t.OID); ok && held.waits() && !held.replaced(record) {
 			l.shapes.promise(t.OID, 1, noted.Why, noted.Empty) // once what has waited is delivered
 			continue
 		}
@@ -180,7 +180,7 @@ func (l *lane) anotherKey(t *postgres.Table) (bool, error) {
 func (l *lane) startOver(ctx context.Context, t *postgres.Table, empty bool) error {
 	nothing := len(l.chunkEntries(t.ID())) == 0
 	return l.unload(ctx, t, t.OID, empty, func(d *delivery) {
-		d.change(&l.diverted, t.OID, func(t *diverted) { t.Fresh, t.Lost = empty || t.Fresh && nothing, false })
+		d.change(&l.diverted, t.OID, func(t *diverted) { t.Reason, t.Fresh, t.Lost = forLoad, empty || t.Fresh && nothing, false })
 	})
 }
 

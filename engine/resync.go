@@ -72,21 +72,22 @@ func (l *lane) truncate(ctx context.Context, tables []*postgres.Table, at batch.
 		return nil, nil, err
 	}
 	for _, t := range tables {
-		failed, err := l.pause(d.makeTables(ctx, t.Schema))
-		if err != nil {
-			return nil, nil, d.abort(ctx, nil, err)
+		if l.fails(t.OID) {
+			continue
 		}
-		if failed == 0 {
-			emptied = append(emptied, t)
-		}
-	}
-	for _, t := range emptied {
 		b := truncation(t.Schema, at)
-		err := d.write(ctx, b)
+		err := d.makeTables(ctx, t.Schema)
+		if err == nil {
+			err = d.write(ctx, b)
+		}
 		b.Release()
 		if err != nil {
-			return nil, nil, d.abort(ctx, nil, err)
+			if _, err := l.pause(d.abort(ctx, nil, err)); err != nil {
+				return nil, nil, err
+			}
+			return l.truncate(ctx, tables, at)
 		}
+		emptied = append(emptied, t)
 	}
 	return d, emptied, nil
 }

@@ -27,6 +27,7 @@ func Cases(t *testing.T, h *Host, open func(config string) pdk.Destination, sche
 	t.Run("a table without key is appended to", c.keyless)
 	t.Run("an ignored delete changes nothing", c.ignores)
 	t.Run("a truncate spares other databases", c.truncatesOwn)
+	t.Run("a target that was dropped is not made again for the next rows", c.losesTarget)
 	t.Run("a default is for rows of its source", c.defaultsOwn)
 	t.Run("a column gets the name of one that another source has brought", c.renamesOwn)
 	t.Run("a key turns out to be NULL in another source", c.keyWithNull)

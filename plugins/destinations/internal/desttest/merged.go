@@ -1,8 +1,10 @@
 package desttest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	pdk "github.com/leat-etl/leat/pdk/go"
@@ -38,6 +40,66 @@ func (c cases) truncatesOwnTable(t *testing.T, config, name string, key bool) {
 	c.write(t, d, plans[0], schemas[0], change{kind: 'T'})
 	c.commit(t, d)
 	c.want(t, plans[1].Read, "1 us us")
+}
+
+// losesTarget drops a target of two databases. Neither's rows go into a new one
+// before the table has begun anew, and that of one is not that of the other.
+func (c cases) losesTarget(t *testing.T) {
+	d := c.open(`{}`)
+	var schemas [2]*batch.Schema
+	for i, database := range []string{"eu", "us"} {
+		s := modelSchema("dropped")
+		s.Table.Database = database
+		s.Columns[2].Name, s.Columns[2].Key, s.Columns[2].Nullable = "__leat_database_name", 2, false
+		schemas[i] = s
+		c.deliver(t, d, func() error {
+			b := build(s, []change{{kind: 'I', id: 1, name: text("a"), big: text(database)}})
+			defer b.Release()
+			return c.Write(d, c.plan(t, d, s), b)
+		})
+	}
+	try := func(s *batch.Schema, changes ...change) error {
+		b := build(s, changes)
+		defer b.Release()
+		return c.Write(d, c.plan(t, d, s), b)
+	}
+	refused := func(s *batch.Schema) {
+		t.Helper()
+		var e *pdk.SQLError
+		if err := try(s, change{kind: 'I', id: 2, name: text("b"), big: text(s.Table.Database)}); !errors.As(err, &e) || e.Class != pdk.ClassSchema || !strings.Contains(e.Message, "leat objects restart") {
+			t.Errorf("rows of %s: %v, want the refusal of a target that is gone", s.Table, err)
+		}
+		if err := d.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.DB.Exec(c.ctx, fmt.Sprintf(`DROP TABLE "%s".dropped`, c.schema)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	refused(schemas[0])
+	d = c.open(`{}`)
+	refused(schemas[1])
+	again := func(s *batch.Schema) {
+		t.Helper()
+		c.deliver(t, d, func() error {
+			return errors.Join(try(s), try(s, change{kind: 'T'}))
+		})
+		c.deliver(t, d, func() error {
+			return try(s, change{kind: 'R', id: 1, name: text("again"), big: text(s.Table.Database)})
+		})
+	}
+	again(schemas[0])
+	refused(schemas[1])
+	d = c.open(`{}`)
+	refused(schemas[1])
+	again(schemas[1])
+	for _, s := range schemas {
+		c.deliver(t, d, func() error { return try(s, change{kind: 'I', id: 2, name: text("b"), big: text(s.Table.Database)}) })
+	}
+	c.want(t, fmt.Sprintf(`SELECT id, name, "__leat_database_name" FROM "%s".dropped WHERE NOT "__leat_marked_deleted" ORDER BY 2, 3`, c.schema), "1 again eu\n1 again us\n2 b eu\n2 b us")
 }
 
 // defaultsOwn adds a column with a default to one of two tables that are

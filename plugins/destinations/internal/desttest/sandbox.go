@@ -81,7 +81,12 @@ func Sandboxed(t *testing.T, db capability.SQL) {
 	if p, err = d.Plan(ctx, s); err != nil {
 		t.Fatal(err)
 	}
+	if err := write(insert(3, "c")); !errors.As(err, &failure) || failure.Class != capability.Schema || !strings.Contains(failure.Message, "leat objects restart") {
+		t.Errorf("a vanished table for the next run: %v, want its refusal", err)
+	}
 	err = errors.Join(
+		d.Rollback(ctx),
+		write(change{kind: 'T'}),
 		write(insert(1, "a"), insert(2, "b"), insert(4, "d")),
 		write(change{kind: 'U', id: 1, name: text("new"), bigAbsent: true}, change{kind: 'M', from: 2, id: 3, name: text("moved"), bigAbsent: true}, change{kind: 'D', id: 4}),
 		write(insert(4, "back"), insert(5, "e")), // 4 is there, marked as deleted

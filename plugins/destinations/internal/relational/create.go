@@ -158,5 +158,11 @@ func (d *Destination) noteMade(all []creation) error {
 			return fmt.Errorf("record the schemas of %d tables: %w", len(all), err)
 		}
 	}
+	for _, c := range all {
+		if err := d.loseOthers(c.table); err != nil {
+			return err
+		}
+		d.hasRecorded(c.table)
+	}
 	return nil
 }

@@ -200,6 +200,11 @@ func (d *Destination) prepare(t *table, b *pdk.WriteBatch) error {
 	if t.seen != d.changed[d.target(t)] {
 		t.ready = planned
 	}
+	if t.ready == planned {
+		if wait, err := d.refuseLost(t, b); err != nil || wait {
+			return err
+		}
+	}
 	if d.dialect.SeparateDDL {
 		if err := d.prepareApart(t, b); err != nil || b.Rows == 0 && !(t.owes && t.ready == planned && b.IsChange()) {
 			return err // a transaction begins with rows: until then other tables can change
@@ -259,6 +264,11 @@ func (d *Destination) note(t *table, c *change) error {
 	}
 	if c.adopted {
 		return nil
+	}
+	if c.create != nil {
+		if err := d.loseOthers(t); err != nil {
+			return err
+		}
 	}
 	return d.recordSchema(t)
 }

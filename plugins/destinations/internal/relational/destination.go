@@ -15,8 +15,10 @@ type Destination struct {
 	pipeline string
 	inTx     bool
 	now      *string // when the transaction began, without Dialect.NowDefault
-	// owners maps a target to the table that lands there.
-	owners map[string]string
+	// owners maps a target to the table that lands there, recorded to the versions
+	// of the sources that it was last changed for; nil is to be read again.
+	owners   map[string]string
+	recorded map[string]map[recordedSource]uint64
 	// known maps a target to what is known of its rows.
 	known map[string]*contents
 	// unkeyed maps a target to its state while its primary key is not made.
@@ -82,13 +84,14 @@ func (d *Destination) schemas() string { return Quote(d.config.Schema) + "." + Q
 
 // loadOwners reads which table lands where from what earlier runs recorded.
 func (d *Destination) loadOwners() error {
-	rows, err := pdk.Query(fmt.Sprintf(`SELECT "target", "source" FROM %s`, d.schemas()))
-	if err != nil {
-		return fmt.Errorf("read schemas: %w", err)
+	if err := d.readRecorded(); err != nil {
+		return err
 	}
-	for _, r := range rows.Rows {
-		_, source, _ := strings.Cut(*r[1], "/")
-		d.owners[*r[0]] = source
+	for target, sources := range d.recorded {
+		for s := range sources {
+			_, source, _ := strings.Cut(s.source, "/")
+			d.owners[target] = source
+		}
 	}
 	return nil
 }
@@ -102,6 +105,7 @@ func (d *Destination) recordSchema(t *table) error {
 	if err != nil {
 		return fmt.Errorf("record schema of %s: %w", t.quoted(), err)
 	}
+	d.hasRecorded(t)
 	return nil
 }
 
@@ -193,7 +197,7 @@ func (d *Destination) Rollback() error {
 	d.pending = d.pending[:0]
 	d.settleKeys(false)
 	clear(d.shared)
-	d.inTx, d.inventory, d.asked = false, nil, nil
+	d.inTx, d.inventory, d.recorded, d.asked = false, nil, nil, nil
 	if err := pdk.RollbackSQL(); err != nil {
 		return err
 	}
