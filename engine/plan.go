@@ -206,7 +206,12 @@ func (own *ownChain) planTable(ctx context.Context, t *postgres.Table) (PlannedT
 	case len(t.Schema.Key()) == 0:
 		out.Note = "under REPLICA IDENTITY FULL without a key updates and deletes are applied by the whole row; a primary key makes less log and is faster"
 	}
-	return out, own.planTargets(ctx, t.Schema, &out)
+	err := own.planTargets(ctx, t.Schema, &out)
+	var refused *PluginFailure
+	if errors.As(err, &refused) { // it is paused by itself, and the others are replicated
+		out.Reason, out.Fix, err = refused.Error(), refused.Hint(), nil
+	}
+	return out, err
 }
 
 // planTargets adds where the rows of a schema land.

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,15 @@ func TestDestinationRefusesATable(t *testing.T) {
 	p := newPolled(t, `CREATE TABLE a (id int PRIMARY KEY, v text)`, `CREATE TABLE b (id int PRIMARY KEY, __leat_op_type text)`, `CREATE TABLE c (id int PRIMARY KEY, v text)`,
 		`INSERT INTO a SELECT n, 'loaded' FROM generate_series(1, 300) n`, `INSERT INTO b SELECT n, 'loaded' FROM generate_series(1, 300) n`, `INSERT INTO c SELECT n, 'loaded' FROM generate_series(1, 300) n`)
 	p.open("", "")
+	planned, err := p.Plan(t.Context())
+	if err != nil || len(planned) != 3 {
+		t.Fatalf("planned %+v, %v", planned, err)
+	}
+	for _, planned := range planned {
+		if refused := planned.Source.Name == "b"; refused != strings.Contains(planned.Reason, "__leat_op_type") || refused == (len(planned.Targets) == 1) {
+			t.Errorf("planned %+v", planned)
+		}
+	}
 	for id := range 2 {
 		err := p.run(engine.RunOptions{})
 		var failure *engine.PluginFailure
@@ -29,6 +39,9 @@ func TestDestinationRefusesATable(t *testing.T) {
 		}
 		if got := p.ask(`SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM c)`); got != []string{"600", "601"}[id] {
 			t.Errorf("%s rows of the other tables are there", got)
+		}
+		if v, err := p.Verify(t.Context(), nil, nil); err != nil || len(v.Tables) != 2 || !slices.ContainsFunc(v.LeftOut, func(l engine.LeftOut) bool { return l.Table.Name == "b" && strings.Contains(l.Reason, "__leat_op_type") }) {
+			t.Errorf("verify: %+v, %v", v, err)
 		}
 		p.exec(`INSERT INTO a SELECT count(*) + 1, 'followed' FROM a`, `DELETE FROM b WHERE id = (SELECT min(id) FROM b)`)
 	}
