@@ -84,34 +84,43 @@ func (w *writing) exec(format string, args ...any) error {
 }
 
 // insert moves every row straight into the table.
-func (w *writing) insert() error {
-	return w.ingest(pdk.IngestInput{Table: w.table.quoted(), Columns: w.direct(pdk.IngestColumn{Type: w.dialect.Text, From: pdk.FromOp})})
+func (w *writing) insert() error { return w.insertOps("") }
+
+func (w *writing) insertOps(ops string) error {
+	return w.ingest(pdk.IngestInput{Table: w.table.quoted(), Columns: w.direct(pdk.IngestColumn{Type: w.dialect.Text, From: pdk.FromOp}), Ops: ops})
 }
 
 // uniqueViolation is the SQLSTATE of a key that is there already.
 const uniqueViolation = "23505"
 
 // insertOrMerge copies rows of new keys straight into the table, which is more
-// than twice as fast as merging them. The primary key tells if one was not
-// new (a row marked as deleted, a repeated load): then this batch and the
-// table's further ones are merged.
+// than twice as fast as merging them.
 func (w *writing) insertOrMerge() error {
-	if err := w.exec("SAVEPOINT leat_insert"); err != nil {
+	done, err := w.insertNew("")
+	if err != nil || done {
 		return err
 	}
-	err := w.insert()
+	return w.merge()
+}
+
+// insertNew copies rows with one of ops straight into the table. The primary key
+// tells if one was not new (a row marked as deleted, a repeated load): then
+// nothing was done, and the rows of this batch and the table's further ones are
+// merged.
+func (w *writing) insertNew(ops string) (done bool, _ error) {
+	if err := w.exec("SAVEPOINT leat_insert"); err != nil {
+		return false, err
+	}
+	err := w.insertOps(ops)
 	if err == nil {
-		return w.exec("RELEASE SAVEPOINT leat_insert")
+		return true, w.exec("RELEASE SAVEPOINT leat_insert")
 	}
 	var failure *pdk.SQLError
 	if !errors.As(err, &failure) || failure.Code != uniqueViolation {
-		return err
-	}
-	if err := w.exec("ROLLBACK TO SAVEPOINT leat_insert"); err != nil {
-		return err
+		return false, err
 	}
 	w.table.collided = true
-	return w.merge()
+	return false, w.exec("ROLLBACK TO SAVEPOINT leat_insert")
 }
 
 // direct lists the columns of an ingest straight into the table. op says
@@ -195,6 +204,9 @@ func (w *writing) merge() error {
 			}
 		}
 	}
+	if w.byKind() {
+		return w.mergeByKind()
+	}
 	if err := w.fillStage(""); err != nil {
 		return err
 	}
@@ -208,19 +220,34 @@ func (w *writing) merge() error {
 
 // mergeStatements bring the rows of the stage into the table.
 func (w *writing) mergeStatements() []string {
-	t, stage := w.table, w.stage()
-	var out []string
-	if w.config.Deletes == ignore && w.batch.Has("D") {
-		if w.batch.Has("K") { // an ignored delete leaves the row where it was
-			out = append(out, fmt.Sprintf(`DELETE FROM %[1]s AS k USING %[1]s AS d WHERE k.op = 'K' AND d.op = 'D' AND k.n = d.n - 1`, stage))
-		}
-		out = append(out, fmt.Sprintf(`DELETE FROM %s WHERE op = 'D'`, stage))
+	out := append(w.ignoreStatements(), w.fillMoved()...)
+	out = append(out, w.fillOwn()...)
+	out = append(out, w.deleteReplaced()...)
+	live := "s.op NOT IN ('K', 'D')"
+	if w.table.meta.marked != "" {
+		live = "s.op <> 'K'"
 	}
-	out = append(out, w.fillStatements()...)
-	if which := w.replaced(); which != "none" {
-		out = append(out, fmt.Sprintf(`DELETE FROM %s AS t USING %s AS s WHERE %s%s`, t.quoted(), stage, w.match("s"), which))
+	return append(out, w.insertStatement(live))
+}
+
+// ignoreStatements take deletes out of the stage that are not to be applied.
+func (w *writing) ignoreStatements() (out []string) {
+	if w.config.Deletes != ignore || !w.batch.Has("D") {
+		return nil
 	}
-	return append(out, w.insertStatement())
+	if w.batch.Has("K") { // an ignored delete leaves the row where it was
+		out = append(out, fmt.Sprintf(`DELETE FROM %[1]s AS k USING %[1]s AS d WHERE k.op = 'K' AND d.op = 'D' AND k.n = d.n - 1`, w.stage()))
+	}
+	return append(out, fmt.Sprintf(`DELETE FROM %s WHERE op = 'D'`, w.stage()))
+}
+
+// deleteReplaced removes the rows that are to go, or to be inserted again.
+func (w *writing) deleteReplaced() []string {
+	which := w.replaced()
+	if which == "none" {
+		return nil
+	}
+	return []string{fmt.Sprintf(`DELETE FROM %s AS t USING %s AS s WHERE %s%s`, w.table.quoted(), w.stage(), w.match("s"), which)}
 }
 
 // replaced is the condition on the rows that are to be deleted, "none" if the
@@ -273,30 +300,46 @@ func (c *column) equal(a, b string) string {
 	return a + " " + operator + " " + b
 }
 
-// fillStatements put the target's values into absent cells of the stage: from
-// the row under the old key, where one is named, otherwise from its own key.
-func (w *writing) fillStatements() []string {
+// fills are the assignments that put the cells of a row t of the target into the
+// absent ones of the stage, and the condition that there is one.
+func (w *writing) fills() (set, some string) {
+	var all, any []string
+	for _, i := range w.absent {
+		all = append(all, fmt.Sprintf("%[1]s = CASE WHEN s.%[2]s THEN t.%[3]s ELSE s.%[1]s END", cell(i), absence(i), Quote(w.table.columns[i].name)))
+		any = append(any, "s."+absence(i))
+	}
+	return strings.Join(all, ", "), "(" + strings.Join(any, " OR ") + ")"
+}
+
+// fillMoved fills the absent cells of rows that come with an old key from the row
+// under that, where it is there: no other has them.
+func (w *writing) fillMoved() []string {
+	if len(w.absent) == 0 || !w.batch.Has("K") {
+		return nil
+	}
+	set, some := w.fills()
+	for _, i := range w.absent {
+		set += fmt.Sprintf(", %s = false", absence(i))
+	}
+	return []string{fmt.Sprintf(`UPDATE %[1]s AS s SET %[2]s FROM %[1]s AS k, %[3]s AS t WHERE k.op = 'K' AND k.n = s.n - 1 AND s.op <> 'K' AND %[4]s AND %[5]s`,
+		w.stage(), set, w.table.quoted(), some, w.match("k"))}
+}
+
+// fillOwn fills those of the other rows from the row of their key.
+func (w *writing) fillOwn() []string {
 	if len(w.absent) == 0 {
 		return nil
 	}
-	var set, any []string
-	for _, i := range w.absent {
-		set = append(set, fmt.Sprintf("%[1]s = CASE WHEN s.%[2]s THEN t.%[3]s ELSE s.%[1]s END", cell(i), absence(i), Quote(w.table.columns[i].name)))
-		any = append(any, "s."+absence(i))
-	}
-	stage, list, some := w.stage(), strings.Join(set, ", "), "("+strings.Join(any, " OR ")+")"
+	set, some := w.fills()
 	own := ""
-	var out []string
 	if w.batch.Has("K") {
-		out = append(out, fmt.Sprintf(`UPDATE %[1]s AS s SET %[2]s FROM %[1]s AS k, %[3]s AS t WHERE k.op = 'K' AND k.n = s.n - 1 AND s.op <> 'K' AND %[4]s AND %[5]s`,
-			stage, list, w.table.quoted(), some, w.match("k")))
-		own = fmt.Sprintf(` AND NOT EXISTS (SELECT 1 FROM %s AS k WHERE k.op = 'K' AND k.n = s.n - 1)`, stage)
+		own = fmt.Sprintf(` AND NOT EXISTS (SELECT 1 FROM %s AS k WHERE k.op = 'K' AND k.n = s.n - 1)`, w.stage())
 	}
-	return append(out, fmt.Sprintf(`UPDATE %s AS s SET %s FROM %s AS t WHERE s.op <> 'K' AND %s AND %s%s`, stage, list, w.table.quoted(), some, w.match("s"), own))
+	return []string{fmt.Sprintf(`UPDATE %s AS s SET %s FROM %s AS t WHERE s.op <> 'K' AND %s AND %s%s`, w.stage(), set, w.table.quoted(), some, w.match("s"), own)}
 }
 
-// insertStatement inserts what lives on.
-func (w *writing) insertStatement() string {
+// insertStatement inserts the rows s of the stage for which live holds.
+func (w *writing) insertStatement(live string) string {
 	var names, values, set []string
 	put := func(name, value string, key bool) {
 		names = append(names, Quote(name))
@@ -310,10 +353,6 @@ func (w *writing) insertStatement() string {
 	}
 	for _, a := range w.written() {
 		put(a.name, a.staged, false)
-	}
-	live := "s.op NOT IN ('K', 'D')"
-	if w.table.meta.marked != "" {
-		live = "s.op <> 'K'"
 	}
 	statement := fmt.Sprintf(`INSERT INTO %s (%s) SELECT %s FROM %s AS s WHERE %s`,
 		w.table.quoted(), strings.Join(names, ", "), strings.Join(values, ", "), w.stage(), live)
