@@ -40,7 +40,9 @@ func TestDestinationRefusesATable(t *testing.T) {
 		if got := p.ask(`SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM c)`); got != []string{"600", "601"}[id] {
 			t.Errorf("%s rows of the other tables are there", got)
 		}
-		if v, err := p.Verify(t.Context(), nil, nil); err != nil || len(v.Tables) != 2 || !slices.ContainsFunc(v.LeftOut, func(l engine.LeftOut) bool { return l.Table.Name == "b" && strings.Contains(l.Reason, "__leat_op_type") }) {
+		if v, err := p.Verify(t.Context(), nil, nil); err != nil || len(v.Tables) != 2 || !slices.ContainsFunc(v.LeftOut, func(l engine.LeftOut) bool {
+			return l.Table.Name == "b" && strings.Contains(l.Reason, "__leat_op_type")
+		}) {
 			t.Errorf("verify: %+v, %v", v, err)
 		}
 		p.exec(`INSERT INTO a SELECT count(*) + 1, 'followed' FROM a`, `DELETE FROM b WHERE id = (SELECT min(id) FROM b)`)
