@@ -107,6 +107,9 @@ func TestSharedPlugin(t *testing.T) {
 	w.ok(plugin("trust", "add", "acme", "acme.pub"), "are trusted")
 	w.ok(in(host+"/acme/mask:1.2.0"), "acme/mask@1.2.0 is installed", "may use nothing", "signed with the key")
 	w.ok(plugin("list", "--dir", w.site.dir), "acme/mask", "leat.lock")
+	for _, ref := range []string{"acme/mask", "acme/mask@1.2.0"} {
+		w.refused(plugin("remove", "--dir", w.site.dir, ref), filepath.Base(w.file)+" names acme/mask@1.2.0", "take it out of the pipeline file first")
+	}
 	w.expect(w.run(), exitOK)
 	w.expect(w.leat("query", w.file, "SELECT count(*) FROM customers WHERE email LIKE '%@%'"), exitOK, "\n0")
 	w.expect(w.leat("plan", w.file), exitOK, "acme/mask@1.2.0 sees no column", "kernel mask works for it on email")
@@ -143,6 +146,13 @@ func TestSharedPlugin(t *testing.T) {
 	w.ok(plugin("trust", "mode", "off"), "mode off")
 	w.expect(w.run(), exitOK)
 	w.expect(w.leat("plugin", "trust", "mode", "sometimes"), exitUsage, "want require, warn or off")
+
+	w.extra = ""
+	w.write()
+	w.refused(plugin("remove", "--dir", w.site.dir, "acme/mask@9.9.9"), "does not pin acme/mask@9.9.9")
+	w.expect(w.leat("plugin", "remove", "mask"), exitUsage, "publisher/name")
+	w.ok(plugin("remove", "--dir", w.site.dir, "acme/mask"), "acme/mask@1.2.0 is pinned no longer")
+	w.refused(plugin("remove", "--dir", w.site.dir, "acme/mask"), "does not pin acme/mask")
 }
 
 // TestTrustOfAPipeline is named by the pipeline file, beside it.
@@ -258,7 +268,7 @@ func TestBundleVerbsAsJSON(t *testing.T) {
 		}
 	}
 	w.ok(plugin("trust", "add", "acme", "acme.pub", "--from", "2020-01-01", "--until", "2999-12-31"))
-	for _, args := range [][]string{plugin("install", "pulled.leat"), plugin("update"), plugin("list"), plugin("search"), plugin("catalogue", "list")} {
+	for _, args := range [][]string{plugin("install", "pulled.leat"), plugin("update"), plugin("list"), plugin("search"), plugin("catalogue", "list"), plugin("remove", "acme/mask")} {
 		if args[1] == "update" {
 			w.ok(plugin("catalogue", "add", "here", w.dir))
 		}

@@ -15,6 +15,6 @@ one: trust add, install.`,
 	}
 	cmd.AddCommand(p.pluginListCommand(), p.pluginInfoCommand(), p.pluginNewCommand(), p.pluginKitCommand(), p.pluginBuildCommand(), p.pluginTestCommand(), p.pluginBenchCommand(), p.pluginRunCommand(), p.pluginPackCommand(), p.pluginKeygenCommand(),
 		p.pluginSignCommand(), p.pluginVerifyCommand(), p.pluginPushCommand(), p.pluginPullCommand(), p.pluginTrustCommand(),
-		p.pluginInstallCommand(), p.pluginUpdateCommand(), p.pluginCatalogueCommand(), p.pluginSearchCommand(), p.pluginYankCommand(), p.pluginPromoteCommand(), p.pluginConformanceCommand())
+		p.pluginInstallCommand(), p.pluginUpdateCommand(), p.pluginRemoveCommand(), p.pluginCatalogueCommand(), p.pluginSearchCommand(), p.pluginYankCommand(), p.pluginPromoteCommand(), p.pluginConformanceCommand())
 	return cmd
 }

@@ -160,7 +160,7 @@ func (f *File) Remove(ref bundle.Ref) {
 // Save writes the file, all of it or nothing.
 func (f *File) Save() error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# The plugins of the pipelines in this folder; leat plugin install and update write this file.\nversion = %d\n", format)
+	fmt.Fprintf(&b, "# The plugins of the pipelines in this folder; leat plugin install, update and remove write this file.\nversion = %d\n", format)
 	for _, e := range f.Plugins {
 		fmt.Fprintf(&b, "\n[[plugins]]\nplugin = %q\ndigest = %q\nmodule = %q\ncapabilities = [%s]\n", e.Plugin, e.Digest, e.Module, quoted(e.Capabilities))
 		for _, kv := range [][2]string{{"key", e.Key}, {"source", e.Source}} {
