@@ -75,6 +75,8 @@ var examples = map[string]string{
 	"leat plugin verify": `  leat plugin verify acme-hide-email-0.1.0.leat --key acme.pub`,
 	"leat plugin push":   `  leat plugin push acme-hide-email-0.1.0.leat ghcr.io/acme/hide-email`,
 	"leat plugin pull":   `  leat plugin pull ghcr.io/acme/hide-email:0.1.0`,
+	"leat plugin remove": `  leat plugin remove acme/hide-email
+  leat plugin remove --dir /etc/leat acme/hide-email@0.1.0`,
 	"leat plugin install": `  leat plugin install acme/hide-email@0.1.0
   leat plugin install ghcr.io/acme/hide-email:0.1.0
   leat plugin install acme-hide-email-0.1.0.leat
