@@ -25,6 +25,7 @@ func Cases(t *testing.T, h *Host, open func(config string) pdk.Destination, sche
 	t.Run("a type that cannot follow becomes text", c.becomesText)
 	t.Run("two tables cannot share a target", c.collides)
 	t.Run("a table without key is appended to", c.keyless)
+	t.Run("a row may be all key", c.allKey)
 	t.Run("an ignored delete changes nothing", c.ignores)
 	t.Run("a truncate spares other databases", c.truncatesOwn)
 	t.Run("a target that was dropped is not made again for the next rows", c.losesTarget)
@@ -320,6 +321,34 @@ func (c cases) keyless(t *testing.T) {
 	}
 	c.commit(t, d)
 	c.want(t, p.Read, "1 a big\n1 a big")
+}
+
+func (c cases) allKey(t *testing.T) {
+	d := c.open(`{"metadata": [], "deletes": "hard"}`)
+	s := modelSchema("all_key")
+	s.Columns = s.Columns[:1]
+	p := c.plan(t, d, s)
+	write := func(rows ...int64) { // id, or its negative where the row moves away from it to the next
+		t.Helper()
+		b := batch.NewBuilder(s)
+		for i, id := range rows {
+			op := batch.Update
+			if id < 0 {
+				op, id = batch.OldKey, -id
+			}
+			b.Column(0).AppendUint64(uint64(id))
+			b.EndRow(op, uint64(i), 1, 1)
+		}
+		changes := b.Finish(batch.Position{})
+		defer changes.Release()
+		if err := c.Write(d, p, changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1, 2)
+	write(2, 3, -1, 4)
+	c.commit(t, d)
+	c.want(t, p.Read+" ORDER BY id", "2\n3\n4")
 }
 
 func (c cases) ignores(t *testing.T) {

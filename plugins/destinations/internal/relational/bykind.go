@@ -82,9 +82,11 @@ func (w *writing) update() (missing string, err error) {
 		set = append(set, Quote(a.name)+" = "+a.staged)
 	}
 	t := w.table.quoted()
-	changed, err := pdk.Exec(fmt.Sprintf("UPDATE %s AS t SET %s FROM %s AS s WHERE %s AND %s", t, strings.Join(set, ", "), w.stage(), ops, w.match("s")))
-	if err != nil || changed == int64(rows) {
-		return "", err
+	if len(set) > 0 { // else a row is all key
+		changed, err := pdk.Exec(fmt.Sprintf("UPDATE %s AS t SET %s FROM %s AS s WHERE %s AND %s", t, strings.Join(set, ", "), w.stage(), ops, w.match("s")))
+		if err != nil || changed == int64(rows) {
+			return "", err
+		}
 	}
 	return fmt.Sprintf("%s AND NOT EXISTS (SELECT 1 FROM %s AS t WHERE %s)", ops, t, w.match("s")), nil
 }

@@ -358,7 +358,11 @@ func (w *writing) insertStatement(live string) string {
 		w.table.quoted(), strings.Join(names, ", "), strings.Join(values, ", "), w.stage(), live)
 	if w.dialect.PhysicalKey {
 		key := w.index(w.table, w.shared[w.table.quoted()])
-		statement += fmt.Sprintf(` ON CONFLICT (%s)%s DO UPDATE SET %s`, quoteAll(key.columns), key.where(w.Destination), strings.Join(set, ", "))
+		action := "UPDATE SET " + strings.Join(set, ", ")
+		if len(set) == 0 {
+			action = "NOTHING"
+		}
+		statement += fmt.Sprintf(` ON CONFLICT (%s)%s DO %s`, quoteAll(key.columns), key.where(w.Destination), action)
 	}
 	return statement
 }
