@@ -39,19 +39,23 @@ func (w *writing) mergeByKind() error {
 			return err
 		}
 	}
-	var rest []string
+	var rest []string // each alone: of an OR the planner would read the whole table
 	if staged == "" && w.batch.Has("IR") {
 		rest = append(rest, "s.op IN ('I', 'R')")
 	}
-	if missing, err := w.update(); err != nil {
+	missing, err := w.update()
+	if err != nil {
 		return err
-	} else if missing != "" {
+	}
+	if missing != "" {
 		rest = append(rest, missing)
 	}
-	if len(rest) == 0 {
-		return nil
+	for _, live := range rest {
+		if err := w.exec("%s", w.insertStatement(live)); err != nil {
+			return err
+		}
 	}
-	return w.exec("%s", w.insertStatement(strings.Join(rest, " OR ")))
+	return nil
 }
 
 // update changes the rows that are there, and returns the condition on those of
