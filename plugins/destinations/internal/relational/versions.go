@@ -24,7 +24,7 @@ func (w *writing) versions() error {
 	}
 	own := c.database == t.source.Database || t.ownRows("x") != ""
 	if c.loading = c.loading && own && !w.batch.Has("IUDK"); c.loading && len(w.batch.Absent) == 0 {
-		return w.insert()
+		return w.insert("")
 	}
 	if w.dialect.PhysicalKey {
 		if err := w.exec("CREATE INDEX IF NOT EXISTS %s ON %s (%s)", Quote(Name(t.name+"_"+w.config.MetadataPrefix+"versions")), t.quoted(), t.keyList("")); err != nil {

@@ -47,7 +47,7 @@ func (d *Destination) Write(p *pdk.TablePlan, b *pdk.WriteBatch) error {
 	case d.config.LoadMode == history:
 		err = w.versions()
 	case plainly:
-		err = w.insert()
+		err = w.insert("")
 	case d.dialect.PhysicalKey && !w.apart && !t.collided && !b.Has("UDK") && len(b.Absent) == 0:
 		err = w.insertOrMerge()
 	default:
@@ -83,10 +83,9 @@ func (w *writing) exec(format string, args ...any) error {
 	return err
 }
 
-// insert moves every row straight into the table.
-func (w *writing) insert() error { return w.insertOps("") }
-
-func (w *writing) insertOps(ops string) error {
+// insert moves the rows with one of ops, all if it is empty, straight into the
+// table.
+func (w *writing) insert(ops string) error {
 	return w.ingest(pdk.IngestInput{Table: w.table.quoted(), Columns: w.direct(pdk.IngestColumn{Type: w.dialect.Text, From: pdk.FromOp}), Ops: ops})
 }
 
@@ -111,7 +110,7 @@ func (w *writing) insertNew(ops string) (done bool, _ error) {
 	if err := w.exec("SAVEPOINT leat_insert"); err != nil {
 		return false, err
 	}
-	err := w.insertOps(ops)
+	err := w.insert(ops)
 	if err == nil {
 		return true, w.exec("RELEASE SAVEPOINT leat_insert")
 	}
