@@ -40,7 +40,7 @@ func (l *lane) follow(ctx context.Context) error {
 	g.Go(func() error { return stream.Run(ctx) })
 	g.Go(func() error { return l.deliver(ctx, stream) })
 	g.Go(func() error { return l.watch(ctx, stream) })
-	err = l.ended(stream, at, g.Wait())
+	err = l.ended(at, g.Wait())
 	if errors.Is(err, postgres.ErrNeedsText) && l.p.Spec.Source.DecoderFormat == "binary" {
 		return fmt.Errorf("decoder_format is \"binary\", set it to \"auto\" or \"text\": %w", errors.New(err.Error())) // not worth another try
 	}
@@ -49,10 +49,7 @@ func (l *lane) follow(ctx context.Context) error {
 
 // ended notes what the next session has to know of how a stream ended that began
 // behind at.
-func (l *lane) ended(stream *postgres.Stream, at position, err error) error {
-	if errors.Is(err, postgres.ErrSilent) {
-		l.stale = stream.PID()
-	}
+func (l *lane) ended(at position, err error) error {
 	l.needsText = l.needsText || errors.Is(err, postgres.ErrNeedsText)
 	if postgres.IsNoPublication(err) {
 		return &GapError{l.database, fmt.Sprintf("the publication was dropped, and the server cannot read the log from then on for slot %q: %s", l.record.Slot, err), l.again(l.record.Slot)}
@@ -73,7 +70,7 @@ func (l *lane) streamOptions(start uint64, at position) postgres.StreamOptions {
 		Start: start, SkipTo: at.Position, SkipTime: at.Time, Binary: l.binary(),
 		Streaming: l.p.Spec.Source.Streaming != "off", TwoPhase: l.p.Spec.Source.TwoPhase, SpillDir: l.spillDir(), Text: l.textLog(),
 		MaxBytes: int(min(engine.BatchBytes, engine.Memory/4)), MaxRows: engine.BatchRows, MostBytes: int(engine.Memory / 4), MaxEventBytes: int64(engine.MaxEventBytes), Linger: engine.FlushInterval,
-		StatusInterval: statusInterval, Silence: l.silence(), Until: l.until(), Tables: l.tableByOID, Visible: l.source.AwaitVisible, Types: l.source.Types,
+		StatusInterval: statusInterval, Silence: l.silence(), Process: func(pid uint32) { l.stale = pid }, Until: l.until(), Tables: l.tableByOID, Visible: l.source.AwaitVisible, Types: l.source.Types,
 		Previous: l.logged, Number: l.number, Messages: l.p.Spec.Source.Messages, Capture: l.capturing(),
 	}
 }

@@ -44,7 +44,7 @@ type lane struct {
 	end            atomic.Uint64                // of the log as guard has seen it: a stream does not hear of what the server holds back
 	awaits         string                       // what guard has said that the slot awaits
 	silences       int                          // sessions in a row that ended because the server sent nothing
-	stale          uint32                       // the server's process that the last of them left behind
+	stale          uint32                       // the server's process that has served the last stream
 	uncaptured     string                       // why schema changes are not captured although they should be, as it was said
 	strange        bool                         // a message that is like those of DDL capture came
 	locked         map[uint32]postgres.Obstacle // tables that could not be published: see leaveLocked

@@ -112,7 +112,7 @@ func (l *lane) fillRelay(ctx context.Context) (err error) {
 	g.Go(func() error { return r.receive(ctx, stream) })
 	g.Go(func() error { return r.probe(ctx) })
 	g.Go(func() error { return r.watch(ctx) })
-	if err = l.ended(stream, at, g.Wait()); errors.Is(err, errRelayed) {
+	if err = l.ended(at, g.Wait()); errors.Is(err, errRelayed) {
 		return nil
 	}
 	return err

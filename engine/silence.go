@@ -27,8 +27,8 @@ func (l *lane) noteSilence(err error) {
 	}
 }
 
-// freeSlot takes the slot back from the process that a silent stream has left
-// behind.
+// freeSlot takes the slot back from the process of the stream before: one whose
+// connection is silent does not know that its reader is gone, whatever ended that.
 func (l *lane) freeSlot(ctx context.Context) error {
 	if l.stale == 0 {
 		return nil

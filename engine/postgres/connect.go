@@ -54,9 +54,6 @@ func (c *Config) ReplicationConfig(database string) (*pgconn.Config, error) {
 		return nil, err
 	}
 	cfg.Config.RuntimeParams["replication"] = "database"
-	cfg.Config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return pgproto3.NewFrontend(r, w) // creating a slot waits for every open transaction; a stream has a limit of its own
-	}
 	return &cfg.Config, nil
 }
 
@@ -70,6 +67,26 @@ func (c *Config) connectReplication(ctx context.Context, database string) (*pgco
 	if err != nil {
 		return nil, c.loginError(database, cfg.Password, err)
 	}
+	return conn, nil
+}
+
+// connectPatient opens a logical replication connection that, once it is open, may
+// bring nothing for as long as it takes to make a slot.
+func (s *Source) connectPatient(ctx context.Context) (*pgconn.PgConn, error) {
+	cfg, err := s.cfg.ReplicationConfig(s.Database)
+	if err != nil {
+		return nil, err
+	}
+	var in *impatientReader
+	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		in = s.cfg.impatient(r, w)
+		return pgproto3.NewFrontend(in, w)
+	}
+	conn, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, s.cfg.loginError(s.Database, cfg.Password, err)
+	}
+	in.limit = 0
 	return conn, nil
 }
 

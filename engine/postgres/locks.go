@@ -50,37 +50,57 @@ func readLocks(ctx context.Context, conn *pgx.Conn, oids []uint32) (map[uint32]O
 // waitShown is how long the making of a slot may wait before it is said for whom.
 const waitShown = 2 * time.Second
 
-// sayWaits tells Waits for whose transaction a process of the server waits, until
-// stop is called. A slot begins where every transaction is over that was open.
-func (s *Source) sayWaits(ctx context.Context, pid uint32) (stop func()) {
-	if s.Waits == nil {
-		return func() {}
+// attend stands by conn while the server makes a slot over it, until leave is
+// called, which returns how that failed if it did: see standBy.
+func (s *Source) attend(ctx context.Context, conn *pgconn.PgConn, slot string) (leave func() error) {
+	ended, failed := make(chan struct{}), make(chan error, 1)
+	go func() { failed <- s.standBy(context.WithoutCancel(ctx), conn, slot, ended) }()
+	return func() error {
+		close(ended)
+		return <-failed
 	}
-	ended, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		said := ""
-		tick := time.NewTicker(waitShown)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ended:
-				if said != "" {
-					s.Waits("", "")
-				}
-				return
-			case <-tick.C:
-			}
-			who, end, err := s.awaited(context.WithoutCancel(ctx), pid)
+}
+
+// standBy tells Waits for whose transaction the server waits to make a slot, which
+// begins where every transaction is over that was open. It closes conn, over which
+// nothing comes meanwhile, once the server has not been seen at work on the slot
+// for longer than it may be silent: its answer is lost.
+func (s *Source) standBy(ctx context.Context, conn *pgconn.PgConn, slot string, ended <-chan struct{}) error {
+	said, seen, limit, pause := "", time.Now(), s.cfg.Silence, waitShown
+	defer func() {
+		if said != "" {
+			s.Waits("", "")
+		}
+	}()
+	if limit > 0 {
+		pause = min(pause, limit)
+	}
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return nil
+		case <-tick.C:
+		}
+		if s.Waits != nil {
+			who, end, err := s.awaited(ctx, conn.PID())
 			if err == nil && who != "" && who != said { // what fails here fails there, too
 				said = who
 				s.Waits(who, end)
 			}
 		}
-	}()
-	return func() {
-		close(ended)
-		<-done
+		if limit <= 0 {
+			continue
+		}
+		made, err := s.Slot(ctx, slot)
+		if err == nil && made != nil && made.ActivePID == int(conn.PID()) && made.ConfirmedFlushLSN == 0 {
+			seen = time.Now()
+		} else if time.Since(seen) > limit {
+			s.cfg.noteSilence()
+			conn.Conn().Close()
+			return silentError(limit)
+		}
 	}
 }
 

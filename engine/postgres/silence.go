@@ -27,34 +27,40 @@ func silentError(limit time.Duration) *Error {
 }
 
 // impatientReader reads what a server answers, and closes the connection when a
-// read has waited for longer than limit. It stands below a session's frontend,
-// which reads only while it waits for an answer: pgconn itself may also read
-// in the background of an idle connection.
+// read has waited for longer than limit, where there is one. It stands below a
+// session's frontend, which reads only while it waits for an answer: pgconn
+// itself may also read in the background of an idle connection.
 type impatientReader struct {
 	io.Reader
 	limit time.Duration
 	late  *time.Timer // runs during a read
 }
 
-// impatient returns r, or where c sets a limit a reader that keeps it. w is
-// the connection below r.
-func (c *Config) impatient(r io.Reader, w io.Writer) io.Reader {
+// impatient returns r with the limit that c sets. w is the connection below r.
+func (c *Config) impatient(r io.Reader, w io.Writer) *impatientReader {
 	conn, ok := w.(io.Closer)
 	if c.Silence <= 0 || !ok {
-		return r
+		return &impatientReader{Reader: r}
 	}
 	late := time.AfterFunc(c.Silence, func() {
-		if c.fellSilent != nil {
-			c.fellSilent.Store(true)
-		}
+		c.noteSilence()
 		conn.Close()
 	})
 	late.Stop()
 	return &impatientReader{r, c.Silence, late}
 }
 
+func (c *Config) noteSilence() {
+	if c.fellSilent != nil {
+		c.fellSilent.Store(true)
+	}
+}
+
 // Read implements io.Reader.
 func (r *impatientReader) Read(p []byte) (int, error) {
+	if r.limit <= 0 {
+		return r.Reader.Read(p)
+	}
 	r.late.Reset(r.limit)
 	n, err := r.Reader.Read(p)
 	if !r.late.Stop() {

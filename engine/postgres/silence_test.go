@@ -27,6 +27,21 @@ func (f *fixture) proxied(t *testing.T) (*faultproxy.Proxy, *Config) {
 	return p, &cfg
 }
 
+// free takes the slot back from a process of the server, which may hold it.
+func (f *fixture) free(t *testing.T, pid uint32) {
+	t.Helper()
+	for held := true; held; {
+		if err := f.source.FreeSlot(t.Context(), f.database, pid); err != nil {
+			t.Fatal(err)
+		}
+		slot, err := f.source.Slot(t.Context(), f.database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = slot.Active
+	}
+}
+
 // TestSilentStream: a stream over which nothing comes ends, an idle one whose
 // server answers does not, and the slot can be freed from the process that was
 // left behind.
@@ -37,6 +52,8 @@ func TestSilentStream(t *testing.T) {
 	f.cfg = cfg
 	o := f.options(f.publish(t))
 	o.Silence = 400 * time.Millisecond
+	var pid uint32
+	o.Process = func(p uint32) { pid = p }
 	stream := f.tap(t, o)
 	for range 3 { // idle for longer than that, each time
 		ctx, cancel := context.WithTimeout(t.Context(), o.Silence)
@@ -55,19 +72,10 @@ func TestSilentStream(t *testing.T) {
 		t.Errorf("the stream ended with %v", err)
 	}
 	f.cfg = direct
-	for freed := false; !freed; {
-		if err := f.source.FreeSlot(t.Context(), f.database, stream.PID()); err != nil {
-			t.Fatal(err)
-		}
-		slot, err := f.source.Slot(t.Context(), f.database)
-		if err != nil {
-			t.Fatal(err)
-		}
-		freed = !slot.Active
-	}
+	f.free(t, pid)
 	o.SkipTo = batch.Position{}
 	again := f.tap(t, o)
-	if err := f.source.FreeSlot(t.Context(), f.database, stream.PID()); err != nil { // not its process any more
+	if err := f.source.FreeSlot(t.Context(), f.database, pid); err != nil { // not its process any more
 		t.Fatal(err)
 	}
 	var rows []string
@@ -124,6 +132,118 @@ func TestSilentSession(t *testing.T) {
 	err = connectError(t, *cfg, f.database)
 	if err == nil || !errors.Is(err, ErrSilent) {
 		t.Errorf("a server that is too slow: %v", err)
+	}
+}
+
+// TestSilenceAtAnyPlace lets the network fall silent after so many bytes, then after
+// more, until each thing that is asked over a connection of its own comes about:
+// none waits for ever.
+func TestSilenceAtAnyPlace(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE t (id int PRIMARY KEY)`)
+	o := f.options(f.publish(t))
+	proxy, cfg := f.proxied(t)
+	cfg.Silence = 200 * time.Millisecond
+	o.Silence = cfg.Silence
+	close := func(conn interface{ Close(context.Context) error }, err error) error {
+		if err != nil {
+			return err
+		}
+		return conn.Close(context.Background())
+	}
+	for name, ask := range map[string]func(*Source) error{
+		"session": func(s *Source) error { return close(s.OpenSession(t.Context())) },
+		"slot": func(s *Source) error {
+			defer f.source.DropSlot(context.Background(), f.database+"_2")
+			return close(s.CreateSlot(t.Context(), f.database+"_2", false))
+		},
+		"snapshot": func(s *Source) error { return close(s.ExactSnapshot(t.Context())) },
+		"timeline": func(s *Source) error { _, err := s.ReplayTimeline(t.Context()); return err },
+		"stream": func(s *Source) error {
+			replication, err := s.ReplicationConfig()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var pid uint32
+			o.Process = func(p uint32) { pid = p }
+			stream, err := OpenStream(t.Context(), replication, o)
+			if err != nil && pid != 0 {
+				f.free(t, pid)
+			}
+			if err != nil {
+				return err
+			}
+			stream.Close() // the network may have fallen silent when it was open
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			silent := 0
+			for bytes := int64(8); ; bytes += 80 { // the question for TLS is eight
+				direct := *cfg
+				direct.Port = f.cfg.Port
+				source, err := Open(t.Context(), &direct, f.database)
+				if err != nil {
+					t.Fatal(err)
+				}
+				source.cfg.Port = cfg.Port // of the connections to come
+				proxy.SilenceAfter(bytes)
+				err = ask(source)
+				source.Close(context.Background())
+				proxy.Cut()
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, ErrSilent) && !source.FellSilent() || Classify(err).Class != Retry {
+					t.Fatalf("silent after %d bytes: %v", bytes, err)
+				}
+				silent++
+			}
+			if silent < 5 {
+				t.Errorf("it came about when there had been %d silences", silent)
+			}
+		})
+	}
+}
+
+// TestSilentSlot: the making of a slot waits for an open transaction for longer
+// than the server may be silent elsewhere, and does not wait for an answer that is
+// lost.
+func TestSilentSlot(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE t (id int PRIMARY KEY)`)
+	proxy, cfg := f.proxied(t)
+	source, err := Open(t.Context(), cfg, f.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close(context.Background())
+	for _, silence := range []bool{false, true} {
+		f.exec(t, `BEGIN`, `INSERT INTO t SELECT count(*) FROM t`)
+		made := make(chan error, 1)
+		go func() {
+			snapshot, err := source.CreateSlot(context.Background(), f.database, false)
+			if err == nil {
+				err = snapshot.Close(context.Background())
+			}
+			made <- err
+		}()
+		waited := time.NewTimer(4 * cfg.Silence)
+		select {
+		case err := <-made:
+			t.Fatalf("the slot did not wait for the transaction: %v", err)
+		case <-waited.C:
+		}
+		if silence {
+			proxy.Silence()
+		}
+		f.exec(t, `COMMIT`)
+		if err := <-made; silence != errors.Is(err, ErrSilent) || err != nil && Classify(err).Class != Retry {
+			t.Errorf("silence %v: %v", silence, err)
+		}
+		for err := f.source.DropSlot(t.Context(), f.database); err != nil; err = f.source.DropSlot(t.Context(), f.database) {
+			if Classify(err).SQLState != "55006" { // the process that was ended still has it
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -157,7 +157,7 @@ func (s *Source) CreateSlot(ctx context.Context, name string, failover bool) (*S
 	if !slotName.MatchString(name) {
 		return nil, settingsError(fmt.Errorf("slot name %q", name), "A slot name has 1 to 63 lower-case letters, digits and underscores.", "")
 	}
-	conn, err := s.cfg.connectReplication(ctx, s.Database)
+	conn, err := s.connectPatient(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -171,9 +171,12 @@ func (s *Source) CreateSlot(ctx context.Context, name string, failover bool) (*S
 
 // exportSnapshot creates the slot called name and takes over its snapshot.
 func (s *Source) exportSnapshot(ctx context.Context, conn *pgconn.PgConn, sql, name string) (*Snapshot, error) {
-	stop := s.sayWaits(ctx, conn.PID())
+	leave := s.attend(ctx, conn, name)
 	result, err := pglogrepl.ParseCreateReplicationSlot(conn.Exec(ctx, sql))
-	stop()
+	if silent := leave(); silent != nil && err != nil {
+		err = silent
+		_ = s.FreeSlot(ctx, name, conn.PID()) // if this fails, too, the server holds the slot until its transactions end
+	}
 	if err != nil {
 		e := Classify(err)
 		e.Op, e.Object = "create slot", name
@@ -192,7 +195,7 @@ func (s *Source) exportSnapshot(ctx context.Context, conn *pgconn.PgConn, sql, n
 // ExactSnapshot opens a snapshot of now whose LSN is exact, as that of
 // CreateSlot is, by way of a temporary slot.
 func (s *Source) ExactSnapshot(ctx context.Context) (*Snapshot, error) {
-	conn, err := s.cfg.connectReplication(ctx, s.Database)
+	conn, err := s.connectPatient(ctx)
 	if err != nil {
 		return nil, err
 	}

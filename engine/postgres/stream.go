@@ -76,7 +76,7 @@ func OpenStream(ctx context.Context, cfg *pgconn.Config, o StreamOptions) (*Stre
 	if err != nil {
 		return nil, err
 	}
-	if s.wire, err = openWire(ctx, cfg, s.startReplication); err != nil {
+	if s.wire, err = s.openWire(ctx, cfg); err != nil {
 		err = wrap("open stream of slot", strconv.Quote(o.Slot), err)
 		var known *Error
 		if errors.As(err, &known) {
@@ -129,9 +129,6 @@ func (s *Stream) startReplication(ctx context.Context, conn *pgconn.PgConn) erro
 	}
 	return pglogrepl.StartReplication(ctx, conn, quoteIdent(s.o.Slot), pglogrepl.LSN(s.o.Start), pglogrepl.StartReplicationOptions{PluginArgs: arguments})
 }
-
-// PID is the process of the server that serves the stream.
-func (s *Stream) PID() uint32 { return s.wire.pid }
 
 // Close ends a stream that is not running.
 func (s *Stream) Close() error { return s.wire.close(s.acks.durable()) }

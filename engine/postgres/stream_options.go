@@ -53,6 +53,10 @@ type StreamOptions struct {
 	// StatusInterval is how often the server is told what is durable, well
 	// below its wal_sender_timeout. Zero means 10 s.
 	StatusInterval time.Duration
+	// Process, if not nil, is told the server's process that the stream gets before
+	// it takes the slot: one that has not seen the end of its connection keeps it.
+	// See Source.FreeSlot.
+	Process func(pid uint32)
 	// Silence is how long the server may send nothing although it is asked to
 	// answer; Run then ends with ErrSilent. Zero means DefaultSilence.
 	Silence time.Duration

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -26,7 +28,6 @@ type wire struct {
 	buf        []byte
 	start, end int  // what has been read and not been handed out
 	sparse     bool // the last read brought little
-	pid        uint32
 }
 
 // The server sends every change by itself. A reader that is always there
@@ -39,8 +40,9 @@ const (
 	gatherPause = 250 * time.Microsecond
 )
 
-// openWire connects, checks the system and starts streaming.
-func openWire(ctx context.Context, cfg *pgconn.Config, start func(context.Context, *pgconn.PgConn) error) (*wire, error) {
+// openWire connects, checks the system and starts streaming. From then on it is
+// Run that sees to silences.
+func (s *Stream) openWire(ctx context.Context, cfg *pgconn.Config) (*wire, error) {
 	cfg = cfg.Copy()
 	if cfg.RuntimeParams == nil {
 		cfg.RuntimeParams = map[string]string{}
@@ -49,17 +51,27 @@ func openWire(ctx context.Context, cfg *pgconn.Config, start func(context.Contex
 		cfg.RuntimeParams[name] = value
 	}
 	cfg.RuntimeParams["replication"] = "database"
-	var stepper *stepReader
+	limit := Config{Silence: s.o.Silence, fellSilent: new(atomic.Bool)}
+	var in io.Reader
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		stepper = &stepReader{r: r}
-		return pgproto3.NewFrontend(stepper, w)
+		in = r
+		return pgproto3.NewFrontend(&stepReader{r: limit.impatient(r, w)}, w)
 	}
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		if s.o.Process != nil {
+			s.o.Process(conn.PID())
+		}
+		if err = s.startReplication(ctx, conn); err != nil {
+			conn.Close(ctx)
+		}
 	}
-	if err := start(ctx, conn); err != nil {
-		conn.Close(ctx)
+	if err != nil {
+		if limit.fellSilent.Load() { // pgconn replaces what ends a simple query
+			silent := silentError(s.o.Silence)
+			silent.Op, silent.Object = "open stream of slot", strconv.Quote(s.o.Slot)
+			return nil, silent
+		}
 		return nil, err
 	}
 	hijacked, err := conn.Hijack()
@@ -71,7 +83,7 @@ func openWire(ctx context.Context, cfg *pgconn.Config, start func(context.Contex
 		hijacked.Conn.Close()
 		return nil, fmt.Errorf("take over connection: %w", err)
 	}
-	return &wire{pid: hijacked.PID, conn: hijacked.Conn, r: stepper.r, buf: make([]byte, readSize)}, nil
+	return &wire{conn: hijacked.Conn, r: in, buf: make([]byte, readSize)}, nil
 }
 
 // stepReader hands out at most the rest of one protocol message a call, so

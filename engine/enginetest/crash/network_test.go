@@ -123,8 +123,7 @@ func (p *pipeline) until(r *process, what string, reached func() bool) {
 			code, by := r.wait()
 			p.t.Fatalf("leat run ended with code %d, signal %v, before %s", code, by, what)
 		case <-timeout.C:
-			r.cmd.Process.Signal(syscall.SIGQUIT) // the stacks go to the log
-			<-r.ended
+			r.showStacks()
 			p.t.Fatalf("waited %s in vain until %s", patience, what)
 		}
 	}

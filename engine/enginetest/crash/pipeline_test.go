@@ -124,7 +124,12 @@ func (p *pipeline) report() {
 	log, _ := os.ReadFile(p.log) // there may be none yet
 	const most = 20_000
 	text, stacks, _ := bytes.Cut(log, []byte("SIGQUIT: quit")) // of a process that hung
-	p.t.Logf("the end of leat's log:\n%s\n%s", text[max(0, len(text)-most):], stacks[:min(len(stacks), most)])
+	p.t.Logf("the end of leat's log:\n%s", text[max(0, len(text)-most):])
+	for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+		if bytes.Contains(stack, []byte("leat-etl/leat/engine")) {
+			p.t.Logf("%s", stack)
+		}
+	}
 	for i, w := range p.writers {
 		if text := w.work.Log(); len(text) > most {
 			p.t.Logf("database %s: %s", p.databases[i], text[len(text)-most:])

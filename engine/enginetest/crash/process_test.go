@@ -74,6 +74,19 @@ func (p *pipeline) run(failpoint string, args ...string) *process {
 // as a load takes less time than that leaves, which depends on the machine.
 const easing = 20 * time.Second
 
+// showStacks ends a process that hangs; what it was doing goes to its log.
+func (r *process) showStacks() {
+	r.cmd.Process.Signal(syscall.SIGQUIT)
+	grace := time.NewTimer(5 * time.Second)
+	defer grace.Stop()
+	select {
+	case <-r.ended:
+	case <-grace.C:
+		r.cmd.Process.Kill()
+		<-r.ended
+	}
+}
+
 // wait returns the exit code, and the signal that ended the process if one did.
 func (r *process) wait() (code int, by syscall.Signal) {
 	r.t.Helper()
@@ -92,15 +105,7 @@ func (r *process) wait() (code int, by syscall.Signal) {
 	select {
 	case <-r.ended:
 	default:
-		r.cmd.Process.Signal(syscall.SIGQUIT) // the stacks go to the log
-		grace := time.NewTimer(5 * time.Second)
-		defer grace.Stop()
-		select {
-		case <-r.ended:
-		case <-grace.C:
-			r.cmd.Process.Kill()
-			<-r.ended
-		}
+		r.showStacks()
 		r.t.Fatalf("%s did not end in %s", strings.Join(r.cmd.Args[1:2], " "), patience)
 	}
 	status := r.cmd.ProcessState.Sys().(syscall.WaitStatus)

@@ -106,6 +106,7 @@ func (p *pipeline) arrives(r *process, id int) {
 			code, by := r.wait()
 			p.t.Fatalf("leat run ended with code %d, signal %v", code, by)
 		case <-timeout.C:
+			r.showStacks()
 			p.t.Fatalf("the rows of %d of %d databases arrived in %s", n, len(p.databases), patience)
 		}
 	}

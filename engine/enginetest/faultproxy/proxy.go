@@ -23,6 +23,7 @@ type Proxy struct {
 	delay   time.Duration
 	refuses bool
 	limit   int64 // of bytes from a client, 0 for none
+	quiet   bool  // silence is what comes at the limit, not the end
 
 	closed chan struct{}
 }
@@ -90,10 +91,16 @@ func (p *Proxy) Silence() {
 
 // CutAfter ends each connection once more than n bytes have come from its
 // client.
-func (p *Proxy) CutAfter(n int64) {
+func (p *Proxy) CutAfter(n int64) { p.after(n, false) }
+
+// SilenceAfter silences each connection once more than n bytes have come from
+// its client; 0 lets it be.
+func (p *Proxy) SilenceAfter(n int64) { p.after(n, true) }
+
+func (p *Proxy) after(n int64, quiet bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.limit = n
+	p.limit, p.quiet = n, quiet
 }
 
 // Moved is how many bytes have been forwarded.
@@ -158,7 +165,7 @@ func (p *Proxy) pump(from, to net.Conn, client bool) {
 	buf, sent := make([]byte, 64<<10), int64(0)
 	for {
 		n, err := from.Read(buf)
-		if sent += int64(n); client && p.beyond(sent) {
+		if sent += int64(n); client && p.ends(from, to, sent) {
 			return
 		}
 		if n > 0 && p.forwards(from, n) {
@@ -175,10 +182,18 @@ func (p *Proxy) pump(from, to net.Conn, client bool) {
 	}
 }
 
-func (p *Proxy) beyond(sent int64) bool {
+// ends says whether a connection ends now that its client has sent so much, or
+// silences it.
+func (p *Proxy) ends(client, server net.Conn, sent int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.limit > 0 && sent > p.limit
+	if p.limit <= 0 || sent <= p.limit {
+		return false
+	}
+	if p.quiet {
+		p.conns[client], p.conns[server] = false, false
+	}
+	return !p.quiet
 }
 
 // forwards waits for the delay and says whether the connection still carries

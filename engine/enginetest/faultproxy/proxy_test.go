@@ -78,6 +78,25 @@ func TestFaults(t *testing.T) {
 	if err := say(dial(), time.Minute); err != nil {
 		t.Error(err)
 	}
+	p.SilenceAfter(8)
+	c = dial()
+	for range 2 {
+		if err := say(c, time.Minute); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := say(c, 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a connection that has sent too much for the silence to come: %v", err)
+	}
+	p.SilenceAfter(0)
+	p.CutAfter(4)
+	c = dial()
+	if err := say(c, time.Minute); err != nil {
+		t.Error(err)
+	}
+	if err := say(c, time.Minute); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a connection that has sent too much not to be cut: %v", err)
+	}
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
