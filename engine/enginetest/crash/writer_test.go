@@ -28,6 +28,10 @@ const (
 	quickly = 30 * time.Millisecond
 )
 
+// hurry is how many transactions a writer makes quickly, and then goes on slowly:
+// without it a slow machine had more to catch up with for being slow.
+const hurry = 200
+
 // writer keeps one database changing.
 type writer struct {
 	work   *workload.Workload
@@ -87,7 +91,7 @@ func (w *writer) run(ctx context.Context, stop <-chan struct{}) error {
 			conn.Close(ctx)
 		}
 	}()
-	tick := time.NewTicker(slowly)
+	tick, pace, hurried := time.NewTicker(slowly), slowly, 0
 	defer tick.Stop()
 	for {
 		select {
@@ -99,10 +103,19 @@ func (w *writer) run(ctx context.Context, stop <-chan struct{}) error {
 				}
 			}
 			return w.work.Touch(ctx, conn)
-		case pace := <-w.pace:
+		case pace = <-w.pace:
+			if hurried > hurry {
+				pace = max(pace, slowly)
+			}
 			tick.Reset(pace)
 			continue
 		case <-tick.C:
+		}
+		if pace < slowly {
+			if hurried++; hurried > hurry {
+				pace = slowly
+				tick.Reset(pace)
+			}
 		}
 		if conn == nil || conn.IsClosed() {
 			var err error
