@@ -54,10 +54,15 @@ func (c *costs) dearest() []batch.TableID {
 }
 
 // pauseDearest pauses the table that most of the log is of, as an operator
-// would: its changes wait on this machine, so that the others get through. It
-// pauses another one only when the log has grown by a quarter of the budget since.
-func (l *lane) pauseDearest(over *budgetError) error {
-	if l.pausedAt > 0 && over.retained < l.pausedAt+over.budget/4 {
+// would: its changes wait on this machine, so that the others get through. behind
+// is how many bytes of log wait for the destination. It pauses another one only
+// when they have grown by a quarter of the budget since.
+func (l *lane) pauseDearest(over *budgetError, behind int64) error {
+	if behind <= over.budget {
+		l.pausedAt = 0
+		return nil
+	}
+	if l.pausedAt > 0 && behind < l.pausedAt+over.budget/4 {
 		return nil
 	}
 	for _, t := range l.costs.dearest() {
@@ -83,7 +88,7 @@ func (l *lane) pauseDearest(over *budgetError) error {
 		}
 		if paused {
 			l.log.Warn("a table is paused for the others: most of the log is of it", "table", t.String())
-			l.pausedAt = over.retained
+			l.pausedAt = behind
 			l.reconsider()
 			return nil
 		}

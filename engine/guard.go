@@ -101,19 +101,21 @@ func (l *lane) measureSlot(name string, slot *postgres.Slot) error {
 		return nil // it is taken up when the session sees it
 	}
 	over := &budgetError{l.database, name, slot.RetainedBytes, budget}
+	// The slot may also keep log of open transactions, which neither a spool nor a
+	// pause lets go.
+	behind := int64(end - slot.ConfirmedFlushLSN)
 	switch l.p.Spec.Source.WALBudgetAction {
 	case "drop_slot":
 		return over
 	case "spool":
-		// The slot may also keep log of open transactions, which no spool lets go.
-		l.spooling.Store(int64(end-slot.ConfirmedFlushLSN) > budget)
+		l.spooling.Store(behind > budget)
 	}
 	if slot.RetainedBytes > 2*l.warnedAt || time.Since(l.warnedOver) > warnInterval {
 		l.warnedAt, l.warnedOver = slot.RetainedBytes, time.Now()
 		l.log.Warn("the slot keeps more log at the source than wal_budget", "slot", name, "retained", slot.RetainedBytes, "budget", budget)
 	}
 	if l.p.Spec.Source.WALBudgetAction == "pause_object" {
-		return l.pauseDearest(over)
+		return l.pauseDearest(over, behind)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ type lane struct {
 	spooling       atomic.Bool // the slot keeps more log than wal_budget: see relay
 	costs          costs
 	refused        refusals
-	pausedAt       int64                        // bytes that the slot kept when guard last paused a table, 0 for none
+	pausedAt       int64                        // bytes of log that waited when guard last paused a table, 0 for none
 	warnedAt       int64                        // bytes that it kept when guard last warned of them, 0 for not since it kept few
 	warnedOver     time.Time                    // when guard last warned of that
 	end            atomic.Uint64                // of the log as guard has seen it: a stream does not hear of what the server holds back

@@ -45,9 +45,12 @@ func polledOn(t *testing.T, server *pgserver.Server, statements ...string) *poll
 }
 
 // toPostgres lets the pipeline write to a database of the same server.
-func (p *polled) toPostgres() *polled {
-	p.plugin, p.target = "postgres", p.server.Database(p.t)
-	p.config = fmt.Sprintf("host = %q, port = %d, user = %q, password = %q, database = %q", p.server.Host(), p.server.Port(), p.server.User(), p.server.Password(), p.target)
+func (p *polled) toPostgres() *polled { return p.toPostgresOn(p.server) }
+
+// toPostgresOn lets the pipeline write to a database of a server.
+func (p *polled) toPostgresOn(server *pgserver.Server) *polled {
+	p.plugin, p.target = "postgres", server.Database(p.t)
+	p.config = fmt.Sprintf("host = %q, port = %d, user = %q, password = %q, database = %q", server.Host(), server.Port(), server.User(), server.Password(), p.target)
 	return p
 }
 
