@@ -106,7 +106,8 @@ func (s *Source) publishUnlocked(ctx context.Context, conn *pgx.Conn, name strin
 
 // NotPublished returns those of tables, by OID, of whose changes the log has not
 // had all so far that EnsurePublication would see to, because the publication name
-// or its sibling did not hold them, or only in part.
+// or its sibling did not hold them, or only in part. A table that was dropped has
+// left it by that.
 func (s *Source) NotPublished(ctx context.Context, name string, tables []*Table) (out []uint32, err error) {
 	if s.cfg.Decoder == TestDecoding {
 		return nil, nil
@@ -125,6 +126,13 @@ func (s *Source) NotPublished(ctx context.Context, name string, tables []*Table)
 					out = append(out, t.OID)
 				}
 			}
+		}
+		if err != nil || len(out) == 0 {
+			return err
+		}
+		rows, err := conn.Query(ctx, "SELECT oid FROM pg_catalog.pg_class WHERE oid = ANY($1::oid[])", out)
+		if err == nil {
+			out, err = pgx.CollectRows(rows, pgx.RowTo[uint32])
 		}
 		return err
 	})

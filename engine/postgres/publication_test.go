@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,6 +48,24 @@ func TestEnsurePublication(t *testing.T) {
 	}
 	if got := f.membersOf(t, pub.Names[0]) + "; " + f.membersOf(t, pub.Names[1]); got != "key less,parts i u d t root; child i t root" {
 		t.Errorf("after the change: %s", got)
+	}
+}
+
+// TestNotPublished: what somebody has taken out of a publication is told from what
+// is not there any more.
+func TestNotPublished(t *testing.T) {
+	f := newFixture(t, `CREATE TABLE stays (id int PRIMARY KEY)`, `CREATE TABLE goes (id int PRIMARY KEY)`, `CREATE TABLE dies (id int PRIMARY KEY)`)
+	tables := f.tables(t, "stays", "goes", "dies")
+	if _, err := f.source.EnsurePublication(t.Context(), "leat", tables, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.exec(t, `DROP TABLE dies`)
+	if out, err := f.source.NotPublished(t.Context(), "leat", tables); err != nil || len(out) > 0 {
+		t.Errorf("not published after a table was dropped: %v, %v", out, err)
+	}
+	f.exec(t, `ALTER PUBLICATION leat DROP TABLE goes`)
+	if out, err := f.source.NotPublished(t.Context(), "leat", tables); err != nil || !slices.Equal(out, []uint32{f.table(t, "goes").OID}) {
+		t.Errorf("not published after a table was taken out: %v, %v", out, err)
 	}
 }
 
