@@ -7,6 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -33,9 +35,12 @@ type postgres struct {
 	// made, by its name: a stage of the same shape is emptied and used again.
 	stages map[string]string
 	copy   copyReader
-	// tell and config are for what watches long statements, see Tell.
-	tell   func(doing string)
+	// What watches long statements has connections of its own, by config.
 	config *pgconn.Config
+	tell   func(doing string) // see Tell
+	moved  movement
+	noSign time.Duration
+	silent atomic.Bool // the connection was given up
 }
 
 // OpenPostgres connects to a PostgreSQL database. The session is set so that
@@ -53,11 +58,13 @@ func OpenPostgres(ctx context.Context, o PostgresOptions) (SQL, error) {
 	} {
 		config.RuntimeParams[name] = value
 	}
-	conn, err := pgconn.ConnectConfig(ctx, config)
-	if err != nil {
+	p := &postgres{stages: map[string]string{}, config: config, noSign: noSign}
+	counted := config.Copy()
+	p.moved.through(counted)
+	if p.conn, err = pgconn.ConnectConfig(ctx, counted); err != nil {
 		return nil, postgresConnectError(o, err)
 	}
-	return &postgres{conn: conn, stages: map[string]string{}, config: config}, nil
+	return p, nil
 }
 
 // dsn leaves the password out: it must not appear in a parser's error.
@@ -107,6 +114,7 @@ func (p *postgres) Exec(ctx context.Context, sql string) (int64, error) {
 
 // Query implements SQL.
 func (p *postgres) Query(ctx context.Context, sql string) (*Rows, error) {
+	defer p.watch(ctx)()
 	results := p.conn.Exec(ctx, sql)
 	out := &Rows{}
 	var over error
@@ -190,6 +198,10 @@ func (p *postgres) Close() error {
 
 // fail classifies the first of two errors of one statement.
 func (p *postgres) fail(err, other error) error {
+	if p.silent.Load() {
+		return &Error{Class: Connection, Message: fmt.Sprintf("nothing has come over the connection for %s, and the server is not at work on what it was sent", p.noSign),
+			Hint: "look for a proxy, firewall or tunnel between here and the destination that drops connections without closing them"}
+	}
 	if err == nil {
 		err = other
 	}
@@ -198,9 +210,10 @@ func (p *postgres) fail(err, other error) error {
 
 // copyFrom runs a COPY FROM STDIN whose data comes from r.
 func (p *postgres) copyFrom(ctx context.Context, sql string, r io.Reader) (int64, error) {
+	defer p.watch(ctx)()
 	tag, err := p.conn.CopyFrom(ctx, r, sql)
 	if err != nil {
-		return 0, postgresError(err)
+		return 0, p.fail(err, nil)
 	}
 	return tag.RowsAffected(), nil
 }
