@@ -74,10 +74,14 @@ func (p *Pipeline) FailedCount() (int64, error) {
 func (p *Pipeline) SetSocket(path string) error { return p.store.SetSocket(path) }
 
 // CatchUp waits until everything that the source has committed by now is at
-// the destination. The pipeline must be running.
-func (p *Pipeline) CatchUp(ctx context.Context) error {
-	for _, l := range p.lanes {
-		if err := l.catchUp(ctx); err != nil {
+// the destination, but for the databases that it does without. The pipeline must be
+// running.
+func (p *Pipeline) CatchUp(ctx context.Context, without ...string) error {
+	for i, database := range Databases(p.Spec) {
+		if slices.Contains(without, database) {
+			continue
+		}
+		if err := p.lanes[i].catchUp(ctx); err != nil {
 			return err
 		}
 	}

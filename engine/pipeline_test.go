@@ -217,7 +217,7 @@ func TestFailedRowsWaitAndAreReplayed(t *testing.T) {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
 	exec(`UPDATE a SET list = '{4}' WHERE id = 3`, `INSERT INTO a VALUES (4, 'on its way', '{}')`)
-	v, err = p.Verify(t.Context(), nil, func(context.Context) error { catchUp(); return nil })
+	v, err = p.Verify(t.Context(), nil, func(context.Context, ...string) error { catchUp(); return nil })
 	if err != nil || !v.Equal() || v.Tables[0].Changed != 2 {
 		t.Errorf("verify of rows that are on their way: %+v, %v", v, err)
 	}

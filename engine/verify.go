@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,8 +59,10 @@ type KeyDifference struct {
 // Verification is the result of Verify.
 type Verification struct {
 	Tables []TableVerification `json:"tables"`
-	// LeftOut are selected tables that were not compared.
+	// LeftOut are selected tables that were not compared, Away databases that take
+	// no connection, of which nothing was.
 	LeftOut []LeftOut `json:"left_out,omitempty"`
+	Away    []string  `json:"away,omitempty"`
 	// LagBytes is how far the destination was behind the source when the
 	// comparison began: differences may be changes that are on their way.
 	LagBytes int64 `json:"lag_bytes"`
@@ -75,15 +78,20 @@ func (v *Verification) Equal() bool {
 // and through the transforms. It reads both sides once, in bounded memory: the
 // hashes of keys and rows are parted into files and compared file by file.
 // Keys that differ are read again to name them, and to drop those that were
-// only on their way: settle, if not nil, waits before that until the pipeline
-// has delivered what the source had.
-func (p *Pipeline) Verify(ctx context.Context, progress func(TableVerification), settle func(context.Context) error) (*Verification, error) {
+// only on their way: catchUp, if not nil, waits before that until the pipeline
+// has delivered what the source had, see CatchUp. Where some of several databases
+// take no connection the others are compared, and the error comes beside the result.
+func (p *Pipeline) Verify(ctx context.Context, progress func(TableVerification), catchUp func(ctx context.Context, without ...string) error) (*Verification, error) {
 	v, err := p.openVerifier(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer v.close(context.WithoutCancel(ctx))
-	out := &Verification{LagBytes: v.lag, LeftOut: v.left}
+	out := &Verification{LagBytes: v.lag, LeftOut: v.left, Away: slices.Sorted(maps.Keys(v.away))}
+	var settle func(context.Context) error
+	if catchUp != nil {
+		settle = func(ctx context.Context) error { return catchUp(ctx, out.Away...) }
+	}
 	for _, t := range v.targets {
 		result, err := v.compare(ctx, t, settle)
 		if t.isBehind(err) && settle != nil { // the change may be on its way
@@ -103,7 +111,10 @@ func (p *Pipeline) Verify(ctx context.Context, progress func(TableVerification),
 			progress(*result)
 		}
 	}
-	return out, nil
+	if len(out.Away) > 0 {
+		err = v.away[out.Away[0]] // they all say the same
+	}
+	return out, err
 }
 
 // verifier reads both sides over connections of its own.
@@ -111,6 +122,7 @@ type verifier struct {
 	*ownChain
 	p       *Pipeline
 	sources map[string]*postgres.Source
+	away    map[string]error // databases that take no connection
 	targets []*verified
 	left    []LeftOut
 	lag     int64
@@ -132,7 +144,7 @@ type verified struct {
 }
 
 func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
-	v := &verifier{p: p, sources: map[string]*postgres.Source{}}
+	v := &verifier{p: p, sources: map[string]*postgres.Source{}, away: map[string]error{}}
 	if v.ownChain, err = p.openChain(ctx); err != nil {
 		return nil, err
 	}
@@ -155,6 +167,10 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 	var tables []*postgres.Table
 	for _, database := range Databases(p.Spec) {
 		source, err := postgres.Open(ctx, cfg, database)
+		if noConnection(err) != nil {
+			v.away[database] = err
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -194,6 +210,11 @@ func (p *Pipeline) openVerifier(ctx context.Context) (_ *verifier, err error) {
 			continue // nothing of it is compared
 		}
 		if err := v.measureLag(ctx, database, source); err != nil {
+			return nil, err
+		}
+	}
+	for _, err := range v.away {
+		if len(v.sources) == 0 {
 			return nil, err
 		}
 	}

@@ -43,6 +43,11 @@ func TestOneDatabaseTakesNoConnections(t *testing.T) {
 			admin(s.database, "INSERT INTO notes VALUES (2)")
 			s.await("SELECT count(*) FROM notes", "3")
 			p.shows(other + " is retrying\n  what to do: ALTER DATABASE \"" + other + "\" ALLOW_CONNECTIONS true;")
+			compared := func(without string) {
+				t.Helper()
+				s.expect(s.leat("verify", s.file), exitSource, without+" of database "+other+" not compared: it takes no connection", "what was compared is equal", "what to do: ALTER DATABASE")
+			}
+			compared("1 row")
 			if name == "log" { // the slot of the database is measured from another one
 				admin(s.database, "SELECT pg_logical_emit_message(false, 'none', repeat('x', 3000000))")
 				p.says("than wal_budget pipeline=shop database=" + other)
@@ -58,6 +63,7 @@ func TestOneDatabaseTakesNoConnections(t *testing.T) {
 			admin(s.database, "INSERT INTO notes VALUES (3)")
 			s.expect(s.leat("run", "--until-caught-up", "--retry-for", "1s", s.file), exitSource, "database "+other+": ", "given up after 1s", "what to do: ALTER DATABASE")
 			s.expect(s.leat("query", s.file, "SELECT count(*) AS n FROM notes"), exitOK, "N\n5")
+			compared("2 rows")
 			admin("postgres", accept)
 			s.mended()
 		})

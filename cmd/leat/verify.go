@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -18,6 +19,9 @@ func (p *program) verifyCommand() *cobra.Command {
 		Long: `Verify reads the source, passes its rows through the transforms and compares
 every one with the destination's. It needs bounded memory whatever the size of
 the tables. Keys that differ are named, and the exit code is 7.
+
+Where one of several databases takes no connection the others are compared, and
+the exit code is 3.
 
 While the pipeline runs, rows that are on their way are waited for: how many keys
 were not the same at first and are by now is said. The exit code is 3 if the role
@@ -37,14 +41,16 @@ may not read a table, or its settings do not fit it, and 1 if there was none to 
 					return err
 				})
 			}
-			if err != nil {
+			if v == nil {
 				return err
 			}
+			var unprinted error
 			if p.json {
-				err = json.NewEncoder(p.out).Encode(v)
+				unprinted = json.NewEncoder(p.out).Encode(v)
 			} else {
-				err = p.printVerification(v, keys)
+				unprinted = p.printVerification(v, keys)
 			}
+			err = cmp.Or(err, unprinted)
 			switch {
 			case err == nil && !v.Equal():
 				return errReported(exitDifferent)
@@ -86,10 +92,13 @@ func (p *program) printVerification(v *engine.Verification, most int) error {
 	for _, l := range v.LeftOut {
 		fmt.Fprintf(p.out, "%s is not compared: %s\n", l.Table, l.Reason)
 	}
+	for _, database := range v.Away {
+		fmt.Fprintf(p.out, "database %s is not compared: it takes no connection\n", database)
+	}
 	switch {
 	case len(v.Tables) == 0:
 		fmt.Fprintln(p.out, "nothing is proven: no table was compared")
-	case v.Equal() && (departed || len(v.LeftOut) > 0):
+	case v.Equal() && (departed || len(v.LeftOut) > 0 || len(v.Away) > 0):
 		fmt.Fprintln(p.out, "what was compared is equal")
 	case v.Equal() && excused:
 		fmt.Fprintln(p.out, "the destination has what the query modes promise")

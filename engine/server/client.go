@@ -85,12 +85,12 @@ func (c *Client) PlanDDL(ctx context.Context, ddl string) (*engine.DDLPlan, erro
 	return &plan, c.call(ctx, http.MethodPost, "/plan/ddl", statement{ddl}, &plan)
 }
 
-// Verify compares source and destination.
-func (c *Client) Verify(ctx context.Context) (*engine.Verification, error) {
-	var v engine.Verification
-	return &v, c.stream(ctx, http.MethodPost, "/verify", nil, func(line json.RawMessage) error {
+// Verify compares source and destination, see engine.Pipeline.Verify.
+func (c *Client) Verify(ctx context.Context) (v *engine.Verification, err error) {
+	err = c.stream(ctx, http.MethodPost, "/verify", nil, func(line json.RawMessage) error {
 		return json.Unmarshal(line, &v)
 	})
+	return v, err
 }
 
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {

@@ -7,6 +7,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -153,8 +154,8 @@ func (c *control) query(w http.ResponseWriter, r *http.Request) {
 func (c *control) verify(w http.ResponseWriter, r *http.Request) {
 	lines := newLines(w)
 	v, err := c.p.Verify(r.Context(), nil, c.p.CatchUp)
-	if err == nil {
-		err = lines.write(v)
+	if v != nil {
+		err = cmp.Or(lines.write(v), err)
 	}
 	lines.end(err)
 }
