@@ -66,11 +66,10 @@ func TestLongStatementsTell(t *testing.T) {
 	}
 }
 
-// TestSilentDestination lets the network fall silent while a statement runs, while
-// an answer is on its way and while rows are copied: none is waited for without end,
-// and its session does not go on at the server. A statement that the server is at
-// work on for as long is let be, and so is a connection of which the server does not
-// know the number.
+// TestSilentDestination lets the network fall silent while a statement or a query
+// runs and while rows are copied: none is waited for without end, and its session
+// does not go on at the server. A statement that the server is at work on for as long
+// is let be, and of a session that the server does not know nothing is concluded.
 func TestSilentDestination(t *testing.T) {
 	server := pgserver.Test(t, pgserver.Options{})
 	database := server.Database(t)
